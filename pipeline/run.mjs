@@ -1,0 +1,57 @@
+// Entry of every npm script, for any Node >= 20: installs what is missing, then hands over to the project's own Node 24.
+//
+// usage: node pipeline/run.mjs <script.ts | tool> [arguments]
+// `npm start` on a fresh clone lands here with nothing installed, so this file imports only what Node itself has.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const lock = join(root, 'package-lock.json')
+const stamp = join(root, 'node_modules', '.homeostat-installed')
+const [target, ...rest] = process.argv.slice(2)
+
+if (needsInstall()) install()
+
+const node = join(root, 'node_modules', '.bin', 'node')
+const program = target.endsWith('.ts') ? [join(root, target)] : [toolPath(target)]
+const flags = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
+const child = spawn(node, [...flags, ...program, ...rest], { stdio: 'inherit', cwd: process.env.INIT_CWD ?? process.cwd() })
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+child.on('error', error => {
+  console.error(`homeostat: cannot start ${node}: ${error.message}`)
+  process.exit(1)
+})
+child.on('exit', (code, signal) => process.exit(signal ? 130 : (code ?? 1)))
+
+/** Installed means: the stamp names the lock file that is here now. */
+function needsInstall() {
+  if (!existsSync(stamp)) return true
+  return readFileSync(stamp, 'utf8') !== lockVersion()
+}
+
+function lockVersion() {
+  const { size, mtimeMs } = statSync(lock)
+  return `${size} ${mtimeMs}`
+}
+
+function install() {
+  console.error('homeostat: installing dependencies (once; about 1.3 GB on disk) …')
+  const begun = Date.now()
+  const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+  if (status !== 0) {
+    console.error('homeostat: npm ci failed. Check the network and the registry settings (npm config get registry), then run the command again.')
+    process.exit(6)
+  }
+  writeFileSync(stamp, lockVersion())
+  console.error(`homeostat: installed in ${Math.round((Date.now() - begun) / 1000)} s`)
+}
+
+/** A command of a dependency, by the file its package.json names, so that it runs on our Node. */
+function toolPath(name) {
+  const folder = { vitest: 'vitest', biome: '@biomejs/biome', tsc: 'typescript' }[name] ?? name
+  const { bin } = JSON.parse(readFileSync(join(root, 'node_modules', folder, 'package.json'), 'utf8'))
+  return join(root, 'node_modules', folder, typeof bin === 'string' ? bin : bin[name])
+}

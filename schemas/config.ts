@@ -1,0 +1,198 @@
+// Configuration: one YAML file, every key with its default. pipeline/config/load.ts reads it (file, line and column in errors).
+
+import { z } from 'zod'
+import { durationSchema } from './runbook.ts'
+
+const address = z.strictObject({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) })
+const tls = z.strictObject({ certFile: z.string(), keyFile: z.string(), clientCaFile: z.string().optional() })
+/** A secret is given by reference, `env:NAME` or `file:PATH`; loading resolves it, printing redacts it. */
+const secret = z.string().regex(/^(env|file):.+/, 'a reference: env:NAME or file:PATH')
+const ratio = z.number().min(0).max(1)
+
+export const configSchema = z.strictObject({
+  apiVersion: z.literal('homeostat.io/v1'),
+  kind: z.literal('Homeostat'),
+  /** Where the embedded log, ClickHouse, ledger and keys live. */
+  dataDir: z.string().default('.homeostat'),
+  /** Environment of telemetry that does not say, and of this instance's actuator. */
+  environment: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .default('local'),
+  intake: z
+    .strictObject({
+      grpc: address.prefault({ port: 4317 }),
+      http: address.prefault({ port: 4318 }),
+      tls: tls.optional(),
+      /** Bearer tokens that senders must present; none = open (loopback only). */
+      tokens: z.array(secret).default([]),
+      bodyBytesMax: z
+        .number()
+        .int()
+        .min(1_024)
+        .default(64 * 2 ** 20),
+      /** Bytes accepted but not yet durable; beyond it senders are told to wait. */
+      inFlightBytesMax: z
+        .number()
+        .int()
+        .min(1_024)
+        .default(256 * 2 ** 20),
+      retryAfter: durationSchema.prefault('2s'),
+      /** How long one append may take before the sender is told to retry, when it sets no deadline of its own. */
+      appendTimeout: durationSchema.prefault('4s'),
+      /** Entity of a resource that names neither service nor host; absent: the sender's address. */
+      fallbackEntity: z.string().optional()
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      kind: z.enum(['embedded']).default('embedded'),
+      bytesMax: z
+        .number()
+        .int()
+        .min(2 ** 20)
+        .default(8 * 2 ** 30),
+      groupCommit: durationSchema.prefault('2ms')
+    })
+    .prefault({}),
+  store: z
+    .strictObject({
+      /** Absent: ClickHouse runs inside this process (chdb) below dataDir. */
+      url: z.string().optional(),
+      database: z.string().default('homeostat'),
+      username: z.string().default('default'),
+      password: secret.optional(),
+      batchRowsMax: z.number().int().min(1).default(5_000),
+      batchInterval: durationSchema.prefault('1s'),
+      telemetryTtlDays: z.number().int().min(1).default(7),
+      recordsTtlDays: z.number().int().min(1).default(400)
+    })
+    .prefault({}),
+  detect: z
+    .strictObject({
+      seriesMax: z.number().int().min(100).default(1_000_000),
+      /** Window of derived rates and of delta sums. */
+      window: durationSchema.prefault('10s'),
+      /** How far behind the newest event time a window stays open for stragglers. */
+      lateness: durationSchema.prefault('5s'),
+      /** Points before a baseline may raise anomalies. */
+      warmupPoints: z.number().int().min(10).default(60),
+      /** Expected false alarms per series and day that the threshold is calibrated to. */
+      falseAlarmsPerSeriesDay: z.number().min(1e-6).max(10).default(0.001),
+      /** Consecutive deviating points before an anomaly opens, normal ones before it closes. */
+      enterPoints: z.number().int().min(1).default(3),
+      exitPoints: z.number().int().min(1).default(5),
+      /** Least deviation that matters, absolute in the series' own unit and relative to the expected value. */
+      deviationMinRelative: ratio.default(0.2),
+      /** A series with a regular interval is absent after this many of its own intervals, but not before `absenceMin`. */
+      absenceIntervals: z.number().min(2).default(5),
+      absenceMin: durationSchema.prefault('30s'),
+      checkpointInterval: durationSchema.prefault('10s'),
+      /** Static rules: a threshold with a duration and a recovery threshold. */
+      rules: z
+        .array(
+          z.strictObject({
+            name: z.string(),
+            metric: z.string(),
+            match: z.record(z.string(), z.string()).default({}),
+            above: z.number().optional(),
+            below: z.number().optional(),
+            recover: z.number().optional(),
+            for: durationSchema.prefault('0s'),
+            severity: z.enum(['info', 'warning', 'critical']).default('warning')
+          })
+        )
+        .default([]),
+      /** Metrics that are counted and stored but never scored (regular expressions). */
+      ignore: z.array(z.string()).default([])
+    })
+    .prefault({}),
+  diagnose: z
+    .strictObject({
+      /** Anomalies within this time and graph distance join one incident. */
+      groupWindow: durationSchema.prefault('60s'),
+      /** An incident without an open member for this long closes by itself. */
+      resolveAfter: durationSchema.prefault('60s')
+    })
+    .prefault({}),
+  decide: z
+    .strictObject({
+      policiesDir: z.string().optional(),
+      runbooksDir: z.string().optional(),
+      commandExpiry: durationSchema.prefault('60s'),
+      /** Ed25519 private key that signs commands; absent: made once below dataDir. */
+      signingKeyFile: z.string().optional()
+    })
+    .prefault({}),
+  act: z
+    .strictObject({
+      concurrencyMax: z.number().int().min(1).default(4),
+      drivers: z
+        .strictObject({
+          /** Supervised local processes: a YAML file that lists what may be started, and how. */
+          process: z.strictObject({ definitionsFile: z.string() }).optional(),
+          /** Units that may be touched. */
+          systemd: z
+            .strictObject({
+              units: z.array(z.string()).min(1),
+              verbs: z.array(z.enum(['restart', 'start', 'stop', 'reset-failed'])).default(['restart', 'start'])
+            })
+            .optional(),
+          http: z
+            .strictObject({
+              endpoints: z.record(
+                z.string(),
+                z.strictObject({
+                  method: z.enum(['POST', 'PUT', 'PATCH', 'DELETE']),
+                  url: z.string(),
+                  headers: z.record(z.string(), secret).default({}),
+                  statusMax: z.number().int().default(299),
+                  timeout: durationSchema.prefault('10s')
+                })
+              )
+            })
+            .optional(),
+          exec: z
+            .strictObject({
+              commands: z.record(
+                z.string(),
+                z.strictObject({
+                  /** Absolute program and fixed arguments; `{name}` stands for one argument that must match its pattern. */
+                  argv: z.array(z.string()).min(1),
+                  parameters: z.record(z.string(), z.string()).default({}),
+                  targets: z.array(z.string()).min(1),
+                  class: z.enum(['convergent', 'opaque']).default('opaque'),
+                  timeout: durationSchema.prefault('30s')
+                })
+              )
+            })
+            .optional()
+        })
+        .prefault({}),
+      escalation: z.record(z.string(), z.strictObject({ url: z.string(), secret: secret.optional() })).default({})
+    })
+    .prefault({}),
+  train: z
+    .strictObject({
+      horizon: durationSchema.prefault('5m'),
+      window: durationSchema.prefault('5m'),
+      heldOut: ratio.default(0.3),
+      epochs: z.number().int().min(1).default(30)
+    })
+    .prefault({}),
+  console: z.strictObject({ listen: address.prefault({ port: 8686 }), tokens: z.array(secret).default([]) }).prefault({}),
+  self: z
+    .strictObject({
+      /** Where Homeostat's own metrics go; absent: into its own intake. `off` sends none. */
+      endpoint: z.string().optional(),
+      interval: durationSchema.prefault('10s'),
+      hostMetrics: z.boolean().default(true),
+      logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info')
+    })
+    .prefault({})
+})
+
+/** What a user writes. */
+export type ConfigInput = z.input<typeof configSchema>
+/** What the code reads: defaults filled in, durations in ms. */
+export type Config = z.output<typeof configSchema>
