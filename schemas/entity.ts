@@ -12,8 +12,12 @@ export const ENTITY_ATTRIBUTES = [
   'k8s.namespace.name',
   'k8s.deployment.name',
   'deployment.environment.name',
-  'deployment.environment'
+  'deployment.environment',
+  'homeostat.entity'
 ] as const
+
+/** Resource attribute that intake adds to a resource naming neither service nor host: the configured name or the peer's address. */
+export const FALLBACK_ENTITY_ATTRIBUTE = 'homeostat.entity'
 
 export interface EntityIdentity {
   /** `namespace/service@instance`; namespace and instance only where known: `orders`, `shop/orders@orders-1`, `@web-7` for a bare host. */
@@ -27,14 +31,14 @@ const UUID = /^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$
 /**
  * Identity from resource attributes.
  * @param attribute value of one resource attribute, or undefined
- * @param fallback  used whole as the entity when the resource names neither service nor host: a configured name or the peer's address
+ * @param fallback  used whole as the entity when the resource names neither service nor host and intake left no `homeostat.entity`
  */
 export function entityIdentity(attribute: (name: string) => string | undefined, fallback: { entity: string; environment: string }): EntityIdentity {
   const environment = attribute('deployment.environment.name') || attribute('deployment.environment') || fallback.environment
   const service = attribute('service.name') || attribute('k8s.deployment.name')
   const instanceId = attribute('service.instance.id')
   const instance = instanceId && !UUID.test(instanceId) ? instanceId : attribute('host.name')
-  if (!service) return { entity: instance ? `@${instance}` : fallback.entity, service: '', environment }
+  if (!service) return { entity: instance ? `@${instance}` : attribute(FALLBACK_ENTITY_ATTRIBUTE) || fallback.entity, service: '', environment }
   const namespace = attribute('service.namespace') || attribute('k8s.namespace.name')
   return { entity: `${namespace ? `${namespace}/` : ''}${service}${instance ? `@${instance}` : ''}`, service, environment }
 }

@@ -1,0 +1,236 @@
+// A Log in memory for tests: the port's promises without a disk, and faults at will.
+//
+// Appends are atomic and ordered, consumer groups share partitions and keep offsets, dead letters go to `<topic>.dlq`.
+// Faults: `failAppends(error)` refuses, `holdAppends()` lets appends hang until the returned release is called.
+
+import { AppError, assert } from '../../schemas/errors.ts'
+import { keyPartition } from '../../schemas/partition.ts'
+import type { Batch, Log, LogRecord, LogRecordInput, Position, SubscribeOptions, Subscription, TopicPartition } from '../../schemas/ports.ts'
+import { deadLetterTopic, topicSpec } from '../../schemas/topics.ts'
+
+const RECORDS_PER_BATCH = 500 // As the embedded log's default order of magnitude; tests that care pass their own.
+
+export interface MemoryLogOptions {
+  /** Time of the appends; default: a counter that grows by 1 ms each record, so that tests repeat. */
+  nowMs?: () => number
+  /** Waits out `retry` fates; default: the event loop's next turn, whatever the delay asked. */
+  sleep?: (ms: number) => Promise<void>
+  /** Values above are refused as record_too_large. */
+  recordBytesMax?: number
+}
+
+export interface MemoryLog extends Log {
+  /** Every record of a topic, by partition and offset. */
+  records(topic: string): readonly LogRecord[]
+  /** Appends throw `error` until called with undefined. */
+  failAppends(error: AppError | undefined): void
+  /** Appends wait (nothing is stored) until the returned function is called. */
+  holdAppends(): () => void
+  /** Resolves when every subscription has seen all records and settled them. */
+  drained(): Promise<void>
+}
+
+interface Group {
+  generation: number
+  members: Member[]
+  committed: Map<string, number>
+}
+interface Member {
+  options: SubscribeOptions
+  owned: Map<string, number>
+  closed: boolean
+  wake: () => void
+  running: Promise<void>
+}
+
+/** Opens an empty log. */
+export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
+  const topics = new Map<string, LogRecord[][]>()
+  const groups = new Map<string, Group>()
+  let ticks = 0
+  const nowMs = options.nowMs ?? (() => ++ticks)
+  const sleep = options.sleep ?? (() => new Promise<void>(resolve => setImmediate(resolve)))
+  let refusal: AppError | undefined
+  let held: Promise<void> | undefined
+  let closed = false
+
+  const partitionsOf = (topic: string): LogRecord[][] => {
+    const spec = topicSpec(topic)
+    if (spec === undefined) throw new AppError('unknown_topic', `topic ${topic} is not in schemas/topics.ts`)
+    let partitions = topics.get(topic)
+    if (partitions === undefined) {
+      partitions = Array.from({ length: spec.partitions }, () => [])
+      topics.set(topic, partitions)
+    }
+    return partitions
+  }
+  const wakeAll = () => {
+    for (const group of groups.values()) for (const member of group.members) member.wake()
+  }
+
+  function appendNow(topic: string, inputs: readonly LogRecordInput[]): Position[] {
+    const partitions = partitionsOf(topic)
+    for (const { key, value, partition } of inputs) {
+      assert(key !== null || partition !== undefined, 'a record without a key needs a partition')
+      if ((value?.length ?? 0) > (options.recordBytesMax ?? Number.POSITIVE_INFINITY)) {
+        throw new AppError('record_too_large', `a record of ${value?.length} bytes on ${topic}`)
+      }
+    }
+    const positions = inputs.map(input => {
+      const partition = input.partition ?? keyPartition(input.key!, partitions.length)
+      const records = partitions[partition]
+      assert(records !== undefined, `partition ${partition} of ${topic} does not exist`)
+      const offset = records.length
+      // Copied: the caller may reuse its buffer once the append resolved.
+      const value = input.value === null ? null : Uint8Array.from(input.value)
+      records.push({ topic, partition, offset, key: input.key, value, headers: { ...input.headers }, appendedAtMs: nowMs() })
+      return { topic, partition, offset }
+    })
+    wakeAll()
+    return positions
+  }
+
+  async function append(topic: string, inputs: readonly LogRecordInput[]): Promise<readonly Position[]> {
+    while (held !== undefined) await held
+    if (refusal !== undefined) throw refusal
+    if (closed) throw new AppError('log_unavailable', 'the log is closed')
+    return appendNow(topic, inputs)
+  }
+
+  async function rebalance(group: Group): Promise<void> {
+    group.generation++
+    for (const member of group.members) {
+      const revoked = [...member.owned.keys()].map(parsePartition)
+      member.owned.clear()
+      if (revoked.length > 0) await member.options.onRevoked?.(revoked)
+    }
+    for (const [index, member] of group.members.entries()) {
+      const mine: TopicPartition[] = []
+      for (const topic of member.options.topics) {
+        const count = partitionsOf(topic).length
+        for (let partition = 0; partition < count; partition++) if (partition % group.members.length === index) mine.push({ topic, partition })
+      }
+      const sought = mine.length > 0 ? ((await member.options.onAssigned?.(mine)) ?? []) : []
+      for (const { topic, partition } of mine) {
+        const name = `${topic}/${partition}`
+        const start = member.options.from === 'earliest' ? 0 : partitionsOf(topic)[partition]!.length
+        const position = sought.find(p => p.topic === topic && p.partition === partition)?.offset
+        member.owned.set(name, position ?? group.committed.get(name) ?? start)
+      }
+      member.wake()
+    }
+  }
+
+  async function pump(group: Group, member: Member): Promise<void> {
+    while (!member.closed) {
+      let worked = false
+      for (const name of [...member.owned.keys()]) {
+        if (!member.closed && member.owned.has(name)) worked = (await step(group, member, name)) || worked
+      }
+      if (worked || member.closed) continue
+      await new Promise<void>(resolve => {
+        member.wake = resolve
+        if (member.closed || hasWork(member)) resolve()
+      })
+    }
+  }
+  const hasWork = (member: Member): boolean =>
+    [...member.owned].some(([name, offset]) => offset < partitionsOf(parsePartition(name).topic)[parsePartition(name).partition]!.length)
+
+  async function step(group: Group, member: Member, name: string): Promise<boolean> {
+    const { topic, partition } = parsePartition(name)
+    const all = partitionsOf(topic)[partition]!
+    const from = member.owned.get(name)!
+    if (from >= all.length) return false
+    const records = all.slice(from, from + (member.options.batchRecordsMax ?? RECORDS_PER_BATCH))
+    const batch: Batch = { topic, partition, generation: group.generation, records, endOffset: all.length }
+    const fate = await member.options.onBatch(batch)
+    if (fate.kind === 'retry') {
+      await sleep(fate.afterMs)
+      return true
+    }
+    for (const letter of fate.deadLetters ?? []) {
+      const record = records.find(r => r.offset === letter.offset)
+      assert(record !== undefined, `dead letter ${letter.offset} is not in the batch`)
+      const headers = { ...record.headers, 'dlq.reason': letter.reason, 'dlq.message': letter.message }
+      appendNow(deadLetterTopic(topic), [{ key: record.key, value: record.value, headers, partition: 0 }])
+    }
+    if (!member.owned.has(name) || batch.generation !== group.generation) return true
+    member.owned.set(name, records.at(-1)!.offset + 1)
+    if (member.options.autoCommit !== false) group.committed.set(name, records.at(-1)!.offset + 1)
+    return true
+  }
+
+  async function subscribe(subscribed: SubscribeOptions): Promise<Subscription> {
+    const joined: Group = groups.get(subscribed.group) ?? { generation: 0, members: [], committed: new Map() }
+    groups.set(subscribed.group, joined)
+    const member: Member = { options: subscribed, owned: new Map(), closed: false, wake: () => {}, running: Promise.resolve() }
+    joined.members.push(member)
+    await rebalance(joined)
+    member.running = pump(joined, member)
+    member.running.catch(() => {}) // The bug is reported through `finished`; here it must not be unhandled.
+    return {
+      finished: member.running,
+      async commit(positions) {
+        for (const { topic, partition, generation } of positions) {
+          if (generation !== joined.generation || !member.owned.has(`${topic}/${partition}`)) return false
+        }
+        for (const { topic, partition, offset } of positions) joined.committed.set(`${topic}/${partition}`, offset)
+        return true
+      },
+      async lag() {
+        let lag = 0
+        for (const topic of subscribed.topics) {
+          for (const [partition, records] of partitionsOf(topic).entries()) lag += records.length - (joined.committed.get(`${topic}/${partition}`) ?? 0)
+        }
+        return lag
+      },
+      async close() {
+        if (member.closed) return
+        member.closed = true
+        member.wake()
+        await member.running.catch(() => {})
+        joined.members.splice(joined.members.indexOf(member), 1)
+        await rebalance(joined)
+      }
+    }
+  }
+
+  return {
+    append,
+    subscribe,
+    async read(from, recordsMax) {
+      return partitionsOf(from.topic)[from.partition]!.slice(from.offset, from.offset + recordsMax)
+    },
+    async offsets(topic) {
+      return partitionsOf(topic).map((records, partition) => ({ partition, start: 0, end: records.length }))
+    },
+    partitions: topic => partitionsOf(topic).length,
+    async close() {
+      closed = true
+    },
+    records: topic => partitionsOf(topic).flat(),
+    failAppends(error) {
+      refusal = error
+    },
+    holdAppends() {
+      let release: () => void = () => {}
+      held = new Promise<void>(resolve => {
+        release = () => {
+          held = undefined
+          resolve()
+        }
+      })
+      return release
+    },
+    async drained() {
+      const members = () => [...groups.values()].flatMap(group => group.members)
+      while (members().some(member => !member.closed && hasWork(member))) await new Promise<void>(resolve => setImmediate(resolve))
+    }
+  }
+}
+
+function parsePartition(name: string): TopicPartition {
+  const slash = name.lastIndexOf('/')
+  return { topic: name.slice(0, slash), partition: Number(name.slice(slash + 1)) }
+}
