@@ -139,6 +139,7 @@ export interface DerivedPoint {
   name: string
   unit: string
   timeMs: number
+  /** Kept to the microsecond: a delta point carries the number of the shard that counted it there (detectors/derive/window.ts). */
   startMs: number
   attributes: Readonly<Record<string, string>>
   data:
