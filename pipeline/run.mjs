@@ -18,7 +18,7 @@ if (needsInstall()) install()
 const node = join(root, 'node_modules', '.bin', 'node')
 const program = target.endsWith('.ts') ? [join(root, target)] : [toolPath(target)]
 const flags = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
-const child = spawn(node, [...flags, ...program, ...rest], { stdio: 'inherit', cwd: process.env.INIT_CWD ?? process.cwd() })
+const child = spawn(node, [...flags, ...program, ...rest], { stdio: 'inherit', cwd: target.endsWith('.ts') ? (process.env.INIT_CWD ?? process.cwd()) : root })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('error', error => {
   console.error(`homeostat: cannot start ${node}: ${error.message}`)

@@ -1,3 +1,5 @@
+// vitest: one configuration for every lane; two workers, because that is what the smallest machine has.
+
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({

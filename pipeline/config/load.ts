@@ -13,8 +13,8 @@ import { formatProblem, parseYaml } from '../../schemas/yaml.ts'
 export const CONFIG_FILE_DEFAULT = 'homeostat.yaml'
 const MINIMAL = 'apiVersion: homeostat.io/v1\nkind: Homeostat\n'
 const OVERRIDE = /^HOMEOSTAT_([A-Z0-9_]+)$/
-/** Variables of ours that are no overrides. */
-const RESERVED = new Set(['HOMEOSTAT_CONFIG', 'HOMEOSTAT_IDEMPOTENCY_KEY'])
+/** The keys at the top that are values; every other override names its section with `__`. */
+const TOP_LEVEL_VALUES = new Set(['DATA_DIR', 'ENVIRONMENT'])
 
 export interface LoadedConfig {
   config: Config
@@ -84,7 +84,7 @@ function overridesFrom(environment: Readonly<Record<string, string | undefined>>
   const overrides = new Map<string, string>()
   for (const name of Object.keys(environment)) {
     const match = OVERRIDE.exec(name)
-    if (!match || RESERVED.has(name)) continue
+    if (!match || !(match[1]!.includes('__') || TOP_LEVEL_VALUES.has(match[1]!))) continue
     overrides.set(match[1]!.split('__').map(camelCase).join('.'), name)
   }
   return overrides

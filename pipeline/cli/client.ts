@@ -1,0 +1,57 @@
+// The command line's line to a running instance: its console API, found through the data directory.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError, ERROR_CODES, type ErrorCode } from '../../schemas/errors.ts'
+import { type LoadedConfig, resolveSecret } from '../config/load.ts'
+import { readInstance } from '../instance.ts'
+
+const REQUEST_TIMEOUT_MS = 30_000
+
+export interface Client {
+  get<Result>(path: string): Promise<Result>
+  post<Result>(path: string, body: object, options?: { timeoutMs?: number }): Promise<Result>
+  address: string
+}
+
+/** @throws AppError `store_unavailable`-like `not_found` when nothing runs on this data directory */
+export function openClient({ config }: LoadedConfig): Client {
+  const instance = readInstance(config.dataDir)
+  if (!instance) throw new AppError('timeout', `no Homeostat runs on ${config.dataDir}: start one with \`npm start\`, or name its configuration with --config`)
+  const address = readAddresses(config.dataDir).console
+  if (!address) throw new AppError('timeout', `the Homeostat with pid ${instance.pid} is not ready yet: try again in a moment`)
+  const token = config.console.tokens[0]
+  const headers: Record<string, string> = { 'x-homeostat': 'cli', ...(token ? { authorization: `Bearer ${resolveSecret(token, process.env)}` } : {}) }
+
+  async function request<Result>(method: string, path: string, body?: object, timeoutMs: number = REQUEST_TIMEOUT_MS): Promise<Result> {
+    let response: Response
+    try {
+      response = await fetch(`${address}${path}`, {
+        method,
+        headers: body ? { ...headers, 'content-type': 'application/json' } : headers,
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(body ? { body: JSON.stringify(body) } : {})
+      })
+    } catch (cause) {
+      throw new AppError('timeout', `${address} does not answer: see its log`, { cause })
+    }
+    const json = (await response.json()) as { error?: { code: string; message: string } }
+    if (response.ok) return json as Result
+    const code = json.error && json.error.code in ERROR_CODES ? (json.error.code as ErrorCode) : 'bug'
+    throw new AppError(code, json.error?.message ?? `status ${response.status}`)
+  }
+
+  return {
+    address,
+    get: path => request('GET', path),
+    post: (path, body, options) => request('POST', path, body, options?.timeoutMs)
+  }
+}
+
+function readAddresses(dataDir: string): { console?: string } {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console?: string }
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,83 @@
+// An incident for people: the row of a list, the story of one, the state of the whole pipeline.
+
+import type { IncidentStory } from '../console/live-view.ts'
+import type { PipelineHealth } from '../console/server.ts'
+import type { Incident } from '../../schemas/incident.ts'
+import type { Outcome } from '../../schemas/outcome.ts'
+import { formatDuration, formatTable, formatTime, paint } from './output.ts'
+
+const MEMBERS_SHOWN_MAX = 8
+
+export function incidentRow(incident: Incident): Record<string, unknown> {
+  const cause = incident.causes[0]
+  return {
+    id: incident.id.slice(0, 8),
+    opened: formatTime(incident.openedAtMs),
+    severity: incident.severity,
+    status: incident.status,
+    cause: cause ? `${cause.entity} (${cause.signature})` : '–',
+    anomalies: incident.members.length + incident.membersOmitted,
+    actions: incident.attempts,
+    'healed after': incident.healedAtMs === null ? '–' : formatDuration(incident.healedAtMs - incident.startedAtMs)
+  }
+}
+
+/** The whole story of one incident, in the order it happened. */
+export function incidentText(story: IncidentStory & { explanation: string[] }): string {
+  const { incident, outcomes, explanation } = story
+  const lines = [
+    paint('bold', incident.title),
+    `${incident.id}  ${incident.severity}, ${incident.status}; began ${formatTime(incident.startedAtMs)}, seen ${formatTime(incident.openedAtMs)}${incident.healedAtMs === null ? '' : `, healthy again ${formatTime(incident.healedAtMs)} (after ${formatDuration(incident.healedAtMs - incident.startedAtMs)})`}`,
+    '',
+    paint('bold', 'Causes')
+  ]
+  for (const [rank, cause] of incident.causes.entries()) {
+    lines.push(`  ${rank + 1}. ${cause.entity}: ${cause.signature}, score ${cause.score.toFixed(2)}`, ...cause.evidence.map(sentence => `     ${sentence}`))
+  }
+  lines.push('', paint('bold', 'What was seen'))
+  for (const member of incident.members.slice(0, MEMBERS_SHOWN_MAX)) lines.push(`  ${formatTime(member.sinceMs)}  ${member.reason}`)
+  const more = incident.members.length + incident.membersOmitted - MEMBERS_SHOWN_MAX
+  if (more > 0) lines.push(`  … and ${more} more`)
+  lines.push('', paint('bold', 'Decisions'), ...explanation.map(line => `  ${line}`))
+  for (const outcome of outcomes) lines.push('', ...outcomeText(outcome))
+  return lines.join('\n')
+}
+
+function outcomeText(outcome: Outcome): string[] {
+  const lines = [
+    `${paint('bold', `Action ${outcome.attempt + 1}: ${outcome.runbook} on ${outcome.target}`)} → ${paint(outcome.verdict === 'healed' ? 'green' : 'yellow', outcome.verdict)}`,
+    `  ${outcome.reason}`
+  ]
+  for (const step of outcome.steps) {
+    lines.push(
+      `  ${step.begunAtMs === null ? '        ' : formatTime(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
+    )
+    for (const check of step.checks)
+      lines.push(
+        `            check ${check.name}: ${check.result}, value ${check.value ?? '–'} of ${check.samples} samples, wanted ${check.expect}${check.detail ? `: ${check.detail}` : ''}`
+      )
+  }
+  return lines
+}
+
+export function statusText(health: PipelineHealth): string {
+  const addresses = Object.entries(health.addresses).map(([name, address]) => ({ door: name, address }))
+  const counters = Object.entries(health.counters).map(([counter, value]) => ({ counter, value }))
+  return [
+    `${health.ready ? paint('green', 'ready') : paint('red', 'not ready')}  version ${health.version}, environment ${health.environment}, up ${formatDuration(Date.now() - health.startedAtMs)}`,
+    '',
+    formatTable(addresses, ['door', 'address']),
+    '',
+    formatTable(
+      health.checks.map(({ name, ok, detail }) => ({ check: name, ok: ok ? 'yes' : 'NO', detail })),
+      ['check', 'ok', 'detail']
+    ),
+    '',
+    formatTable(
+      Object.entries(health.lag).map(([consumer, records]) => ({ consumer, 'records behind': records })),
+      ['consumer', 'records behind']
+    ),
+    '',
+    formatTable(counters, ['counter', 'value'])
+  ].join('\n')
+}

@@ -1,0 +1,192 @@
+// The command line: every command, its options and examples. Exit codes are documented in `homeostat --help`.
+
+import { userInfo } from 'node:os'
+import { Command, CommanderError } from 'commander'
+import { AppError, type ErrorCode } from '../../schemas/errors.ts'
+import { loadConfig } from '../config/load.ts'
+import { type Client, openClient } from './client.ts'
+import { doctor } from './doctor.ts'
+import { initFiles } from './init.ts'
+import { incidentText, incidentRow, statusText } from './incident-text.ts'
+import { openOutput, type Output } from './output.ts'
+import type { IncidentStory } from '../console/live-view.ts'
+import type { PipelineHealth } from '../console/server.ts'
+import type { Incident } from '../../schemas/incident.ts'
+
+/** Training reads history and fits a net: minutes on a long history. */
+const TRAIN_TIMEOUT_MS = 600_000
+
+const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
+  usage: 2,
+  config_invalid: 3,
+  not_found: 4,
+  command_refused: 5,
+  step_refused: 5,
+  store_unavailable: 6,
+  log_unavailable: 6,
+  log_full: 6,
+  timeout: 7
+}
+
+export interface ProgramPorts {
+  version: string
+  /** Runs the roles until a signal ends them. */
+  start(options: { config: string | undefined; pretty: boolean }): Promise<void>
+}
+
+interface GlobalOptions {
+  config?: string
+  json?: boolean
+}
+
+/** Parses `argv` (without node and script) and runs the command. @returns the exit code */
+export async function runProgram(argv: readonly string[], ports: ProgramPorts): Promise<number> {
+  const program = buildProgram(ports)
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    if (error instanceof AppError) {
+      process.stderr.write(`homeostat: ${error.message}\n`)
+      return EXIT_CODES[error.code] ?? 1
+    }
+    throw error
+  }
+}
+
+function buildProgram(ports: ProgramPorts): Command {
+  const program = new Command('homeostat')
+    .description('Finds what broke in your OpenTelemetry data, runs the runbook your policy allows, and checks that it worked.')
+    .version(ports.version)
+    .option('-c, --config <file>', 'configuration file (default: homeostat.yaml here, else built-in defaults)')
+    .option('--json', 'machine-readable output')
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText('after', EPILOGUE)
+  const global = (): GlobalOptions => program.opts<GlobalOptions>()
+  const output = (): Output => openOutput({ json: global().json === true })
+  const client = (): Client => openClient(loadConfig(global().config, process.cwd(), process.env))
+
+  program
+    .command('start')
+    .description('run all roles in this process until interrupted')
+    .action(() => ports.start({ config: global().config, pretty: process.stderr.isTTY === true && global().json !== true }))
+  program
+    .command('init')
+    .description('write a commented starter configuration, a first policy and a runbook')
+    .argument('[folder]', 'where to', '.')
+    .option('--force', 'overwrite files that are there')
+    .action((folder: string, { force }: { force?: boolean }) => {
+      const paths = initFiles(folder, force === true)
+      output().result(
+        paths,
+        `${paths.map(path => `wrote ${path}`).join('\n')}\n\nNext: look through homeostat.yaml, then \`homeostat doctor\` and \`homeostat start\`.`
+      )
+    })
+  program
+    .command('doctor')
+    .description('check configuration, disk, ports, engine and policies; say how to fix what is wrong')
+    .action(async () => {
+      const report = await doctor(global().config, process.cwd(), process.env)
+      output().table(report, { columns: ['ok', 'check', 'detail', 'fix'] })
+      if (report.some(({ ok }) => ok === 'no')) process.exitCode = 1
+    })
+  program
+    .command('status')
+    .description('what the running instance does, its lag and its addresses')
+    .action(async () => {
+      const health = await client().get<PipelineHealth>('/api/health')
+      output().result(health, statusText(health))
+      if (!health.ready) process.exitCode = 1
+    })
+  incidentCommands(program, client, output)
+  dataCommands(program, client, output)
+  return program
+}
+
+function incidentCommands(program: Command, client: () => Client, output: () => Output): void {
+  program
+    .command('incidents')
+    .description('incidents, newest first')
+    .option('-n, --limit <count>', 'how many', '20')
+    .action(async ({ limit }: { limit: string }) => {
+      const incidents = await client().get<Incident[]>(`/api/incidents?limit=${encodeURIComponent(limit)}`)
+      if (program.opts<GlobalOptions>().json) output().table(incidents as unknown as Record<string, unknown>[])
+      else output().table(incidents.map(incidentRow), { empty: 'no incidents: all quiet' })
+    })
+  program
+    .command('explain')
+    .description('one incident: what was seen, the cause and why, each decision with its guards, what was done and how it ended')
+    .argument('<incident>', 'its id or the beginning of it')
+    .action(async (id: string) => {
+      const story = await client().get<IncidentStory & { explanation: string[] }>(`/api/incidents/${encodeURIComponent(id)}`)
+      output().result(story, incidentText(story))
+    })
+  program
+    .command('approve')
+    .description('approve (or with --reject refuse) a decision that asks')
+    .argument('<decision>', 'id of the decision, as `explain` shows it')
+    .option('--reject', 'refuse it')
+    .option('--by <name>', 'who you are', userInfo().username)
+    .action(async (decisionId: string, { reject, by }: { reject?: boolean; by: string }) => {
+      const record = await client().post('/api/approvals', { decisionId, approved: reject !== true, by })
+      output().result(record, `${reject ? 'refused' : 'approved'} by ${by}`)
+    })
+  program
+    .command('kill')
+    .description('kill switch: no new action begins until it is released with --off')
+    .option('--off', 'release it')
+    .option('--scope <scope>', 'global, environment/<name> or policy/<name>', 'global')
+    .option('--reason <text>', 'why', '')
+    .option('--by <name>', 'who you are', userInfo().username)
+    .action(async ({ off, scope, reason, by }: { off?: boolean; scope: string; reason: string; by: string }) => {
+      const record = await client().post('/api/kill', { scope, on: off !== true, reason, by })
+      output().result(record, off ? `released: ${scope} may act again` : `on: nothing begins in ${scope} until \`homeostat kill --off\``)
+    })
+  program
+    .command('release')
+    .description('release a target that was frozen because an action on it may or may not have happened')
+    .argument('<target>')
+    .option('--by <name>', 'who you are', userInfo().username)
+    .action(async (target: string, { by }: { by: string }) => {
+      const record = await client().post('/api/releases', { target, by })
+      output().result(record, `released ${target}`)
+    })
+}
+
+function dataCommands(program: Command, client: () => Client, output: () => Output): void {
+  program
+    .command('sql')
+    .description('read-only SQL on ClickHouse (tables: see schemas/README.md)')
+    .argument('<query>')
+    .action(async (query: string) =>
+      output().table(await client().get<Record<string, unknown>[]>(`/api/sql?query=${encodeURIComponent(query)}`), { empty: 'no rows' })
+    )
+  program
+    .command('scorecard')
+    .description('M1 to M10 with their targets')
+    .action(async () => output().table(await client().get<Record<string, unknown>[]>('/api/scorecard')))
+  program
+    .command('train')
+    .description('train the failure predictor on the history in ClickHouse and register it (in shadow until it beats the baseline)')
+    .action(async () => {
+      output().say('training; progress is in the log of the running instance …')
+      const report = await client().post<Record<string, unknown> & { text?: string }>('/api/train', {}, { timeoutMs: TRAIN_TIMEOUT_MS })
+      output().result(report, report.text ?? JSON.stringify(report, null, 2))
+    })
+  program
+    .command('models')
+    .description('registered models with their held-out figures')
+    .action(async () => output().table(await client().get<Record<string, unknown>[]>('/api/models'), { empty: 'no model yet: `homeostat train`' }))
+}
+
+const EPILOGUE = `
+Examples:
+  homeostat start                      run everything on built-in defaults
+  homeostat explain 3f2a               why did it act, or not?
+  homeostat kill --reason "deploying"  stop all automation at once
+  homeostat sql "SELECT * FROM homeostat_scorecard"
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration invalid, 4 not found, 5 refused by policy,
+            6 dependency unavailable, 7 no answer in time, 130 interrupted`

@@ -1,0 +1,29 @@
+// The page's line to the server: JSON reads and writes, and the event stream that comes back by itself.
+
+const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? sessionStorage.getItem('token') ?? ''
+if (token) sessionStorage.setItem('token', token)
+const headers = token ? { authorization: `Bearer ${token}` } : {}
+
+export async function get(path) {
+  const response = await fetch(path, { headers })
+  if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText)
+  return response.json()
+}
+
+export async function post(path, body) {
+  const response = await fetch(path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', 'x-homeostat': 'console' }, body: JSON.stringify(body) })
+  const answer = await response.json()
+  if (!response.ok) throw new Error(answer.error?.message ?? response.statusText)
+  return answer
+}
+
+/** Calls `onEvent(kind, record)` for every record; `onState(connected)` when the line goes up or down. */
+export function listen(onEvent, onState) {
+  const source = new EventSource(`api/events${token ? `?token=${encodeURIComponent(token)}` : ''}`)
+  for (const kind of ['incident', 'anomaly', 'decision', 'outcome', 'control', 'model']) {
+    source.addEventListener(kind, event => onEvent(kind, JSON.parse(event.data)))
+  }
+  source.onopen = () => onState(true)
+  source.onerror = () => onState(false)
+  return () => source.close()
+}

@@ -1,0 +1,132 @@
+// The page: scorecard above, incidents on the left, the story of the chosen one on the right, pipeline health below.
+//
+// The chosen incident is in the URL, so that a link leads to it. Every record that arrives by the event stream refreshes
+// what it touches; polling only covers what has no event (scorecard, health).
+
+import { get, listen, post } from './api.js'
+import { duration, time } from './format.js'
+import { useEffect, useState } from './lib/hooks.js'
+import htm from './lib/htm.js'
+import { h, render } from './lib/preact.js'
+import { Story } from './story.js'
+
+const html = htm.bind(h)
+const SCORECARD_REFRESH_MS = 5000
+const HEALTH_REFRESH_MS = 2000
+
+function App() {
+  const [incidents, setIncidents] = useState([])
+  const [chosen, setChosen] = useState(new URLSearchParams(location.search).get('incident'))
+  const [story, setStory] = useState(null)
+  const [scorecard, setScorecard] = useState([])
+  const [health, setHealth] = useState(null)
+  const [controls, setControls] = useState([])
+  const [connected, setConnected] = useState(false)
+  const [changed, setChanged] = useState(0)
+  const shown = chosen ?? incidents[0]?.id ?? null
+
+  useEffect(() => listen(kind => kind !== 'anomaly' && setChanged(count => count + 1), setConnected), [])
+  useEffect(() => void get('api/incidents?limit=100').then(setIncidents).catch(() => {}), [changed, connected])
+  useEffect(() => void get('api/controls').then(setControls).catch(() => {}), [changed, connected])
+  useEffect(() => {
+    if (shown) get(`api/incidents/${shown}`).then(setStory).catch(() => setStory(null))
+  }, [shown, changed, connected])
+  usePoll(() => get('api/scorecard').then(setScorecard), SCORECARD_REFRESH_MS)
+  usePoll(() => get('api/health').then(setHealth), HEALTH_REFRESH_MS)
+
+  const choose = id => {
+    history.replaceState(null, '', `?incident=${id}`)
+    setChosen(id)
+  }
+  return html`
+    <${Header} health=${health} connected=${connected} controls=${controls} />
+    <${Scorecard} rows=${scorecard} />
+    <main>
+      <${IncidentList} incidents=${incidents} shown=${shown} choose=${choose} />
+      <section class="story" aria-label="Incident">
+        ${story ? html`<${Story} story=${story} changed=${changed} />` : html`<p class="empty">No incident yet. What goes wrong next will be shown here, from the first signal to the verdict.</p>`}
+      </section>
+    </main>
+    <${Health} health=${health} />
+  `
+}
+
+function Header({ health, connected, controls }) {
+  const kill = controls.find(record => record.kind === 'kill_switch' && record.scope === 'global' && record.on)
+  const toggle = async () => {
+    if (kill) return post('api/kill', { on: false, by: 'console' })
+    const typed = prompt('Stop all automation? No new action begins until you release it. Type STOP to confirm.')
+    if (typed === 'STOP') await post('api/kill', { on: true, reason: 'pressed in the console', by: 'console' })
+  }
+  const state = !connected ? ['bad', 'connection lost'] : health?.ready ? ['good', 'ready'] : ['warn', 'not ready']
+  return html`<header>
+    <img src="icon.svg" alt="" width="28" height="28" />
+    <h1>Homeostat</h1>
+    <span class="environment">${health?.environment ?? ''}</span>
+    <span class="state ${state[0]}" role="status"><i></i>${state[1]}</span>
+    ${kill && html`<span class="state bad"><i></i>kill switch on since ${time(kill.atMs)} (${kill.by})</span>`}
+    <span class="spacer"></span>
+    <button class=${kill ? '' : 'danger'} onClick=${toggle}>${kill ? 'Release kill switch' : 'Kill switch'}</button>
+  </header>`
+}
+
+function Scorecard({ rows }) {
+  return html`<section class="scorecard" aria-label="M1 to M10">
+    ${rows.map(row => {
+      const known = row.value !== null && row.value !== undefined
+      return html`<div class="tile ${!known ? '' : row.met === null || row.met === undefined ? '' : row.met ? 'good' : 'bad'}" title=${row.definition ?? row.name}>
+        <small>${row.id} ${row.name}</small>
+        <b>${known ? scoreValue(row) : '–'}</b>
+        <small>${row.target_text ?? row.target ?? 'trend'}${known && row.met !== null && row.met !== undefined ? (row.met ? ' ✓' : ' ✗') : ''}</small>
+      </div>`
+    })}
+  </section>`
+}
+
+function scoreValue({ value, unit }) {
+  if (unit === 's') return duration(value * 1000)
+  if (unit === '%') return `${Number(value).toFixed(value < 10 && value > 0 ? 1 : 0)} %`
+  return Number(value).toLocaleString('en', { maximumFractionDigits: 2 })
+}
+
+function IncidentList({ incidents, shown, choose }) {
+  return html`<nav class="incidents" aria-label="Incidents">
+    ${incidents.map(
+      incident => html`<button key=${incident.id} class=${incident.id === shown ? 'chosen' : ''} aria-current=${incident.id === shown} onClick=${() => choose(incident.id)}>
+        <span class="dot ${incident.severity}" title=${incident.severity}></span>
+        <span class="what"><b>${incident.causes[0]?.entity ?? '?'}</b><small>${incident.causes[0]?.signature ?? ''} · ${time(incident.openedAtMs)}</small></span>
+        <span class="pill ${incident.status}">${incident.status}${incident.healedAtMs === null ? '' : ` ${duration(incident.healedAtMs - incident.startedAtMs)}`}</span>
+      </button>`
+    )}
+    ${incidents.length === 0 && html`<p class="empty">All quiet.</p>`}
+  </nav>`
+}
+
+function Health({ health }) {
+  if (!health) return null
+  return html`<section class="health" aria-label="Pipeline health">
+    <div>
+      <h2>Pipeline</h2>
+      <table><tbody>${health.checks.map(check => html`<tr><td><span class="state ${check.ok ? 'good' : 'bad'}"><i></i>${check.name}</span></td><td>${check.detail}</td></tr>`)}</tbody></table>
+    </div>
+    <div>
+      <h2>Records behind</h2>
+      <table><tbody>${Object.entries(health.lag).map(([name, lag]) => html`<tr><td>${name}</td><td class="number">${lag.toLocaleString('en')}</td></tr>`)}</tbody></table>
+    </div>
+    <div>
+      <h2>Counted since start</h2>
+      <table><tbody>${Object.entries(health.counters).map(([name, value]) => html`<tr><td>${name}</td><td class="number">${value.toLocaleString('en')}</td></tr>`)}</tbody></table>
+    </div>
+  </section>`
+}
+
+function usePoll(run, intervalMs) {
+  useEffect(() => {
+    const poll = () => run().catch(() => {})
+    poll()
+    const timer = setInterval(poll, intervalMs)
+    return () => clearInterval(timer)
+  }, [])
+}
+
+render(html`<${App} />`, document.getElementById('app'))

@@ -1,0 +1,58 @@
+// One Homeostat a data directory: the file `instance.json` names the process that holds it, by pid and start time.
+//
+// A killed process leaves the file behind; its pid with another start time (or none) does not hold anything.
+
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { AppError } from '../schemas/errors.ts'
+
+export interface Instance {
+  pid: number
+  /** Clock ticks after boot at which the process started (/proc/<pid>/stat field 22); '' where there is no /proc. */
+  startTicks: string
+}
+
+/** The live holder of the directory, or undefined. */
+export function readInstance(dataDir: string): Instance | undefined {
+  try {
+    const instance = JSON.parse(readFileSync(join(dataDir, 'instance.json'), 'utf8')) as Instance
+    return startTicksOf(instance.pid) === instance.startTicks ? instance : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Takes the directory. @returns a function that gives it back. @throws AppError `usage` when a live process holds it */
+export function holdInstance(dataDir: string): () => void {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  const holder = readInstance(dataDir)
+  if (holder) throw new AppError('usage', `Homeostat runs on ${dataDir} already (pid ${holder.pid}): stop it first, or give this one another dataDir`)
+  const file = join(dataDir, 'instance.json')
+  writeAtomically(file, JSON.stringify({ pid: process.pid, startTicks: startTicksOf(process.pid) } satisfies Instance))
+  return () => {
+    rmSync(file, { force: true })
+    rmSync(join(dataDir, 'addresses.json'), { force: true })
+  }
+}
+
+/** Published when ready, so that the command line and tests find the ports. */
+export function publishAddresses(dataDir: string, addresses: Readonly<Record<string, string>>): void {
+  writeAtomically(join(dataDir, 'addresses.json'), JSON.stringify(addresses, null, 2))
+}
+
+function writeAtomically(file: string, text: string): void {
+  writeFileSync(`${file}.tmp`, text, { mode: 0o600 })
+  renameSync(`${file}.tmp`, file)
+}
+
+function startTicksOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The command name may hold spaces and brackets: fields are counted after its closing one.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+  } catch {
+    if (process.platform === 'linux') return 'gone'
+    process.kill(pid, 0)
+    return ''
+  }
+}
