@@ -32,7 +32,7 @@ const FORBIDDEN: readonly [what: string, pattern: RegExp][] = [
   ['the environment', /\bprocess\.(env|argv|exit|on|cwd|pid)\b/],
   [
     'a file, socket or child process',
-    /from '(node:)?(fs|fs\/promises|net|http|https|http2|tls|dgram|dns|child_process|worker_threads|os|cluster)'|\brequire\(|\bimport\('node:/
+    /from '(node:)?(fs|fs\/promises|net|http|https|http2|tls|dgram|dns|child_process|worker_threads|os|cluster)'|\brequire\(|\bimport\('node:(?!util)/
   ],
   ['the network', /\bfetch\s*\(|\bWebSocket\b/],
   ['the console', /\bconsole\.\w+\s*\(/]
