@@ -50,8 +50,8 @@ export const incidentSchema = z.object({
   /** From when on all raw signals were healthy; null while they are not. */
   healedAtMs: z.number().nullable(),
   resolvedAtMs: z.number().nullable(),
-  /** healed by a command, by itself, or given up on. null while open. */
-  resolution: z.enum(['remediated', 'self_healed', 'escalated', 'expired']).nullable(),
+  /** healed by a command, by itself, given up on, or found to be part of another incident (no MTTR of its own). null while open. */
+  resolution: z.enum(['remediated', 'self_healed', 'escalated', 'expired', 'merged']).nullable(),
   causes: z.array(causeSchema),
   members: z.array(memberSchema),
   /** Members beyond the kept ones (storms): counted, not listed. */

@@ -1,0 +1,227 @@
+// The diagnose reducer: (state, event, now) → effects. Anomalies become incidents with ranked causes.
+//
+// Pure but for changing `state` in place: no clock, no I/O; the worker publishes the effects and saves the state. The same
+// events in the same order give the same incidents; repeated events change nothing (ids are derived, members known).
+
+import type { Anomaly } from '../../schemas/anomaly.ts'
+import type { Config } from '../../schemas/config.ts'
+import type { Decision } from '../../schemas/decision.ts'
+import { incidentId } from '../../schemas/ids.ts'
+import type { Cause, Incident } from '../../schemas/incident.ts'
+import type { Outcome } from '../../schemas/outcome.ts'
+import type { Edge } from '../../schemas/topology.ts'
+import { incidentsFor, memberOf } from './correlate.ts'
+import { advance, applyOutcome, breaksAgain, reopen } from './lifecycle.ts'
+import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
+import { rankCauses } from './rank-causes.ts'
+import { addEdge } from './service-graph.ts'
+import { adopt, type DiagnoseState, graphOf, retire, type Tracked, tracked } from './state.ts'
+
+export type DiagnoseEvent =
+  | { kind: 'anomaly'; record: Anomaly }
+  | { kind: 'edge'; record: Edge }
+  | { kind: 'decision'; record: Decision }
+  | { kind: 'outcome'; record: Outcome }
+  | { kind: 'tick' }
+
+export type DiagnoseEffect =
+  | { kind: 'publish'; record: Incident }
+  /** An anomaly that changed nothing, and why. */
+  | { kind: 'ignored'; reason: 'shadow' | 'known' | 'unknown_close' | 'info_only' | 'incidents_max' }
+
+export type DiagnoseConfig = Config['diagnose']
+
+/** Open incidents at once. Beyond it anomalies are counted and open none: a fleet with 500 separate troubles has one, elsewhere. */
+export const OPEN_INCIDENTS_MAX = 500
+/** Rule: a deviation worth a note only (`info`) joins an incident but opens none. */
+export const INFO_OPENS_INCIDENTS = false
+
+/** Takes one event in. O(open incidents · members) for an anomaly. */
+export function diagnose(state: DiagnoseState, event: DiagnoseEvent, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  switch (event.kind) {
+    case 'anomaly':
+      return onAnomaly(state, event.record, nowMs, config)
+    case 'edge':
+      addEdge(graphOf(state, event.record.environment), event.record)
+      return []
+    case 'decision':
+      return onDecision(state, event.record, nowMs, config)
+    case 'outcome': {
+      const entry = state.open.get(event.record.incidentId)
+      return entry !== undefined && applyOutcome(entry, event.record) ? publish(state, entry, nowMs, config) : []
+    }
+    case 'tick':
+      return [...state.open.values()].flatMap(entry => onTick(state, entry, nowMs, config))
+  }
+}
+
+function onAnomaly(state: DiagnoseState, anomaly: Anomaly, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  if (anomaly.shadow) return [{ kind: 'ignored', reason: 'shadow' }]
+  const owner = state.owners.get(anomaly.id)
+  if (owner !== undefined) {
+    const entry = state.open.get(owner)
+    return entry !== undefined && updateMember(entry, anomaly) ? publish(state, entry, nowMs, config) : [{ kind: 'ignored', reason: 'known' }]
+  }
+  if (anomaly.status === 'close') return [{ kind: 'ignored', reason: 'unknown_close' }]
+  const incidents = [...state.open.values()].map(entry => entry.incident)
+  const fitting = incidentsFor(anomaly, incidents, graphOf(state, anomaly.environment), config.groupWindow)
+  if (fitting.length === 0) {
+    if (anomaly.severity === 'info' && !INFO_OPENS_INCIDENTS) return [{ kind: 'ignored', reason: 'info_only' }]
+    if (state.open.size >= OPEN_INCIDENTS_MAX) return [{ kind: 'ignored', reason: 'incidents_max' }]
+    return publish(state, openIncident(state, anomaly, nowMs), nowMs, config)
+  }
+  // The one that was acted on keeps its history; among untouched ones the oldest does.
+  const main = state.open.get((fitting.find(incident => incident.attempts > 0) ?? fitting[0]!).id)!
+  const merged = fitting.filter(incident => incident !== main.incident && incident.attempts === 0 && incident.status === 'open')
+  const effects = merged.map(incident => absorb(state, main, state.open.get(incident.id)!, nowMs))
+  join(state, main, anomaly)
+  return [...effects, ...publish(state, main, nowMs, config)]
+}
+
+function openIncident(state: DiagnoseState, anomaly: Anomaly, nowMs: number): Tracked {
+  const entry = tracked({
+    id: incidentId(anomaly.environment, anomaly.id),
+    environment: anomaly.environment,
+    status: 'open',
+    severity: anomaly.severity,
+    title: '',
+    startedAtMs: anomaly.sinceMs,
+    openedAtMs: nowMs,
+    updatedAtMs: nowMs,
+    healedAtMs: null,
+    resolvedAtMs: null,
+    resolution: null,
+    causes: [],
+    members: [memberOf(anomaly)],
+    membersOmitted: 0,
+    attempts: 0,
+    unknownEntities: [],
+    version: 0
+  })
+  adopt(state, entry)
+  return entry
+}
+
+function join(state: DiagnoseState, entry: Tracked, anomaly: Anomaly): void {
+  const member = memberOf(anomaly)
+  state.owners.set(anomaly.id, entry.incident.id)
+  omit(entry, admitMember(entry.incident.members, member))
+  if (entry.healed !== null && breaksAgain(member, entry.healed.healedAtMs)) reopen(entry)
+}
+
+function omit(entry: Tracked, member: Incident['members'][number] | undefined): void {
+  if (member === undefined) return
+  entry.incident.membersOmitted++
+  if (entry.omitted.size < OMITTED_IDS_MAX) entry.omitted.set(member.anomalyId, member.closedAtMs === null)
+}
+
+/** Two incidents turned out to be one: `other` ends, its members go over. */
+function absorb(state: DiagnoseState, main: Tracked, other: Tracked, nowMs: number): DiagnoseEffect {
+  const { incident } = other
+  const kept = { ...incident, members: [...incident.members] }
+  state.open.delete(incident.id)
+  for (const member of incident.members) {
+    state.owners.set(member.anomalyId, main.incident.id)
+    omit(main, admitMember(main.incident.members, member))
+  }
+  for (const [anomalyId, open] of other.omitted) {
+    state.owners.set(anomalyId, main.incident.id)
+    if (main.omitted.size < OMITTED_IDS_MAX) main.omitted.set(anomalyId, open)
+  }
+  main.incident.membersOmitted += incident.membersOmitted
+  const record: Incident = {
+    ...kept,
+    status: 'resolved',
+    resolution: 'merged',
+    title: `${incident.title} (merged into ${main.incident.id})`,
+    resolvedAtMs: nowMs,
+    updatedAtMs: nowMs,
+    version: incident.version + 1
+  }
+  return { kind: 'publish', record }
+}
+
+function updateMember(entry: Tracked, anomaly: Anomaly): boolean {
+  const members = entry.incident.members
+  const index = members.findIndex(member => member.anomalyId === anomaly.id)
+  if (index === -1) {
+    if (anomaly.status !== 'close' || entry.omitted.get(anomaly.id) !== true) return false
+    entry.omitted.set(anomaly.id, false)
+    return true
+  }
+  // A repeated `open` says nothing new, and nothing reopens a closed anomaly: the next one has its own id.
+  if (anomaly.status === 'open' || members[index]!.closedAtMs !== null) return false
+  members[index] = memberOf(anomaly)
+  return true
+}
+
+function onDecision(state: DiagnoseState, decision: Decision, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  const entry = state.open.get(decision.incidentId)
+  if (entry === undefined) return []
+  const { incident } = entry
+  const before = `${incident.status}/${incident.attempts}`
+  if (decision.outcome === 'act' && decision.commandId !== null) {
+    incident.attempts = Math.max(incident.attempts, decision.attempt)
+    entry.actedAtMs = Math.max(entry.actedAtMs ?? 0, decision.decidedAtMs)
+    if (!entry.settledCommandIds.includes(decision.commandId)) {
+      entry.actingCommandId = decision.commandId
+      incident.status = 'acting'
+    }
+  } else if (decision.outcome === 'escalate') incident.status = 'escalated'
+  return before === `${incident.status}/${incident.attempts}` ? [] : publish(state, entry, nowMs, config)
+}
+
+function onTick(state: DiagnoseState, entry: Tracked, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  if (advance(entry, nowMs, config)) return publish(state, entry, nowMs, config)
+  // Ranking may change by time alone: an accused callee that stays well clears itself.
+  const causes = entry.healed === null ? causesOf(state, entry.incident, nowMs, config) : entry.incident.causes
+  return sameRanking(causes, entry.incident.causes) ? [] : publish(state, entry, nowMs, config)
+}
+
+/** Brings the incident up to date with its members and gives the record. */
+function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  const { incident } = entry
+  if (incident.status !== 'resolved') {
+    advance(entry, nowMs, config)
+    incident.causes = causesOf(state, incident, nowMs, config)
+    incident.severity = worstSeverity(incident.members)
+    incident.startedAtMs = Math.min(...incident.members.map(member => member.sinceMs))
+    incident.unknownEntities = unknownEntities(incident.members)
+    incident.title = titleOf(incident)
+  }
+  incident.updatedAtMs = nowMs
+  incident.version++
+  if ((incident.status as Incident['status']) === 'resolved') retire(state, incident.id, nowMs)
+  return [{ kind: 'publish', record: structuredClone(incident) }]
+}
+
+/** Members that are open, or were until lately: a healed cause must not hand its guilt to a symptom that lingers. */
+function causesOf(state: DiagnoseState, incident: Incident, nowMs: number, config: DiagnoseConfig): Cause[] {
+  const telling = incident.members.filter(member => member.closedAtMs === null || nowMs - member.closedAtMs <= config.groupWindow)
+  return rankCauses(telling.length > 0 ? telling : incident.members, graphOf(state, incident.environment), nowMs)
+}
+
+function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((cause, index) => cause.entity === b[index]!.entity && cause.score === b[index]!.score && cause.signature === b[index]!.signature)
+  )
+}
+
+const PHRASES: Readonly<Record<Cause['signature'], string>> = {
+  silent: 'sends nothing',
+  errors: 'fails',
+  latency: 'is slow',
+  saturation: 'runs out of a resource',
+  traffic: 'has unusual traffic',
+  logs: 'logs trouble',
+  failure_predicted: 'is about to fail',
+  other: 'behaves unusually'
+}
+
+function titleOf(incident: Incident): string {
+  const cause = incident.causes[0]
+  if (cause === undefined) return 'anomalies without a cause'
+  const others = new Set(incident.members.map(member => member.service).filter(service => service !== cause.service && service !== '')).size
+  return `${cause.entity} ${PHRASES[cause.signature]}${others === 0 ? '' : `, ${others} other ${others === 1 ? 'service' : 'services'} affected`}`
+}

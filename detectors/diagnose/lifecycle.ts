@@ -1,0 +1,85 @@
+// When an incident is over, and how: healed by a command, by itself, or given up on.
+//
+//   open ──decision act──► acting ──outcome healed──► open with healedAtMs ──members closed──► resolved (remediated)
+//    ▲                       │                              └──a member stays beyond the grace──► open again
+//    └──any other verdict────┘        open | escalated ──quiet for resolveAfter──► resolved (self_healed | escalated)
+//
+// Alerts decay later than the fault (seasonal bands, windows): a verdict from raw signals is believed for a grace.
+
+import type { Incident, IncidentMember } from '../../schemas/incident.ts'
+import type { Outcome } from '../../schemas/outcome.ts'
+import { readSignal } from './signal-kind.ts'
+import { settle, type Tracked } from './state.ts'
+
+/** A healed incident waits this many `resolveAfter` for its members to close before it counts as open again. */
+export const HEALED_GRACE_FACTOR = 3
+/** An incident that nothing changed for this long: its closing record was lost or its entity is gone for good. */
+export const EXPIRE_AFTER_MS = 24 * 3_600_000
+
+export interface LifecycleConfig {
+  /** ms without an open member before an incident closes by itself. */
+  resolveAfter: number
+}
+
+/** Members that keep the incident open. What an action itself causes (less traffic, less memory) does not. */
+export function holdingMembers(entry: Tracked): IncidentMember[] {
+  const { actedAtMs } = entry
+  return entry.incident.members.filter(
+    member => member.closedAtMs === null && !(actedAtMs !== null && member.sinceMs >= actedAtMs && !readSignal(member).hurts)
+  )
+}
+
+/**
+ * Moves the incident on by time and by what its members show. Changes `entry.incident` but not its version.
+ * @returns true when the incident changed
+ */
+export function advance(entry: Tracked, nowMs: number, config: LifecycleConfig): boolean {
+  const { incident } = entry
+  if (nowMs - incident.updatedAtMs >= EXPIRE_AFTER_MS) return resolve(incident, 'expired', incident.healedAtMs, nowMs)
+  if (holdingMembers(entry).length > 0 || [...entry.omitted.values()].includes(true)) {
+    entry.quietSinceMs = null
+    if (entry.healed === null || nowMs - entry.healed.recordedAtMs <= config.resolveAfter * HEALED_GRACE_FACTOR) return false
+    return reopen(entry)
+  }
+  entry.quietSinceMs ??= nowMs
+  if (entry.healed !== null) return resolve(incident, 'remediated', entry.healed.healedAtMs, nowMs)
+  if (entry.actingCommandId !== null || nowMs - entry.quietSinceMs < config.resolveAfter) return false
+  const closedAtMs = Math.max(...incident.members.map(member => member.closedAtMs ?? incident.startedAtMs))
+  return resolve(incident, incident.status === 'escalated' ? 'escalated' : 'self_healed', closedAtMs, nowMs)
+}
+
+/** Takes an outcome in. @returns true when the incident changed */
+export function applyOutcome(entry: Tracked, outcome: Outcome): boolean {
+  if (entry.settledCommandIds.includes(outcome.commandId)) return false
+  settle(entry, outcome.commandId)
+  const { incident } = entry
+  incident.attempts = Math.max(incident.attempts, outcome.attempt)
+  if (incident.status === 'acting') incident.status = 'open'
+  if (outcome.verdict !== 'healed') return true
+  const healedAtMs = outcome.healedAtMs ?? outcome.recordedAtMs
+  if (holdingMembers(entry).some(member => breaksAgain(member, healedAtMs))) return true
+  entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs }
+  incident.healedAtMs = healedAtMs
+  return true
+}
+
+/** Whether a new member contradicts the healed verdict: it began after it, and it hurts. */
+export function breaksAgain(member: IncidentMember, healedAtMs: number): boolean {
+  return member.sinceMs > healedAtMs && readSignal(member).hurts
+}
+
+/** The verdict no longer holds: undecided again. @returns true */
+export function reopen(entry: Tracked): true {
+  entry.healed = null
+  entry.incident.healedAtMs = null
+  if (entry.incident.status === 'acting' && entry.actingCommandId === null) entry.incident.status = 'open'
+  return true
+}
+
+function resolve(incident: Incident, resolution: NonNullable<Incident['resolution']>, healedAtMs: number | null, nowMs: number): true {
+  incident.status = 'resolved'
+  incident.resolution = resolution
+  incident.healedAtMs = healedAtMs
+  incident.resolvedAtMs = nowMs
+  return true
+}

@@ -1,0 +1,114 @@
+// What diagnose remembers: service graphs, open incidents with their side notes, and what was resolved lately.
+//
+// Owned by one reducer, which changes it in place; saved whole with its input positions (JSON of `snapshot`), and rebuilt
+// from the compacted incidents and topology topics when there is no checkpoint.
+
+import type { Incident } from '../../schemas/incident.ts'
+import type { Edge } from '../../schemas/topology.ts'
+import { type ServiceGraph, serviceGraph } from './service-graph.ts'
+
+export interface Tracked {
+  incident: Incident
+  /** Members that are not listed: anomaly id → still open. */
+  omitted: Map<string, boolean>
+  /** Command that runs for it. */
+  actingCommandId: string | null
+  /** When the last command was decided. */
+  actedAtMs: number | null
+  /** Commands whose outcome is known; a decision may be read after its outcome, they travel on two topics. */
+  settledCommandIds: string[]
+  /** A `healed` verdict that nothing has contradicted yet. */
+  healed: { recordedAtMs: number; healedAtMs: number } | null
+  /** Since when no member holds it open, by our clock. */
+  quietSinceMs: number | null
+}
+
+export interface DiagnoseState {
+  graphs: Map<string, ServiceGraph>
+  open: Map<string, Tracked>
+  /** Incident id → anomalies of it, so that replays and stragglers of a closed matter open no new one. */
+  resolved: Map<string, { resolvedAtMs: number; anomalyIds: string[] }>
+  /** Anomaly id → incident, over open and lately resolved ones. Derived. */
+  owners: Map<string, string>
+}
+
+/** Incidents kept after they were resolved, and for how long: a straggling `close` comes within minutes. */
+export const RESOLVED_MAX = 500
+export const RESOLVED_KEEP_MS = 30 * 60_000
+const SETTLED_MAX = 32 // Commands of one incident; attempt budgets are far below.
+
+/** Nothing known yet. */
+export function emptyState(): DiagnoseState {
+  return { graphs: new Map(), open: new Map(), resolved: new Map(), owners: new Map() }
+}
+
+/** Side notes of an incident at its start. */
+export function tracked(incident: Incident): Tracked {
+  return { incident, omitted: new Map(), actingCommandId: null, actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null }
+}
+
+/** The graph of an environment, made when it is not there. */
+export function graphOf(state: DiagnoseState, environment: string): ServiceGraph {
+  let graph = state.graphs.get(environment)
+  if (graph === undefined) {
+    graph = serviceGraph()
+    state.graphs.set(environment, graph)
+  }
+  return graph
+}
+
+/** Moves an incident from open to resolved and forgets the oldest resolved ones. */
+export function retire(state: DiagnoseState, id: string, nowMs: number): void {
+  const entry = state.open.get(id)
+  if (entry === undefined) return
+  state.open.delete(id)
+  state.resolved.set(id, { resolvedAtMs: nowMs, anomalyIds: [...entry.incident.members.map(member => member.anomalyId), ...entry.omitted.keys()] })
+  for (const [oldId, old] of state.resolved) {
+    if (state.resolved.size <= RESOLVED_MAX && nowMs - old.resolvedAtMs < RESOLVED_KEEP_MS) break
+    state.resolved.delete(oldId)
+    for (const anomalyId of old.anomalyIds) if (state.owners.get(anomalyId) === oldId) state.owners.delete(anomalyId)
+  }
+}
+
+/** Notes that a command's outcome is known. */
+export function settle(entry: Tracked, commandId: string): void {
+  if (entry.actingCommandId === commandId) entry.actingCommandId = null
+  if (!entry.settledCommandIds.includes(commandId)) entry.settledCommandIds.push(commandId)
+  if (entry.settledCommandIds.length > SETTLED_MAX) entry.settledCommandIds.shift()
+}
+
+interface Snapshot {
+  edges: Edge[]
+  open: (Omit<Tracked, 'omitted'> & { omitted: [string, boolean][] })[]
+  resolved: [string, { resolvedAtMs: number; anomalyIds: string[] }][]
+}
+
+/** The state as JSON values. */
+export function snapshot(state: DiagnoseState): Snapshot {
+  return {
+    edges: [...state.graphs.values()].flatMap(graph => [...graph.edges.values()]),
+    open: [...state.open.values()].map(entry => ({ ...entry, omitted: [...entry.omitted] })),
+    resolved: [...state.resolved]
+  }
+}
+
+/** The state that `snapshot` described. */
+export function restore(saved: unknown): DiagnoseState {
+  const { edges, open, resolved } = saved as Snapshot
+  const state = emptyState()
+  const byEnvironment = Map.groupBy(edges, edge => edge.environment)
+  for (const [environment, list] of byEnvironment) state.graphs.set(environment, serviceGraph(list))
+  for (const entry of open) adopt(state, { ...entry, omitted: new Map(entry.omitted) })
+  for (const [id, entry] of resolved) {
+    state.resolved.set(id, entry)
+    for (const anomalyId of entry.anomalyIds) state.owners.set(anomalyId, id)
+  }
+  return state
+}
+
+/** Takes an open incident in, with the ownership of its anomalies. */
+export function adopt(state: DiagnoseState, entry: Tracked): void {
+  state.open.set(entry.incident.id, entry)
+  for (const member of entry.incident.members) state.owners.set(member.anomalyId, entry.incident.id)
+  for (const anomalyId of entry.omitted.keys()) state.owners.set(anomalyId, entry.incident.id)
+}
