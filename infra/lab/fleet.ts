@@ -11,7 +11,7 @@ const FLEET_FOLDER = join(import.meta.dirname, 'fleet')
 /** A small heap that is collected early: the resident set of a healthy service hardly moves. */
 export const NODE_FLAGS = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'] as const
 const START_DEADLINE_MS = 15_000 // On a busy machine a service needs 1-2 s.
-const STOP_GRACE_MS = 1_500
+const STOP_GRACE_MS = 5_000 // Homeostat closes its log and store; the services are gone within one.
 const POLL_MS = 50
 
 /** Argument vector of one process of the fleet: what the process definitions allow to be started. */
@@ -26,6 +26,7 @@ export async function createLab(seed: number, otlp?: LabLayout['otlp']): Promise
   const layout: LabLayout = {
     folder,
     seed,
+    labPid: process.pid,
     ports: Object.fromEntries(SERVICES.map((service, index) => [service, ports[index]!])) as Record<ServiceName, number>,
     otlp: otlp ?? { grpc: `127.0.0.1:${ports.at(-2)}`, http: `127.0.0.1:${ports.at(-1)}` }
   }

@@ -27,6 +27,8 @@ export const COUNTRIES = ['DE', 'FR', 'IT', 'ES', 'NL'] as const
 export interface LabLayout {
   folder: string
   seed: number
+  /** The lab's own process: the fleet ends itself when it is gone. */
+  labPid: number
   ports: Readonly<Record<ServiceName, number>>
   /** Where telemetry goes: host:port of OTLP over gRPC and over HTTP. */
   otlp: { grpc: string; http: string }

@@ -12,12 +12,12 @@ export interface ProcessIdentity {
   argv: string[]
 }
 
-/** Processes whose arguments hold `argument`, except this one. */
-export function findProcesses(argument: string): ProcessIdentity[] {
+/** Processes with an argument that is `folder` or lies in it, except this one. */
+export function findProcesses(folder: string): ProcessIdentity[] {
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap(name => readProcess(Number(name)) ?? [])
-    .filter(({ argv }) => argv.includes(argument))
+    .filter(({ argv }) => argv.some(argument => argument === folder || argument.startsWith(`${folder}/`)))
 }
 
 /** The process of `script` (a path's end, e.g. `fleet/orders.ts`) in the run of `folder`. */

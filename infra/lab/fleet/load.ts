@@ -5,6 +5,7 @@
 import { Agent, request } from 'node:http'
 import { COUNTRIES, readLayout } from '../layout.ts'
 import { seeded } from '../seeded.ts'
+import { endWithLab } from './end-with-lab.ts'
 
 const INTERVAL_MS = 40 // 25 checkouts a second.
 const JITTER = 0.3 // Of the interval: arrivals are uneven, their number a second hardly is.
@@ -13,7 +14,9 @@ const IN_FLIGHT_MAX = 100 // A hung fleet holds 25 requests a second for 2.5 s.
 
 const folder = process.argv[2]
 if (!folder) throw new Error('usage: node infra/lab/fleet/load.ts FOLDER')
-const { ports, seed } = readLayout(folder)
+const layout = readLayout(folder)
+const { ports, seed } = layout
+endWithLab(layout)
 const random = seeded(seed).fork('load')
 const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT_MAX })
 let inFlight = 0

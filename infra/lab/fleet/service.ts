@@ -7,6 +7,7 @@ import { readFileSync, watchFile } from 'node:fs'
 import { join } from 'node:path'
 import { type LabLayout, readLayout, type ServiceName } from '../layout.ts'
 import { witness } from '../witness.ts'
+import { endWithLab } from './end-with-lab.ts'
 import { openTelemetry, type Telemetry } from './telemetry.ts'
 
 const CONFIG_POLL_MS = 200
@@ -33,6 +34,7 @@ export async function startService(name: ServiceName, close: () => Promise<void>
   if (!folder) throw new Error(`usage: node infra/lab/fleet/${name}.ts FOLDER`)
   witness(folder, name, 'start')
   const layout = readLayout(folder)
+  endWithLab(layout)
   const telemetry = openTelemetry(name, layout.otlp)
   process.once('SIGTERM', async () => {
     await close()

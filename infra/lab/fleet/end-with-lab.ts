@@ -1,0 +1,16 @@
+// A lab that was killed cannot stop its fleet, so every process of the fleet looks whether the lab still lives.
+
+import type { LabLayout } from '../layout.ts'
+
+const POLL_MS = 3_000
+
+/** Ends this process within POLL_MS after the lab's. */
+export function endWithLab({ labPid }: LabLayout): void {
+  setInterval(() => {
+    try {
+      process.kill(labPid, 0)
+    } catch {
+      process.exit(0)
+    }
+  }, POLL_MS).unref()
+}
