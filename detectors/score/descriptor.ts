@@ -1,0 +1,137 @@
+// Descriptors: what the points of a metric are and how they become one value, once per (metric, unit, kind, statistic).
+//
+// Flow: scorer, when a series is first seen -> descriptor -> read per point (value.ts) and per judgement (level.ts).
+// Few (hundreds) and immutable, so they are plain objects; the checkpoint part is the JSON of their defining fields.
+
+import { AppError } from '../../schemas/errors.ts'
+import { POINT_KIND, type PointKind, TEMPORALITY } from '../../schemas/otlp.ts'
+import { deviationMin, type MetricClass, metricClass } from './metric-class.ts'
+
+/** How points become values. */
+export const READING = {
+  /** The value as it is: gauges, non-monotonic cumulative sums, summaries' quantiles, statistics of histograms. */
+  value: 0,
+  /** Difference to the previous point per second: monotonic cumulative sums. */
+  counter: 1,
+  /** Summed per window, per second, scored when the window closes: delta sums. */
+  window: 2,
+  /** Merged per window, mean and p95 scored when it closes: histograms of both temporalities. */
+  histogram: 3
+} as const
+export type Reading = (typeof READING)[keyof typeof READING]
+
+/** Distinct metrics a worker describes; a sender that invents metric names must not fill the heap. */
+const DESCRIPTORS_MAX = 50_000
+/** Metrics that detectors/derive writes back: their windows close later (scorer.ts). */
+const DERIVED_PREFIX = /^homeostat\.(span|edge|log)\./
+/** Floor of the scale as a share of the least deviation that matters. */
+const SCALE_FLOOR_SHARE = 0.1
+
+interface DescriptorSource {
+  name: string
+  unit: string
+  kind: PointKind
+  temporality: number
+  monotonic: boolean
+  /** Statistic of a histogram or quantile of a summary; '' for a series of its own. */
+  stat: string
+  /** Severity of a log series, '' else. */
+  severity: string
+}
+
+export interface Descriptor extends DescriptorSource {
+  id: number
+  reading: Reading
+  /** The scored value is the unit per second. */
+  rate: boolean
+  class: MetricClass
+  derived: boolean
+  ignored: boolean
+  signal: 'metric' | 'span' | 'log'
+  /** Limits of the level detector. */
+  above: boolean
+  below: boolean
+  deviationMin: number
+  scaleFloor: number
+}
+
+export class DescriptorTable {
+  readonly #all: Descriptor[] = []
+  readonly #byKey = new Map<string, Descriptor>()
+  readonly #ignore: readonly RegExp[]
+  #dirty = false
+
+  /** @param ignore metrics that are stored but never scored */
+  constructor(ignore: readonly RegExp[]) {
+    this.#ignore = ignore
+  }
+
+  get(id: number): Descriptor {
+    return this.#all[id]!
+  }
+
+  get count(): number {
+    return this.#all.length
+  }
+
+  /** The descriptor of what is described, made on first sight; undefined when there are too many. */
+  intern(source: DescriptorSource): Descriptor | undefined {
+    const key = JSON.stringify([source.name, source.unit, source.kind, source.temporality, source.monotonic, source.stat, source.severity])
+    const known = this.#byKey.get(key)
+    if (known !== undefined || this.#all.length >= DESCRIPTORS_MAX) return known
+    const descriptor = describe(source, this.#all.length, this.#ignore)
+    this.#all.push(descriptor)
+    this.#byKey.set(key, descriptor)
+    this.#dirty = true
+    return descriptor
+  }
+
+  /** JSON of all descriptors when there are new ones since the last call. */
+  takeDirty(): Uint8Array | undefined {
+    if (!this.#dirty) return undefined
+    this.#dirty = false
+    const rows = this.#all.map(d => [d.name, d.unit, d.kind, d.temporality, d.monotonic, d.stat, d.severity])
+    return new TextEncoder().encode(JSON.stringify(rows))
+  }
+
+  /** @throws AppError `checkpoint_invalid` */
+  restore(bytes: Uint8Array): void {
+    try {
+      const rows = JSON.parse(new TextDecoder().decode(bytes)) as [string, string, PointKind, number, boolean, string, string][]
+      for (const [name, unit, kind, temporality, monotonic, stat, severity] of rows) this.intern({ name, unit, kind, temporality, monotonic, stat, severity })
+    } catch (cause) {
+      throw new AppError('checkpoint_invalid', 'the descriptors of a checkpoint cannot be read', { cause })
+    }
+    this.#dirty = false
+  }
+}
+
+function describe(source: DescriptorSource, id: number, ignore: readonly RegExp[]): Descriptor {
+  const { name, unit } = source
+  const reading = readingOf(source)
+  const rate = reading === READING.counter || reading === READING.window
+  const kind = metricClass(name, source.severity)
+  const least = deviationMin(kind.name, unit, rate)
+  return {
+    ...source,
+    id,
+    reading,
+    rate,
+    class: kind,
+    derived: DERIVED_PREFIX.test(name),
+    ignored: ignore.some(pattern => pattern.test(name)),
+    signal: name.startsWith('homeostat.log.') ? 'log' : /^homeostat\.(span|edge)\./.test(name) ? 'span' : 'metric',
+    above: kind.above !== null,
+    below: kind.below !== null,
+    deviationMin: least,
+    scaleFloor: least * SCALE_FLOOR_SHARE
+  }
+}
+
+function readingOf({ kind, temporality, monotonic, stat }: DescriptorSource): Reading {
+  if (stat !== '') return READING.value
+  if (kind === POINT_KIND.histogram || kind === POINT_KIND.exponentialHistogram) return READING.histogram
+  if (kind === POINT_KIND.sum && temporality === TEMPORALITY.delta) return READING.window
+  if (kind === POINT_KIND.sum && monotonic) return READING.counter
+  return READING.value
+}

@@ -1,0 +1,300 @@
+// The adaptive detector: robust level and scale of one series, its calibrated tail, and the hysteresis that opens and closes.
+//
+// Flow: value.ts -> level -> scorer (which tells the anomaly). Runs once per value on the record's first cache line: no
+// allocation, all state in the page, so a restored copy continues bit for bit.
+//
+//   warmup --warmupPoints--> normal --enterPoints deviating--> open --exitPoints calm | SHIFT_LEARNED_MS--> normal
+//
+// Level: exponentially weighted mean of clipped residuals (Huber's psi: Huber & Ronchetti, "Robust Statistics", 2nd ed.,
+// ch. 8); weight 2/(n+1) while young, so that the odd first points of a process are forgotten quadratically. Scale: the same of
+// absolute residuals times 1.2533 (a Gaussian's ratio). Learning is slowed while deviating and nearly stopped while anomalous.
+
+import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
+import { intervalStep, TAIL_SHARE, type TailTable } from './tail.ts'
+
+/** Memory of a grown series: 600 points. Short enough to follow a day at 10 s, long enough not to follow a leak. */
+const WEIGHT_MIN = 1 / 600
+const QUICK_WEIGHT = 0.1
+const INTERVAL_WEIGHT = 0.1
+/** Residuals are clipped at this many scales when learned, once the scale means something. */
+const CLIP_SCALES = 4
+const CLIP_FROM_SAMPLES = 8
+const GAUSSIAN_RATIO = 1.2533
+/** Scale is at least this share of the level: a deviation of a few percent of a constant is no surprise worth waking anybody. */
+const SCALE_RELATIVE_MIN = 0.01
+/** Points of the tail are learned more slowly than the others, deviating ones more slowly still, anomalous ones hardly. */
+const WEIGHT_TAIL = 0.5
+/** Of that, what the scale learns: else its growth lets the limit keep ahead of a slow leak (simulated: 2 MB/s on a sawtooth of 15 MB). */
+const SPREAD_TAIL_SHARE = 0.5
+const WEIGHT_DEVIATING = 0.25
+const WEIGHT_OPEN = 0.02
+/** A new level that lasts this long is the new normal: an anomaly does not stay open for ever. */
+const SHIFT_LEARNED_MS = 3_600_000
+/** Deviating points that may not alarm (the harmless way, too small) before the level moves there. */
+const RESETTLE_POINTS = 60
+/** Inside this many scales a point is at the normal centre: the last one before an alarm dates its onset. */
+const CENTRE_SCALES = 1
+/** Share of the alarm limit from which a point certainly belongs to the deviation. */
+const STRONG_SHARE = 0.5
+/** Calm = within this share of the limit. */
+const EXIT_SHARE = 0.6
+/** A deviation of less than the centre's width may smoulder; the onset is not dated back further than this many intervals. */
+const ONSET_INTERVALS_MAX = 15
+
+const TAIL_START = 2.05 // Gaussian quantile of 1 − TAIL_SHARE.
+const TAIL_START_MIN = 1
+const TAIL_START_MAX = 1_000
+const TAIL_STEP = 0.1
+/** Gaussian mean excess beyond 2.05 is 0.37; a young series is assumed to be a little wilder. */
+const TAIL_EXCESS = 0.4
+const TAIL_EXCESS_MIN = 0.25
+/** A series of few values (mostly 0, sometimes 1) has all its excursions end at the same place: that is no proof that they always will. */
+const TAIL_EXCESS_SHARE_MIN = 0.125
+const TAIL_EXCESS_WEIGHT = 1 / 16
+const PEAK_STEPS = 16
+/** One wild excursion teaches at most this many times the limit: regular ones are learned after a few, a single one does not blind. */
+const PEAK_LIMITS_MAX = 2
+
+export interface LevelSettings {
+  warmupPoints: number
+  enterPoints: number
+  exitPoints: number
+  deviationMinRelative: number
+  tail: TailTable
+}
+
+export interface LevelLimits {
+  above: boolean
+  below: boolean
+  deviationMin: number
+  scaleFloor: number
+}
+
+/** What a value changed. */
+export const VERDICT = { nothing: 0, opened: 1, ongoing: 2, closed: 3, learned: 4 } as const
+export type Verdict = (typeof VERDICT)[keyof typeof VERDICT]
+
+/** Effective scale of a record: never below its floors. */
+export function scaleOf(spread: number, level: number, limits: LevelLimits): number {
+  return Math.max(spread, limits.scaleFloor, SCALE_RELATIVE_MIN * Math.abs(level))
+}
+
+/**
+ * Folds one value into the record at `row` and judges it against what was expected before it.
+ * @param value   finite
+ * @param timeMs  event time, later than the record's last
+ * @param onsetMs the moment the value speaks of (middle of its window or interval), dates the onset
+ */
+export function updateLevel(
+  page: SeriesPage,
+  row: number,
+  value: number,
+  timeMs: number,
+  onsetMs: number,
+  settings: LevelSettings,
+  limits: LevelLimits
+): Verdict {
+  const { f64, f32, u32, u8 } = page
+  const base64 = row * F64_STRIDE
+  const base32 = row * F32_STRIDE
+  const base8 = row * U8_STRIDE
+  const samples = u32[base32 + U32.samples]! + 1
+  const elapsedMs = timeMs - f64[base64 + F64.lastTimeMs]!
+  u32[base32 + U32.samples] = samples
+  f64[base64 + F64.lastTimeMs] = timeMs
+  f32[base32 + F32.lastValue] = value
+  page.dirty = true
+  if (samples === 1) {
+    begin(page, row, value)
+    return VERDICT.nothing
+  }
+  f32[base32 + F32.intervalMs] =
+    samples === 2
+      ? elapsedMs
+      : f32[base32 + F32.intervalMs]! + INTERVAL_WEIGHT * (Math.min(elapsedMs, 10 * f32[base32 + F32.intervalMs]!) - f32[base32 + F32.intervalMs]!)
+  f32[base32 + F32.quickLevel] = f32[base32 + F32.quickLevel]! + QUICK_WEIGHT * (value - f32[base32 + F32.quickLevel]!)
+
+  const level = f64[base64 + F64.level]!
+  const spread = f32[base32 + F32.spread]!
+  const scale = Math.max(spread, limits.scaleFloor, SCALE_RELATIVE_MIN * Math.abs(level))
+  const residual = value - level
+  const isBelow = residual < 0
+  const distance = Math.abs(residual) / scale
+  const side = base32 + (isBelow ? F32.lower : F32.upper)
+  const reach = settings.tail.reach[intervalStep(f32[base32 + F32.intervalMs]!)]!
+  const limit = f32[side]! + f32[side + 1]! * reach
+  const state = u8[base8 + U8.state]!
+
+  if (state === STATE.warmup) {
+    learn(page, row, residual, scale, 1)
+    if (samples > settings.warmupPoints >> 1) learnTail(page, row, isBelow, distance, reach)
+    if (samples >= settings.warmupPoints) u8[base8 + U8.state] = STATE.normal
+    return VERDICT.nothing
+  }
+  const matters =
+    Math.abs(residual) >= Math.max(limits.deviationMin, settings.deviationMinRelative * Math.abs(level)) && (isBelow ? limits.below : limits.above)
+  if (state === STATE.open) return judgeOpen(page, row, residual, scale, distance, limit, matters, timeMs, settings)
+
+  trackOnset(page, row, isBelow, distance, limit, onsetMs)
+  if (distance <= limit) {
+    u8[base8 + U8.run] = 0
+    learn(page, row, residual, scale, distance > f32[side]! ? WEIGHT_TAIL : 1)
+    learnTail(page, row, isBelow, distance, reach)
+    return VERDICT.nothing
+  }
+  const run = Math.min(255, u8[base8 + U8.run]! + 1)
+  u8[base8 + U8.run] = run
+  if (!matters) {
+    learn(page, row, residual, scale, 1)
+    keepPeak(page, row, isBelow, distance)
+    if (run >= RESETTLE_POINTS) settle(page, row, settings)
+    return VERDICT.nothing
+  }
+  learn(page, row, residual, scale, WEIGHT_DEVIATING)
+  keepPeak(page, row, isBelow, distance)
+  if (run < settings.enterPoints) return VERDICT.nothing
+  u8[base8 + U8.state] = STATE.open
+  u8[base8 + U8.exitRun] = 0
+  const intervalMs = f32[base32 + F32.intervalMs]!
+  const strongMs = f64[base64 + F64.strongMs]!
+  if (strongMs - f64[base64 + F64.onsetMs]! > ONSET_INTERVALS_MAX * intervalMs) f64[base64 + F64.onsetMs] = strongMs
+  f64[base64 + F64.strongMs] = timeMs
+  return VERDICT.opened
+}
+
+function judgeOpen(
+  page: SeriesPage,
+  row: number,
+  residual: number,
+  scale: number,
+  distance: number,
+  limit: number,
+  matters: boolean,
+  timeMs: number,
+  settings: LevelSettings
+): Verdict {
+  const { u8, f64 } = page
+  const base8 = row * U8_STRIDE
+  const openBelow = (u8[base8 + U8.flags]! & FLAG.below) !== 0
+  const sameWay = openBelow === residual < 0
+  if (!sameWay || !matters || distance <= EXIT_SHARE * limit) {
+    learn(page, row, residual, scale, distance <= limit ? 1 : WEIGHT_DEVIATING)
+    const exitRun = u8[base8 + U8.exitRun]! + 1
+    u8[base8 + U8.exitRun] = exitRun
+    if (exitRun < settings.exitPoints) return VERDICT.nothing
+    endRun(page, row)
+    return VERDICT.closed
+  }
+  u8[base8 + U8.exitRun] = 0
+  learn(page, row, residual, scale, WEIGHT_OPEN)
+  if (timeMs - f64[row * F64_STRIDE + F64.strongMs]! < SHIFT_LEARNED_MS) return VERDICT.ongoing
+  settle(page, row, settings)
+  return VERDICT.learned
+}
+
+/** First value of a series. */
+function begin({ f64, f32, u8 }: SeriesPage, row: number, value: number): void {
+  f64[row * F64_STRIDE + F64.level] = value
+  const base = row * F32_STRIDE
+  f32[base + F32.spread] = 0
+  f32[base + F32.quickLevel] = value
+  f32[base + F32.upper] = TAIL_START
+  f32[base + F32.lower] = TAIL_START
+  f32[base + F32.upperExcess] = TAIL_EXCESS
+  f32[base + F32.lowerExcess] = TAIL_EXCESS
+  u8[row * U8_STRIDE + U8.state] = STATE.warmup
+}
+
+/** Makes a record one that has long been at `value`: a count that was never seen is known to have been zero. */
+export function presume(page: SeriesPage, row: number, value: number, timeMs: number, intervalMs: number, settings: LevelSettings): void {
+  begin(page, row, value)
+  page.f64[row * F64_STRIDE + F64.lastTimeMs] = timeMs
+  page.f32[row * F32_STRIDE + F32.intervalMs] = intervalMs
+  page.u32[row * F32_STRIDE + U32.samples] = settings.warmupPoints
+  page.u8[row * U8_STRIDE + U8.state] = STATE.normal
+}
+
+function learn({ f64, f32, u32 }: SeriesPage, row: number, residual: number, scale: number, slowness: number): void {
+  const base32 = row * F32_STRIDE
+  const samples = u32[base32 + U32.samples]!
+  const weight = Math.max(2 / (samples + 1), WEIGHT_MIN) * slowness
+  const bound = CLIP_SCALES * scale
+  const clipped = samples < CLIP_FROM_SAMPLES ? residual : Math.max(-bound, Math.min(bound, residual))
+  f64[row * F64_STRIDE + F64.level] = f64[row * F64_STRIDE + F64.level]! + weight * clipped
+  const spreadWeight = slowness === 1 ? weight : weight * SPREAD_TAIL_SHARE
+  f32[base32 + F32.spread] = f32[base32 + F32.spread]! + spreadWeight * (Math.abs(clipped) * GAUSSIAN_RATIO - f32[base32 + F32.spread]!)
+}
+
+/**
+ * Moves the tails: the start of the point's side down a little at each point inside it, and once an excursion beyond a start
+ * is over, that start up (so that excursions begin at TAIL_SHARE of the points) and its mean excess towards the
+ * excursion's peak. (Declustering, as is usual for peaks over threshold: a drift is one long excursion, and learning its
+ * points one by one would let the limit run away in front of it.)
+ */
+function learnTail(page: SeriesPage, row: number, isBelow: boolean, distance: number, reach: number): void {
+  const { f32, u8 } = page
+  const base32 = row * F32_STRIDE
+  const base8 = row * U8_STRIDE
+  const side = base32 + (isBelow ? F32.lower : F32.upper)
+  const start = f32[side]!
+  const peakBelow = (u8[base8 + U8.flags]! & FLAG.peakBelow) !== 0
+  const steps = u8[base8 + U8.peak]!
+  if (steps !== 0 && (isBelow !== peakBelow || distance <= start)) {
+    u8[base8 + U8.peak] = 0
+    learnPeak(f32, base32 + (peakBelow ? F32.lower : F32.upper), 2 ** (steps / PEAK_STEPS), reach)
+  }
+  if (distance <= start) f32[side] = Math.max(TAIL_START_MIN, start - TAIL_STEP * TAIL_SHARE)
+  else keepPeak(page, row, isBelow, distance)
+}
+
+function learnPeak(f32: Float32Array, side: number, peak: number, reach: number): void {
+  const start = f32[side]!
+  const excess = f32[side + 1]!
+  const beyond = Math.max(0, Math.min(peak, PEAK_LIMITS_MAX * (start + excess * reach)) - start)
+  f32[side] = Math.min(TAIL_START_MAX, start + TAIL_STEP * (1 - TAIL_SHARE))
+  f32[side + 1] = Math.max(TAIL_EXCESS_MIN, TAIL_EXCESS_SHARE_MIN * start, excess + TAIL_EXCESS_WEIGHT * (beyond - excess))
+}
+
+/** The farthest point of the running excursion: log2 of its distance in sixteenths, so that one byte holds it. */
+function keepPeak({ u8 }: SeriesPage, row: number, isBelow: boolean, distance: number): void {
+  const base = row * U8_STRIDE
+  u8[base + U8.peak] = Math.max(u8[base + U8.peak]!, Math.min(255, Math.ceil(Math.log2(Math.max(1, distance)) * PEAK_STEPS)))
+  u8[base + U8.flags] = (u8[base + U8.flags]! & ~FLAG.peakBelow) | (isBelow ? FLAG.peakBelow : 0)
+}
+
+/** Keeps the first point since the normal centre (onset) and the first that is half way to the limit (strong). */
+function trackOnset({ f64, u8 }: SeriesPage, row: number, isBelow: boolean, distance: number, limit: number, onsetMs: number): void {
+  const base64 = row * F64_STRIDE
+  const flagsAt = row * U8_STRIDE + U8.flags
+  const wasBelow = (u8[flagsAt]! & FLAG.below) !== 0
+  if (distance <= CENTRE_SCALES) {
+    f64[base64 + F64.onsetMs] = 0
+    f64[base64 + F64.strongMs] = 0
+    return
+  }
+  if (f64[base64 + F64.onsetMs] === 0 || wasBelow !== isBelow) {
+    f64[base64 + F64.onsetMs] = onsetMs
+    f64[base64 + F64.strongMs] = 0
+    u8[flagsAt] = (u8[flagsAt]! & ~FLAG.below) | (isBelow ? FLAG.below : 0)
+    if (wasBelow !== isBelow) u8[row * U8_STRIDE + U8.run] = 0
+  }
+  if (distance < STRONG_SHARE * limit) f64[base64 + F64.strongMs] = 0
+  else if (f64[base64 + F64.strongMs] === 0) f64[base64 + F64.strongMs] = onsetMs
+}
+
+/** The present level is the new normal; the scale is kept, and young again it finds its way quickly. */
+function settle(page: SeriesPage, row: number, settings: LevelSettings): void {
+  const base32 = row * F32_STRIDE
+  page.f64[row * F64_STRIDE + F64.level] = page.f32[base32 + F32.quickLevel]!
+  page.u32[base32 + U32.samples] = settings.warmupPoints
+  endRun(page, row)
+}
+
+function endRun({ f64, u8 }: SeriesPage, row: number): void {
+  const base8 = row * U8_STRIDE
+  u8[base8 + U8.state] = STATE.normal
+  u8[base8 + U8.run] = 0
+  u8[base8 + U8.exitRun] = 0
+  f64[row * F64_STRIDE + F64.onsetMs] = 0
+  f64[row * F64_STRIDE + F64.strongMs] = 0
+}
