@@ -13,9 +13,9 @@ import type { Edge } from '../../schemas/topology.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome, breaksAgain, reopen } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
-import { rankCauses } from './rank-causes.ts'
+import { memberNode, rankCauses } from './rank-causes.ts'
 import { addEdge } from './service-graph.ts'
-import { adopt, type DiagnoseState, graphOf, retire, type Tracked, tracked } from './state.ts'
+import { adopt, type DiagnoseState, graphOf, noteInstance, retire, type Tracked, tracked } from './state.ts'
 
 export type DiagnoseEvent =
   | { kind: 'anomaly'; record: Anomaly }
@@ -56,6 +56,7 @@ export function diagnose(state: DiagnoseState, event: DiagnoseEvent, nowMs: numb
 }
 
 function onAnomaly(state: DiagnoseState, anomaly: Anomaly, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  noteInstance(state, anomaly.environment, anomaly.entity)
   if (anomaly.shadow) return [{ kind: 'ignored', reason: 'shadow' }]
   const owner = state.owners.get(anomaly.id)
   if (owner !== undefined) {
@@ -198,7 +199,9 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
 /** Members that are open, or were until lately: a healed cause must not hand its guilt to a symptom that lingers. */
 function causesOf(state: DiagnoseState, incident: Incident, nowMs: number, config: DiagnoseConfig): Cause[] {
   const telling = incident.members.filter(member => member.closedAtMs === null || nowMs - member.closedAtMs <= config.groupWindow)
-  return rankCauses(telling.length > 0 ? telling : incident.members, graphOf(state, incident.environment), nowMs)
+  const graph = graphOf(state, incident.environment)
+  const instancesOf = (node: string) => [...(state.instances.get(incident.environment) ?? [])].filter(entity => memberNode({ entity }, graph) === node)
+  return rankCauses(telling.length > 0 ? telling : incident.members, graph, nowMs, instancesOf)
 }
 
 function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {

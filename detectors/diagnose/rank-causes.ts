@@ -57,15 +57,22 @@ interface Suspect {
 /**
  * @param members open members and those closed lately, in any order
  * @param nowMs   for clearing: how long an accused callee had to show trouble
+ * @param instancesOf entities known to belong to a node: the only one is what to act on when just its callers speak of it
  * @returns best first, at most CAUSES_MAX; empty only without members. O(members · edges within PATH_HOPS_MAX)
  */
-export function rankCauses(members: readonly IncidentMember[], graph: ServiceGraph, nowMs: number): Cause[] {
+export function rankCauses(
+  members: readonly IncidentMember[],
+  graph: ServiceGraph,
+  nowMs: number,
+  instancesOf: (node: string) => readonly string[] = () => []
+): Cause[] {
   const suspects = suspectsOf(members, graph)
-  for (const suspect of suspects.values()) clearIfFine(suspect, suspects, graph, nowMs)
+  // First judge all, then move: what is cleared must not change the judgement of the next.
+  for (const clear of [...suspects.values()].map(suspect => clearance(suspect, suspects, graph, nowMs))) clear?.()
   const firstMs = Math.min(...[...suspects.values()].filter(isTroubled).map(onsetMs))
   const causes = [...suspects.values()]
     .filter(suspect => suspect.own.length + suspect.harmless.length + suspect.accusations.length > 0)
-    .flatMap(suspect => causesOf(suspect, suspects, graph, firstMs))
+    .flatMap(suspect => causesOf(suspect, suspects, graph, firstMs, instancesOf))
   return causes.sort((a, b) => b.score - a.score || (a.entity < b.entity ? -1 : 1)).slice(0, CAUSES_MAX)
 }
 
@@ -94,33 +101,41 @@ export function memberNode(member: Pick<IncidentMember, 'entity'>, graph: Servic
   return nodeOf(graph, entityService(member.entity))
 }
 
-function clearIfFine(suspect: Suspect, suspects: ReadonlyMap<string, Suspect>, graph: ServiceGraph, nowMs: number): void {
-  if (suspect.accusations.length === 0 || suspect.own.length > 0) return
+/** How to clear an accused callee that is fine: the accusation becomes trouble of the caller. Undefined when it is not fine. */
+function clearance(suspect: Suspect, suspects: Map<string, Suspect>, graph: ServiceGraph, nowMs: number): (() => void) | undefined {
+  if (suspect.accusations.length === 0 || suspect.own.length > 0) return undefined
   // Its spans stopped too: it may hang. Only one that goes on working can be fine.
-  if (suspect.harmless.some(sign => sign.kind === 'traffic' && sign.member.direction !== 'above')) return
+  if (suspect.harmless.some(sign => sign.kind === 'traffic' && sign.member.direction !== 'above')) return undefined
   const sinceMs = Math.min(...suspect.accusations.map(sign => sign.member.sinceMs))
   const hadTime = nowMs - sinceMs >= CLEAR_AFTER_MS && isInstrumented(graph, suspect.node)
-  const callers = new Set(suspect.accusations.map(sign => sign.caller))
-  const [only] = callers
-  const loneAccuser = callers.size === 1 && accusesOthers(only!, suspect.node, suspects) && callersOf(graph, suspect.node).size > 1
-  if (!hadTime && !loneAccuser) return
+  const [only, ...others] = new Set(suspect.accusations.map(sign => sign.caller))
+  const loneAccuser = others.length === 0 && accusesOthers(only!, suspect.node, suspects) && callersOf(graph, suspect.node).size > 1
+  if (!hadTime && !loneAccuser) return undefined
   const why = hadTime
     ? `${suspect.node} shows no trouble of its own ${seconds(nowMs - sinceMs)} after callers complained`
     : `only ${only} complains of ${suspect.node}, and of other callees too`
-  for (const sign of suspect.accusations) {
-    const caller = suspects.get(sign.caller) ?? { node: sign.caller, own: [], harmless: [], accusations: [], notes: [] }
-    caller.own.push({ member: sign.member, kind: sign.kind })
-    if (!caller.notes.includes(why)) caller.notes.push(why)
-    ;(suspects as Map<string, Suspect>).set(sign.caller, caller)
+  return () => {
+    for (const { member, kind, caller: node } of suspect.accusations) {
+      const caller = suspects.get(node) ?? { node, own: [], harmless: [], accusations: [], notes: [] }
+      suspects.set(node, caller)
+      caller.own.push({ member, kind })
+      if (!caller.notes.includes(why)) caller.notes.push(why)
+    }
+    suspect.accusations = []
   }
-  suspect.accusations = []
 }
 
 function accusesOthers(caller: string, accused: string, suspects: ReadonlyMap<string, Suspect>): boolean {
   return [...suspects.values()].some(other => other.node !== accused && other.own.length === 0 && other.accusations.some(sign => sign.caller === caller))
 }
 
-function causesOf(suspect: Suspect, suspects: ReadonlyMap<string, Suspect>, graph: ServiceGraph, firstMs: number): Cause[] {
+function causesOf(
+  suspect: Suspect,
+  suspects: ReadonlyMap<string, Suspect>,
+  graph: ServiceGraph,
+  firstMs: number,
+  instancesOf: (node: string) => readonly string[]
+): Cause[] {
   const signature = signatureOf(suspect)
   const culprit = isTroubled(suspect) ? troubledBelow(suspect, suspects, graph) : undefined
   const starved = isTroubled(suspect) ? undefined : troubledAbove(suspect, suspects, graph)
@@ -132,7 +147,7 @@ function causesOf(suspect: Suspect, suspects: ReadonlyMap<string, Suspect>, grap
   if (first && suspects.size > 1) evidence.push('among the first to deviate')
   const factor = culprit !== undefined ? EFFECT_FACTOR : starved !== undefined ? TRAFFIC_EFFECT_FACTOR : 1
   const score = clamp((baseScore(suspect, graph) + bonus(suspect) + (first ? FIRST_BONUS : 0)) * factor)
-  return entitiesOf(suspect, signature).map((entity, index) => ({
+  return entitiesOf(suspect, signature, instancesOf).map((entity, index) => ({
     entity,
     service: entityService(entity),
     // Instances of one service that show the same: named one by one, the strongest first.
@@ -209,15 +224,16 @@ function signatureOf(suspect: Suspect): SignalKind {
 }
 
 /** What a runbook would act on: troubled instances of the service, else the service as its callers know it. */
-function entitiesOf(suspect: Suspect, signature: SignalKind): string[] {
+function entitiesOf(suspect: Suspect, signature: SignalKind, instancesOf: (node: string) => readonly string[]): string[] {
   const signs = suspect.own.length > 0 ? suspect.own : suspect.harmless
-  const instances = (of: Sign[]) => of.filter(sign => readSignal(sign.member).peer === null && sign.member.entity.includes('@'))
+  const instances = (of: Sign[]) => of.filter(sign => sign.member.entity.includes('@'))
   const telling = instances(signs.filter(sign => sign.kind === signature))
   const chosen = telling.length > 0 ? telling : instances(signs).length > 0 ? instances(signs) : instances(suspect.harmless)
   const strongest = chosen.toSorted((a, b) => b.member.score - a.member.score || (a.member.entity < b.member.entity ? -1 : 1))
   if (strongest.length > 0) return [...new Set(strongest.map(sign => sign.member.entity))]
-  const own = signs.find(sign => readSignal(sign.member).peer === null)
-  return [own?.member.entity ?? suspect.accusations[0]?.member.attributes.peer ?? suspect.node]
+  const known = instancesOf(suspect.node)
+  if (known.length === 1) return [known[0]!]
+  return [signs[0]?.member.entity ?? suspect.accusations[0]?.member.attributes.peer ?? suspect.node]
 }
 
 function evidenceOf(suspect: Suspect): string[] {

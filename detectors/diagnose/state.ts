@@ -28,6 +28,8 @@ export interface DiagnoseState {
   open: Map<string, Tracked>
   /** Incident id → anomalies of it, so that replays and stragglers of a closed matter open no new one. */
   resolved: Map<string, { resolvedAtMs: number; anomalyIds: string[] }>
+  /** Environment → entities with an instance that anomalies ever named, the latest last. */
+  instances: Map<string, Set<string>>
   /** Anomaly id → incident, over open and lately resolved ones. Derived. */
   owners: Map<string, string>
 }
@@ -35,11 +37,12 @@ export interface DiagnoseState {
 /** Incidents kept after they were resolved, and for how long: a straggling `close` comes within minutes. */
 export const RESOLVED_MAX = 500
 export const RESOLVED_KEEP_MS = 30 * 60_000
+const INSTANCES_MAX = 5_000 // An environment; the one named longest ago makes room.
 const SETTLED_MAX = 32 // Commands of one incident; attempt budgets are far below.
 
 /** Nothing known yet. */
 export function emptyState(): DiagnoseState {
-  return { graphs: new Map(), open: new Map(), resolved: new Map(), owners: new Map() }
+  return { graphs: new Map(), open: new Map(), resolved: new Map(), instances: new Map(), owners: new Map() }
 }
 
 /** Side notes of an incident at its start. */
@@ -55,6 +58,16 @@ export function graphOf(state: DiagnoseState, environment: string): ServiceGraph
     state.graphs.set(environment, graph)
   }
   return graph
+}
+
+/** Remembers that an entity exists, so that a service known only from its callers can be named by its instance. */
+export function noteInstance(state: DiagnoseState, environment: string, entity: string): void {
+  if (entity.indexOf('@') <= 0) return
+  const known = state.instances.get(environment) ?? new Set<string>()
+  state.instances.set(environment, known)
+  known.delete(entity)
+  known.add(entity)
+  if (known.size > INSTANCES_MAX) known.delete(known.values().next().value!)
 }
 
 /** Moves an incident from open to resolved and forgets the oldest resolved ones. */
@@ -81,6 +94,7 @@ interface Snapshot {
   edges: Edge[]
   open: (Omit<Tracked, 'omitted'> & { omitted: [string, boolean][] })[]
   resolved: [string, { resolvedAtMs: number; anomalyIds: string[] }][]
+  instances: [string, string[]][]
 }
 
 /** The state as JSON values. */
@@ -88,13 +102,14 @@ export function snapshot(state: DiagnoseState): Snapshot {
   return {
     edges: [...state.graphs.values()].flatMap(graph => [...graph.edges.values()]),
     open: [...state.open.values()].map(entry => ({ ...entry, omitted: [...entry.omitted] })),
-    resolved: [...state.resolved]
+    resolved: [...state.resolved],
+    instances: [...state.instances].map(([environment, entities]) => [environment, [...entities]])
   }
 }
 
 /** The state that `snapshot` described. */
 export function restore(saved: unknown): DiagnoseState {
-  const { edges, open, resolved } = saved as Snapshot
+  const { edges, open, resolved, instances } = saved as Snapshot
   const state = emptyState()
   const byEnvironment = Map.groupBy(edges, edge => edge.environment)
   for (const [environment, list] of byEnvironment) state.graphs.set(environment, serviceGraph(list))
@@ -103,6 +118,7 @@ export function restore(saved: unknown): DiagnoseState {
     state.resolved.set(id, entry)
     for (const anomalyId of entry.anomalyIds) state.owners.set(anomalyId, id)
   }
+  for (const [environment, entities] of instances) state.instances.set(environment, new Set(entities))
   return state
 }
 

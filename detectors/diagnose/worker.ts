@@ -1,0 +1,109 @@
+// The diagnose worker: anomalies, topology, decisions and outcomes in, incidents out. Runs in the control role, one instance.
+//
+// State and input positions are one checkpoint, so a restart goes on where it was. Without a readable checkpoint the open
+// incidents come back from the compacted incidents topic (each record is the whole state) and the graph from topology;
+// lost are only which members were not listed, and replayed anomalies repeat known ids.
+
+import { anomalyRecord } from '../../schemas/anomaly.ts'
+import type { Config } from '../../schemas/config.ts'
+import { decisionRecord } from '../../schemas/decision.ts'
+import { decodeRecord, encodeRecord } from '../../schemas/envelope.ts'
+import { incidentRecord } from '../../schemas/incident.ts'
+import { outcomeRecord } from '../../schemas/outcome.ts'
+import type { CheckpointStore, Clock, Log, Logger, LogRecord, Meter } from '../../schemas/ports.ts'
+import { type DecodedEvent, readWholeTopic, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { TOPICS } from '../../schemas/topics.ts'
+import { edgeRecord } from '../../schemas/topology.ts'
+import { type DiagnoseEffect, type DiagnoseEvent, diagnose } from './diagnose.ts'
+import { addEdge } from './service-graph.ts'
+import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
+
+const VERSION = 1
+const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
+
+export interface DiagnoseWorkerOptions {
+  log: Log
+  checkpoints: CheckpointStore
+  /** groupWindow and resolveAfter, ms. */
+  config: Config['diagnose']
+  clock: Clock
+  logger: Logger
+  meter: Meter
+}
+
+export interface DiagnoseWorker {
+  start(): Promise<void>
+  /** Rejects with the bug that stopped it. */
+  finished(): Promise<void>
+  /** Safe to call twice. */
+  close(): Promise<void>
+}
+
+/** Incidents of all environments. */
+export function diagnoseWorker(options: DiagnoseWorkerOptions): DiagnoseWorker {
+  const { log, checkpoints, config, clock, logger, meter } = options
+  const worker = statefulWorker<DiagnoseState, DiagnoseEvent, DiagnoseEffect>({
+    name: 'diagnose',
+    group: 'homeostat-diagnose',
+    topics: [TOPICS.anomalies.name, TOPICS.topology.name, TOPICS.decisions.name, TOPICS.outcomes.name],
+    version: VERSION,
+    tickMs: TICK_MS,
+    log,
+    checkpoints,
+    clock,
+    logger,
+    meter,
+    restore,
+    rebuild: () => rebuild(log, clock.nowMs()),
+    snapshot,
+    decode,
+    tick: { kind: 'tick' },
+    reduce(state, event, nowMs) {
+      const effects = diagnose(state, event, nowMs, config)
+      for (const effect of effects) if (effect.kind === 'ignored') meter.count('homeostat.diagnose.ignored', 1, { reason: effect.reason })
+      meter.gauge('homeostat.diagnose.incidents_open', state.open.size)
+      return effects.filter(effect => effect.kind === 'publish')
+    },
+    async deliver(effects) {
+      const records = effects.flatMap(effect => (effect.kind === 'publish' ? [encodeRecord(incidentRecord, effect.record)] : []))
+      if (records.length > 0) await log.append(TOPICS.incidents.name, records)
+    }
+  })
+  return { start: worker.start, finished: worker.finished, close: worker.close }
+}
+
+function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {
+  switch (record.topic) {
+    case TOPICS.anomalies.name:
+      return event('anomaly', decodeRecord(anomalyRecord, record))
+    case TOPICS.topology.name:
+      return event('edge', decodeRecord(edgeRecord, record))
+    case TOPICS.decisions.name:
+      return event('decision', decodeRecord(decisionRecord, record))
+    default:
+      return event('outcome', decodeRecord(outcomeRecord, record))
+  }
+}
+
+function event(kind: DiagnoseEvent['kind'], decoded: { ok: true; record: unknown } | { ok: false; reason: string }): DecodedEvent<DiagnoseEvent> {
+  return decoded.ok ? { ok: true, event: { kind, record: decoded.record } as DiagnoseEvent } : decoded
+}
+
+async function rebuild(log: Log, nowMs: number): Promise<DiagnoseState> {
+  const state = emptyState()
+  await readWholeTopic(log, TOPICS.topology.name, record => {
+    const decoded = decodeRecord(edgeRecord, record)
+    if (decoded.ok) addEdge(graphOf(state, decoded.record.environment), decoded.record)
+  })
+  await readWholeTopic(log, TOPICS.incidents.name, record => {
+    const decoded = decodeRecord(incidentRecord, record)
+    if (!decoded.ok) return
+    const incident = decoded.record
+    const known = state.open.get(incident.id)
+    if (known !== undefined && known.incident.version >= incident.version) return
+    const healed = incident.healedAtMs === null ? null : { recordedAtMs: incident.updatedAtMs, healedAtMs: incident.healedAtMs }
+    adopt(state, { ...tracked(incident), healed, actedAtMs: incident.attempts > 0 ? incident.updatedAtMs : null })
+    if (incident.status === 'resolved') retire(state, incident.id, nowMs)
+  })
+  return state
+}

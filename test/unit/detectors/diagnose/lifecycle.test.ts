@@ -1,0 +1,155 @@
+// From open to resolved: what a verdict, time and lingering alerts do to an incident.
+
+import { expect, test } from 'vitest'
+import { EXPIRE_AFTER_MS, HEALED_GRACE_FACTOR } from '../../../../detectors/diagnose/lifecycle.ts'
+import { restore, snapshot } from '../../../../detectors/diagnose/state.ts'
+import { absence, aDecision, anAnomaly, anOutcome, CONFIG, closing, reducer, T0 } from './builders.ts'
+
+const ORDERS = 'lab/orders@orders-1'
+const SILENT = absence(ORDERS, 'process.memory.usage', { atS: 1 })
+const ERRORS = anAnomaly({ entity: 'lab/gateway', metric: 'homeostat.span.errors', atS: 2 })
+
+function acting() {
+  const made = reducer()
+  made.see(SILENT, ERRORS)
+  const incident = made.published.at(-1)!
+  made.feed({ kind: 'decision', record: aDecision(incident) }, 10)
+  return { ...made, incident, last: () => made.published.at(-1)! }
+}
+
+test('an incident whose members all closed resolves by itself after resolveAfter', () => {
+  const { see, tick, published } = reducer()
+  see(ERRORS, closing(ERRORS, 20))
+  tick(79)
+  expect(published.at(-1)!.status).toBe('open')
+  tick(81)
+  expect(published.at(-1)).toMatchObject({ status: 'resolved', resolution: 'self_healed', healedAtMs: T0 + 20_000, resolvedAtMs: T0 + 81_000 })
+})
+
+test('a command makes it acting, counted once however often the decision is read', () => {
+  const { feed, incident, last, published } = acting()
+  expect(last()).toMatchObject({ status: 'acting', attempts: 1 })
+  const count = published.length
+  feed({ kind: 'decision', record: aDecision(incident) }, 11)
+  expect(published).toHaveLength(count)
+})
+
+test('a healed verdict resolves as soon as the last alert has decayed, healed from when the checks passed', () => {
+  const { feed, see, tick, incident, last } = acting()
+  feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+  expect(last()).toMatchObject({ status: 'open', healedAtMs: T0 + 15_000 })
+  see(closing(SILENT, 40))
+  tick(60)
+  expect(last().status).toBe('open')
+  see(closing(ERRORS, 90))
+  expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated', healedAtMs: T0 + 15_000 })
+})
+
+test('a member that stays open beyond the grace keeps the incident open, unhealed', () => {
+  const { feed, tick, incident, last } = acting()
+  feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+  const graceS = (CONFIG.resolveAfter * HEALED_GRACE_FACTOR) / 1_000
+  tick(30 + graceS)
+  expect(last().healedAtMs).toBe(T0 + 15_000)
+  tick(31 + graceS)
+  expect(last()).toMatchObject({ status: 'open', healedAtMs: null })
+})
+
+test('what the action itself causes does not keep a healed incident open', () => {
+  const { feed, see, incident, last } = acting()
+  see(anAnomaly({ entity: ORDERS, metric: 'process.memory.usage', direction: 'below', atS: 12 }))
+  feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+  see(closing(SILENT, 40), closing(ERRORS, 41))
+  expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated' })
+})
+
+test('trouble that begins after the healed moment contradicts the verdict', () => {
+  const { feed, see, incident, last } = acting()
+  feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+  see(anAnomaly({ entity: ORDERS, metric: 'http.server.errors', atS: 35 }))
+  expect(last()).toMatchObject({ status: 'open', healedAtMs: null })
+})
+
+test('a late symptom from before the healed moment does not contradict it', () => {
+  const { feed, see, incident, last } = acting()
+  feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+  see(anAnomaly({ entity: ORDERS, metric: 'http.server.errors', atS: 14 }))
+  expect(last().healedAtMs).toBe(T0 + 15_000)
+})
+
+test.each(['partial', 'ineffective', 'harmful', 'inconclusive', 'unknown', 'refused'] as const)(
+  'a %s verdict makes it undecided again and heals nothing',
+  verdict => {
+    const { feed, incident, last } = acting()
+    feed({ kind: 'outcome', record: anOutcome(incident, { verdict, healedAtMs: null }) }, 30)
+    expect(last()).toMatchObject({ status: 'open', healedAtMs: null, attempts: 1 })
+  }
+)
+
+test('an incident does not close by itself while its command runs', () => {
+  const { see, tick, last } = acting()
+  see(closing(SILENT, 15), closing(ERRORS, 15))
+  tick(300)
+  expect(last().status).toBe('acting')
+})
+
+test('an outcome that is read before its decision leaves nothing acting', () => {
+  const { see, feed, published } = reducer()
+  see(SILENT)
+  const incident = published.at(-1)!
+  feed({ kind: 'outcome', record: anOutcome(incident, { verdict: 'ineffective', healedAtMs: null }) }, 30)
+  feed({ kind: 'decision', record: aDecision(incident) }, 31)
+  expect(published.at(-1)).toMatchObject({ status: 'open', attempts: 1 })
+})
+
+test('an escalated incident that ends by itself says so, one that a command healed is remediated', () => {
+  const given = reducer()
+  given.see(ERRORS)
+  given.feed({ kind: 'decision', record: aDecision(given.published.at(-1)!, { outcome: 'escalate', commandId: null }) }, 5)
+  expect(given.published.at(-1)!.status).toBe('escalated')
+  given.see(closing(ERRORS, 20))
+  given.tick(100)
+  expect(given.published.at(-1)).toMatchObject({ status: 'resolved', resolution: 'escalated' })
+})
+
+test('trouble after the end is a new incident, a straggling record of the old one is not', () => {
+  const { see, tick, incidents, published } = reducer()
+  see(ERRORS, closing(ERRORS, 20))
+  tick(21)
+  tick(100)
+  const count = published.length
+  see(ERRORS, closing(ERRORS, 20))
+  expect(published).toHaveLength(count)
+  see(anAnomaly({ entity: 'lab/gateway', metric: 'homeostat.span.errors', atS: 110 }))
+  expect(incidents()).toHaveLength(2)
+})
+
+test('an incident that nothing closes expires after a day', () => {
+  const { see, tick, published } = reducer()
+  see(ERRORS)
+  tick(2 + EXPIRE_AFTER_MS / 1_000 + 2)
+  expect(published.at(-1)).toMatchObject({ status: 'resolved', resolution: 'expired' })
+})
+
+test('silent entities are listed as unknown until they are heard again', () => {
+  const { see, published } = reducer()
+  see(SILENT)
+  expect(published.at(-1)!.unknownEntities).toEqual([ORDERS])
+  see(closing(SILENT, 20))
+  expect(published.at(-1)!.unknownEntities).toEqual([])
+})
+
+test('a state that went through its snapshot goes on exactly as the one that did not', () => {
+  const script = (through: boolean) => {
+    const made = reducer()
+    made.see(SILENT, ERRORS)
+    const next = reducer({ edges: [], state: through ? restore(JSON.parse(JSON.stringify(snapshot(made.state)))) : made.state })
+    const incident = made.published.at(-1)!
+    next.feed({ kind: 'decision', record: aDecision(incident) }, 10)
+    next.feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
+    next.see(SILENT, anAnomaly({ entity: 'lab/orders', metric: 'homeostat.span.errors', atS: 9 }), closing(SILENT, 40), closing(ERRORS, 41))
+    next.tick(500)
+    return next.published
+  }
+  expect(script(true)).toEqual(script(false))
+})
