@@ -42,7 +42,7 @@ ORDER BY (Timestamp, RecordId)
 TTL toDateTime(Timestamp) + toIntervalDay({recordsTtlDays})
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Incidents: every version of the whole state; homeostat_incidents_current has the last one.
+-- Incidents: every version of the whole state; homeostat_incidents_latest has the last one.
 CREATE TABLE IF NOT EXISTS {database}.homeostat_incidents (
     Timestamp DateTime64(9) CODEC(Delta(8), ZSTD(1)),
     IncidentId String CODEC(ZSTD(1)),
@@ -272,7 +272,7 @@ ORDER BY (Timestamp, RecordId)
 TTL toDateTime(Timestamp) + toIntervalDay({recordsTtlDays})
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Edges of the service graph, as traces showed them; homeostat_edges_current has the last sighting of each.
+-- Edges of the service graph, as traces showed them; homeostat_edges_latest has the last sighting of each.
 CREATE TABLE IF NOT EXISTS {database}.homeostat_edges (
     Timestamp DateTime64(9) CODEC(Delta(8), ZSTD(1)),
     Environment LowCardinality(String) CODEC(ZSTD(1)),
@@ -311,24 +311,30 @@ CREATE TABLE IF NOT EXISTS {database}.homeostat_flushes (
     Sequence UInt64 CODEC(ZSTD(1)),
     FlushId String CODEC(ZSTD(1)),
     State LowCardinality(String) CODEC(ZSTD(1)),
-    Ranges String CODEC(ZSTD(1))
+    Ranges Nested (
+        Topic LowCardinality(String),
+        Partition UInt32,
+        First UInt64,
+        Next UInt64,
+        AppendedAt DateTime64(9)
+    ) CODEC(ZSTD(1))
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(Timestamp)
 ORDER BY (Timestamp, Writer)
 TTL toDateTime(Timestamp) + toIntervalDay({telemetryTtlDays})
 SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
-CREATE VIEW IF NOT EXISTS {database}.homeostat_incidents_current AS
+CREATE VIEW IF NOT EXISTS {database}.homeostat_incidents_latest AS
 SELECT * FROM {database}.homeostat_incidents FINAL
 ORDER BY IncidentId, Version DESC
 LIMIT 1 BY IncidentId;
 
-CREATE VIEW IF NOT EXISTS {database}.homeostat_edges_current AS
+CREATE VIEW IF NOT EXISTS {database}.homeostat_edges_latest AS
 SELECT * FROM {database}.homeostat_edges FINAL
 ORDER BY Environment, Source, Target, Timestamp DESC
 LIMIT 1 BY Environment, Source, Target;
 
-CREATE VIEW IF NOT EXISTS {database}.homeostat_entities_current AS
+CREATE VIEW IF NOT EXISTS {database}.homeostat_entities_latest AS
 SELECT Environment, Entity, Signal, anyLast(ServiceName) AS ServiceName, min(FirstSeen) AS FirstSeen, max(LastSeen) AS LastSeen
 FROM {database}.homeostat_entities
 GROUP BY Environment, Entity, Signal;
