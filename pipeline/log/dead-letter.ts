@@ -1,0 +1,53 @@
+// Dead letters: a record that a consumer cannot use goes to `<topic>.dlq` as it was, with the reason in its headers.
+//
+// Written before the consumer's offset is committed, so a crash in between may write it twice and never loses it:
+// `dlq.source.*` names the original, which makes repeats recognisable. Put back by `originalRecord`.
+
+import type { LogRecord, LogRecordInput } from '../../schemas/ports.ts'
+
+const MESSAGE_CHARACTERS_MAX = 1_000 // A message is for people; a parser's dump of the whole input is not.
+const PREFIX = 'dlq.'
+
+export interface DeadLetterContext {
+  reason: string
+  message: string
+  /** Consumer group that gave up. */
+  consumer: string
+  /** Deliveries of the record to the consumer, this one included. */
+  attempts: number
+  /** First delivery, epoch ms. */
+  firstSeenAtMs: number
+}
+
+/** The record for `<topic>.dlq`: same key, bytes and headers, plus `dlq.*`. */
+export function deadLetterRecord(record: LogRecord, context: DeadLetterContext): LogRecordInput {
+  return {
+    key: record.key,
+    value: record.value,
+    partition: 0,
+    headers: {
+      ...record.headers,
+      'dlq.reason': context.reason,
+      'dlq.class': 'permanent', // Passing troubles are repeated and never end here.
+      'dlq.message': context.message.slice(0, MESSAGE_CHARACTERS_MAX),
+      'dlq.source.topic': record.topic,
+      'dlq.source.partition': String(record.partition),
+      'dlq.source.offset': String(record.offset),
+      'dlq.attempts': String(context.attempts),
+      'dlq.first_seen': new Date(context.firstSeenAtMs).toISOString(),
+      'dlq.consumer': context.consumer
+    }
+  }
+}
+
+/**
+ * The record as it was before it died, to append it again.
+ * @returns undefined when the record is no dead letter
+ */
+export function originalRecord(deadLetter: Pick<LogRecord, 'key' | 'value' | 'headers'>): { topic: string; record: LogRecordInput } | undefined {
+  const topic = deadLetter.headers['dlq.source.topic']
+  const partition = Number(deadLetter.headers['dlq.source.partition'])
+  if (topic === undefined || !Number.isInteger(partition)) return undefined
+  const headers = Object.fromEntries(Object.entries(deadLetter.headers).filter(([name]) => !name.startsWith(PREFIX)))
+  return { topic, record: { key: deadLetter.key, value: deadLetter.value, headers, partition } }
+}
