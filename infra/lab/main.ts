@@ -1,0 +1,44 @@
+// `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end.
+//
+// usage: npm run -s lab -- [--seed N] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
+// Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
+
+import { parseArgs } from 'node:util'
+import { FAULTS, type FaultName } from './faults.ts'
+import { runLab } from './lab.ts'
+import { closingTable, openView } from './view.ts'
+
+const HEALTHY_S = 180
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    'healthy-s': { type: 'string', default: String(HEALTHY_S) },
+    cases: { type: 'string', default: FAULTS.join(',') },
+    json: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false }
+  }
+})
+const cases = values.cases.split(',') as FaultName[]
+const unknown = cases.filter(name => !FAULTS.includes(name))
+if (unknown.length > 0 || !/^\d+$/.test(values.seed) || !/^\d+$/.test(values['healthy-s'])) {
+  process.stderr.write(`lab: --seed and --healthy-s are whole numbers, --cases are of ${FAULTS.join(', ')}\n`)
+  process.exit(2)
+}
+
+const interrupted = new AbortController()
+const abort = (): void => interrupted.abort()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, abort)
+
+const report = await runLab({
+  seed: Number(values.seed),
+  healthyMs: Number(values['healthy-s']) * 1_000,
+  cases,
+  keep: values.keep,
+  view: openView(process.stderr),
+  signal: interrupted.signal
+})
+process.stdout.write(`${closingTable(report.cases)}\n`)
+process.stdout.write(`${report.healthy.actions} actions in ${report.healthy.seconds} healthy seconds before\n`)
+if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
+process.exit(interrupted.signal.aborted ? 130 : report.pass ? 0 : 1)
