@@ -1,0 +1,52 @@
+// npm run -s bench -- NAME [--json] [--data PATH] [--out PATH] [--rounds N] [-- arguments]
+//
+// Tables for people go to stderr; the last line of stdout is one JSON object. `--help` lists the benchmarks.
+
+import { readdirSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { type BenchOptions, type BenchResult, ROUNDS_MIN, say } from './harness.ts'
+
+/** Files beside this one that are no benchmarks. */
+const HELPERS = ['main', 'harness', 'otlp-load', 'go-pdata', 'protobufjs-peer']
+const EXIT_USAGE = 2
+
+type Bench = (options: BenchOptions) => Promise<BenchResult>
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    data: { type: 'string' },
+    out: { type: 'string' },
+    rounds: { type: 'string', default: String(ROUNDS_MIN) },
+    help: { type: 'boolean', short: 'h', default: false }
+  }
+})
+const names = readdirSync(import.meta.dirname)
+  .filter(file => file.endsWith('.ts'))
+  .map(file => file.slice(0, -3))
+  .filter(name => !HELPERS.includes(name))
+const [name, ...args] = positionals
+
+if (values.help) {
+  process.stdout.write(`usage: npm run -s bench -- NAME [--json] [--data PATH] [--out PATH] [--rounds N]\n\nbenchmarks: ${names.join(', ')}\n`)
+} else if (!name || !names.includes(name)) {
+  say(`bench: ${name ? `there is no benchmark ${name}` : 'which benchmark?'} Names: ${names.join(', ')}`)
+  process.exitCode = EXIT_USAGE
+} else {
+  await run(name)
+}
+
+async function run(benchName: string): Promise<void> {
+  const rounds = Number(values.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    say(`bench: --rounds ${values.rounds} is no positive whole number`)
+    process.exitCode = EXIT_USAGE
+    return
+  }
+  const module = await import(`./${benchName}.ts`)
+  const bench: Bench = module[`${benchName}Bench`]
+  const { json, data, out } = values
+  const result = await bench({ json, rounds: Math.max(rounds, ROUNDS_MIN), args, ...(data === undefined ? {} : { data }), ...(out === undefined ? {} : { out }) })
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+}
