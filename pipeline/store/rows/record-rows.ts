@@ -1,0 +1,218 @@
+// Control records as rows of the homeostat_* tables: useful scalars as columns, nested parts as JSON text.
+//
+// The trace id of everything that follows an incident is the incident's id. RecordId is the record's CloudEvents id, so that a record
+// that was delivered twice stays one row.
+
+import { type Anomaly, anomalyRecord } from '../../../schemas/anomaly.ts'
+import { type Command, commandRecord } from '../../../schemas/command.ts'
+import { type Control, controlRecord, controlSubject } from '../../../schemas/control.ts'
+import { type Decision, decisionRecord } from '../../../schemas/decision.ts'
+import { entityService } from '../../../schemas/entity.ts'
+import { decodeRecord, type RecordType } from '../../../schemas/envelope.ts'
+import { type Incident, incidentRecord } from '../../../schemas/incident.ts'
+import { type Model, modelRecord } from '../../../schemas/model.ts'
+import type { LogRecord } from '../../../schemas/ports.ts'
+import { type Edge, edgeRecord } from '../../../schemas/topology.ts'
+import { outcomeRecord } from '../../../schemas/outcome.ts'
+import { outcomeRows } from './outcome-rows.ts'
+import { count, float, msText, nullableMsText, type Row, type TableRow } from './values.ts'
+
+export type Rows = { ok: true; rows: TableRow[] } | { ok: false; reason: string }
+
+type ToRows = (record: Pick<LogRecord, 'value' | 'headers'>) => Rows
+
+/** Reads a record of `type` and makes one row of `table`, completed with what every record has. */
+function one<T>(type: RecordType<T>, table: string, columns: (record: T) => Row): ToRows {
+  return many(type, (record, common) => [{ table, row: { ...common, ...columns(record) } }])
+}
+function many<T>(type: RecordType<T>, rows: (record: T, common: Row) => TableRow[]): ToRows {
+  return record => {
+    const decoded = decodeRecord(type, record)
+    if (!decoded.ok) return decoded
+    const common = { Timestamp: msText(type.atMs(decoded.record)), RecordId: type.id(decoded.record) }
+    return { ok: true, rows: rows(decoded.record, common) }
+  }
+}
+
+/** CloudEvents type → rows. */
+const BY_TYPE: Readonly<Record<string, ToRows>> = {
+  [anomalyRecord.type]: one(anomalyRecord, 'homeostat_anomalies', anomalyColumns),
+  [incidentRecord.type]: one(incidentRecord, 'homeostat_incidents', incidentColumns),
+  [decisionRecord.type]: one(decisionRecord, 'homeostat_decisions', decisionColumns),
+  [commandRecord.type]: one(commandRecord, 'homeostat_commands', commandColumns),
+  [outcomeRecord.type]: many(outcomeRecord, outcomeRows),
+  [controlRecord.type]: one(controlRecord, 'homeostat_control', controlColumns),
+  [modelRecord.type]: one(modelRecord, 'homeostat_models', modelColumns),
+  [edgeRecord.type]: one(edgeRecord, 'homeostat_edges', edgeColumns)
+}
+
+/** The rows of one control record, or why it cannot be read. */
+export function recordRows(record: Pick<LogRecord, 'value' | 'headers'>): Rows {
+  const type = record.headers.ce_type ?? '(none)'
+  return BY_TYPE[type]?.(record) ?? { ok: false, reason: `record type ${type} is not stored` }
+}
+
+function anomalyColumns(anomaly: Anomaly): Row {
+  return {
+    AnomalyId: anomaly.id,
+    Status: anomaly.status,
+    Detector: anomaly.detector,
+    Environment: anomaly.environment,
+    Entity: anomaly.entity,
+    ServiceName: anomaly.service,
+    Signal: anomaly.signal,
+    MetricName: anomaly.metric,
+    MetricUnit: anomaly.unit,
+    Attributes: anomaly.attributes,
+    Series: anomaly.series,
+    Severity: anomaly.severity,
+    Direction: anomaly.direction,
+    Observed: anomaly.observed,
+    Expected: anomaly.expected,
+    Lower: anomaly.lower,
+    Upper: anomaly.upper,
+    Score: float(anomaly.score),
+    Threshold: float(anomaly.threshold),
+    Samples: count(anomaly.samples, Number.MAX_SAFE_INTEGER),
+    Since: msText(anomaly.sinceMs),
+    DetectedAt: msText(anomaly.detectedAtMs),
+    Shadow: anomaly.shadow,
+    Reason: anomaly.reason
+  }
+}
+
+function incidentColumns(incident: Incident): Row {
+  const cause = incident.causes[0]
+  return {
+    IncidentId: incident.id,
+    Version: count(incident.version),
+    Environment: incident.environment,
+    Entity: cause?.entity ?? '',
+    ServiceName: cause?.service ?? '',
+    TraceId: incident.id,
+    Status: incident.status,
+    Severity: incident.severity,
+    Title: incident.title,
+    Signature: cause?.signature ?? '',
+    CauseScore: cause?.score ?? null,
+    StartedAt: msText(incident.startedAtMs),
+    OpenedAt: msText(incident.openedAtMs),
+    UpdatedAt: msText(incident.updatedAtMs),
+    HealedAt: nullableMsText(incident.healedAtMs),
+    ResolvedAt: nullableMsText(incident.resolvedAtMs),
+    Resolution: incident.resolution ?? '',
+    Attempts: count(incident.attempts),
+    MembersCount: incident.members.length,
+    MembersOmitted: count(incident.membersOmitted),
+    AnomalyIds: incident.members.map(member => member.anomalyId),
+    UnknownEntities: incident.unknownEntities,
+    Causes: JSON.stringify(incident.causes),
+    Members: JSON.stringify(incident.members)
+  }
+}
+
+function decisionColumns(decision: Decision): Row {
+  return {
+    DecisionId: decision.id,
+    IncidentId: decision.incidentId,
+    TraceId: decision.incidentId,
+    Environment: decision.environment,
+    Target: decision.target ?? '',
+    ServiceName: entityService(decision.target ?? ''),
+    Policy: decision.policy ?? '',
+    PolicyVersion: decision.policyVersion,
+    Runbook: decision.runbook ?? '',
+    RunbookVersion: decision.runbookVersion,
+    Autonomy: decision.autonomy,
+    Outcome: decision.outcome,
+    BlockedBy: decision.blockedBy,
+    CommandId: decision.commandId ?? '',
+    Attempt: count(decision.attempt),
+    IncidentOpenedAt: msText(decision.incidentOpenedAtMs),
+    Reason: decision.reason,
+    Guards: JSON.stringify(decision.guards),
+    Candidates: JSON.stringify(decision.candidates)
+  }
+}
+
+function commandColumns(command: Command): Row {
+  return {
+    CommandId: command.id,
+    IncidentId: command.incidentId,
+    TraceId: command.incidentId,
+    DecisionId: command.decisionId,
+    Environment: command.environment,
+    Target: command.target,
+    ServiceName: entityService(command.target),
+    Runbook: command.runbook,
+    RunbookVersion: command.runbookVersion,
+    Policy: command.policy,
+    PolicyVersion: command.policyVersion,
+    Attempt: count(command.attempt),
+    Risk: command.risk,
+    Cost: float(command.cost),
+    StepsCount: command.steps.length,
+    StartedAt: msText(command.startedAtMs),
+    IssuedAt: msText(command.issuedAtMs),
+    ExpiresAt: msText(command.expiresAtMs),
+    Fence: count(command.fence, Number.MAX_SAFE_INTEGER),
+    Nonce: command.nonce,
+    KeyId: command.keyId,
+    Signature: command.signature,
+    Steps: JSON.stringify(command.steps),
+    Incident: JSON.stringify(command.incident),
+    Cause: JSON.stringify(command.cause)
+  }
+}
+
+function controlColumns(record: Control): Row {
+  const texts = Object.entries(record).map(([name, value]) => [name, String(value)] as const)
+  const environment = record.kind === 'kill_switch' && record.scope.startsWith('environment/') ? record.scope.slice('environment/'.length) : ''
+  return {
+    Kind: record.kind,
+    Subject: controlSubject(record),
+    Actor: record.by,
+    Environment: environment,
+    ServiceName: record.kind === 'release_target' ? entityService(record.target) : '',
+    TraceId: record.kind === 'approval' ? record.incidentId : '',
+    IncidentId: record.kind === 'approval' ? record.incidentId : '',
+    DecisionId: record.kind === 'approval' ? record.decisionId : '',
+    AnomalyId: record.kind === 'label' ? record.anomalyId : '',
+    Label: record.kind === 'label' ? record.label : '',
+    Attributes: Object.fromEntries(texts)
+  }
+}
+
+function modelColumns(model: Model): Row {
+  return {
+    ModelName: model.name,
+    ModelVersion: model.version,
+    Kind: model.kind,
+    Stage: model.stage,
+    Backend: model.backend,
+    BaselineName: model.baselineName,
+    HorizonSeconds: model.horizonMs / 1_000,
+    WindowSeconds: model.windowMs / 1_000,
+    ModelThreshold: float(model.threshold),
+    TrainRows: count(model.rows.train, Number.MAX_SAFE_INTEGER),
+    TrainPositives: count(model.rows.positiveTrain, Number.MAX_SAFE_INTEGER),
+    HeldOutRows: count(model.rows.heldOut, Number.MAX_SAFE_INTEGER),
+    HeldOutPositives: count(model.rows.positiveHeldOut, Number.MAX_SAFE_INTEGER),
+    Brier: float(model.heldOut.brier),
+    LogLoss: float(model.heldOut.logLoss),
+    AreaUnderCurve: float(model.heldOut.areaUnderCurve),
+    Precision: float(model.heldOut.precision),
+    Recall: float(model.heldOut.recall),
+    BaselineBrier: float(model.baseline.brier),
+    BaselineLogLoss: float(model.baseline.logLoss),
+    BaselineAreaUnderCurve: float(model.baseline.areaUnderCurve),
+    BaselinePrecision: float(model.baseline.precision),
+    BaselineRecall: float(model.baseline.recall),
+    Features: JSON.stringify(model.features),
+    Layers: JSON.stringify(model.layers)
+  }
+}
+
+function edgeColumns(edge: Edge): Row {
+  return { Environment: edge.environment, Source: edge.source, Target: edge.target, ServiceName: entityService(edge.source), Instrumented: edge.instrumented }
+}

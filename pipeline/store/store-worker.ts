@@ -1,0 +1,263 @@
+// The store role: every topic into ClickHouse, each record once, a batch at a time.
+//
+//   log -> onBatch: decode, buffer -> flush (enough rows, or batchInterval after the first): journal, inserts by table, commit
+//
+// Rows of all partitions share a flush: fifteen partitions flushed each for itself would make forty small parts a second, and ClickHouse
+// pays for parts (5 ms and a merge each), not rows. From append to readable: batchInterval + the insert (about 50 ms for 5000 rows).
+// After kill -9: see flush-journal.ts. Full buffer: onBatch waits, so the log keeps what ClickHouse cannot take yet.
+
+import { randomUUID } from 'node:crypto'
+import type { Config } from '../../schemas/config.ts'
+import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Store, Subscription, TopicPartition } from '../../schemas/ports.ts'
+import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import { type Flush, type FlushJournal, type FlushRange, flushJournal } from './flush-journal.ts'
+import { type FlushWriter, flushWriter, GROUP } from './flush-writer.ts'
+import { addBatch, addRecord, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
+
+export interface StoreWorkerOptions {
+  log: Log
+  store: Store
+  config: Pick<Config['store'], 'batchRowsMax' | 'batchInterval'>
+  clock: Clock
+  logger: Logger
+  meter: Meter
+  /** Environments whose commands are stored; the first is that of telemetry which names none. */
+  environments: readonly string[]
+}
+
+export interface StoreWorker {
+  start(): Promise<void>
+  /** Resolves after `close`; rejects with the bug that stopped the worker. */
+  readonly finished: Promise<void>
+  /** Stores what is buffered (one attempt), then leaves the group. Safe to call twice, and without start. */
+  close(): Promise<void>
+}
+
+const BUFFERED_FLUSHES_MAX = 4 // Rows that may wait while a flush runs, in flushes; then reading stops.
+const BUFFERED_BYTES_MAX = 8 * 2 ** 20 // OTLP bytes; as row objects about ten times that.
+const BATCH_RECORDS_MAX = 500
+const BATCH_BYTES_MAX = 2 * 2 ** 20 // One decode: about 50 ms of the thread.
+const REDO_RECORDS_MAX = 500 // Read at once when a flush is done again.
+
+interface Worker extends StoreWorkerOptions {
+  journal: FlushJournal
+  writer: FlushWriter
+  pending: PendingRows
+  subscription: Subscription | undefined
+  flushing: Promise<void> | undefined
+  /** The last flush whose inserts and commit succeeded. */
+  complete: Flush | undefined
+  /** What stopped the worker. From then on nothing is flushed: a later flush would say that the failed one is complete. */
+  failure: unknown
+  closing: AbortController
+  /** Ends the wait for the interval: enough rows, or closing. */
+  due: AbortController
+  wake: () => void
+  /** Handlers that wait for room in the buffer. */
+  waiting: (() => void)[]
+}
+
+export function storeWorker(options: StoreWorkerOptions): StoreWorker {
+  const closing = new AbortController()
+  const idle = (): void => {}
+  const worker: Worker = {
+    ...options,
+    journal: flushJournal({ ...options, writer: randomUUID() }),
+    writer: flushWriter({ ...options, closing: closing.signal }),
+    pending: emptyPending(),
+    subscription: undefined,
+    flushing: undefined,
+    complete: undefined,
+    failure: undefined,
+    closing,
+    due: new AbortController(),
+    wake: idle,
+    waiting: []
+  }
+  const finished = Promise.withResolvers<void>()
+  finished.promise.catch(idle) // Whoever cares listens; an unwatched bug is in the log already.
+  let loop: Promise<void> | undefined
+  let closed: Promise<void> | undefined
+  return {
+    finished: finished.promise,
+    async start() {
+      worker.subscription = await options.log.subscribe({
+        group: GROUP,
+        topics: storedTopics(options.environments),
+        from: 'earliest',
+        autoCommit: false,
+        batchRecordsMax: BATCH_RECORDS_MAX,
+        batchBytesMax: BATCH_BYTES_MAX,
+        onAssigned: partitions => recover(worker, partitions),
+        onRevoked: () => handOver(worker),
+        onBatch: batch => take(worker, batch)
+      })
+      loop = flushLoop(worker)
+      loop.catch(error => closing.signal.aborted || options.logger.error({ err: error }, 'the store worker stopped'))
+      Promise.all([loop, worker.subscription.finished]).then(() => finished.resolve(), finished.reject)
+    },
+    close() {
+      closed ??= closeWorker(worker, () => loop).then(() => finished.resolve())
+      return closed
+    }
+  }
+}
+
+/** Every topic that has tables; checkpoints are bytes for their owners only. */
+function storedTopics(environments: readonly string[]): string[] {
+  const { checkpoints: _checkpoints, commands: _commands, ...stored } = TOPICS
+  return [...Object.values(stored).map(spec => spec.name), ...environments.map(commandsTopic)]
+}
+
+async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
+  while (isFull(worker) && worker.failure === undefined && !worker.closing.signal.aborted) {
+    const room = Promise.withResolvers<void>()
+    worker.waiting.push(room.resolve)
+    await room.promise
+  }
+  if (worker.failure !== undefined && !worker.closing.signal.aborted) throw worker.failure
+  if (worker.closing.signal.aborted) return { kind: 'retry', afterMs: 1_000, reason: 'the store worker closes' }
+  const deadLetters = addBatch(worker.pending, batch, worker.environments[0]!)
+  if (deadLetters.length > 0) worker.meter.count('homeostat.store.dead_letters', deadLetters.length, { topic: batch.topic, reason: 'unreadable' })
+  worker.meter.gauge('homeostat.store.pending_rows', worker.pending.rowsCount)
+  worker.wake()
+  if (worker.pending.rowsCount >= worker.config.batchRowsMax || worker.pending.sizeBytes >= BUFFERED_BYTES_MAX / 2) worker.due.abort()
+  return { kind: 'done', deadLetters }
+}
+
+function isFull({ pending, config }: Worker): boolean {
+  return pending.rowsCount >= config.batchRowsMax * BUFFERED_FLUSHES_MAX || pending.sizeBytes >= BUFFERED_BYTES_MAX
+}
+
+/** Waits for something, then for the interval or enough of it, then flushes; until closing. */
+async function flushLoop(worker: Worker): Promise<void> {
+  const closing = worker.closing.signal
+  while (!closing.aborted) {
+    if (worker.pending.ranges.size === 0) {
+      const something = Promise.withResolvers<void>()
+      worker.wake = something.resolve
+      await something.promise
+      continue
+    }
+    await worker.clock.sleep(worker.config.batchInterval, worker.due.signal)
+    if (closing.aborted) return
+    await flush(worker)
+  }
+}
+
+/** Stores and commits what is buffered now. One at a time; who comes meanwhile waits for the next one too. */
+async function flush(worker: Worker): Promise<void> {
+  while (worker.flushing) await worker.flushing.catch(() => {})
+  if (worker.pending.ranges.size === 0 || worker.failure !== undefined) return
+  const pending = worker.pending
+  worker.pending = emptyPending()
+  worker.due = new AbortController()
+  worker.flushing = store(worker, pending)
+  try {
+    await worker.flushing
+  } catch (error) {
+    worker.failure = error
+    throw error
+  } finally {
+    worker.flushing = undefined
+    makeRoom(worker)
+  }
+}
+
+function makeRoom(worker: Worker): void {
+  for (const wake of worker.waiting.splice(0)) wake()
+}
+
+async function store(worker: Worker, pending: PendingRows): Promise<void> {
+  const { clock, meter, logger, writer, journal } = worker
+  const begunMs = clock.monotonicMs()
+  const ranges = [...pending.ranges.values()]
+  const begun = await writer.persist('flush journal', () => journal.begin(ranges))
+  await writer.write(begun.id, pending)
+  // Refused only when the partition has a new owner, who did this flush again under the same tokens.
+  if (!(await worker.subscription?.commit(pendingPositions(pending)))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
+  worker.complete = begun
+  meter.count('homeostat.store.flushes')
+  if (pending.unusable > 0) meter.count('homeostat.store.unusable', pending.unusable)
+  meter.gauge('homeostat.store.flush_ms', clock.monotonicMs() - begunMs)
+  meter.gauge('homeostat.store.latency_ms', Math.max(0, clock.nowMs() - pending.oldestAtMs))
+}
+
+/** Finishes what dead writers left, then says where the assigned partitions go on. */
+async function recover(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
+  const { open, positions } = await worker.writer.persist('flush journal', () => worker.journal.recover())
+  for (const flushed of open) await redo(worker, flushed)
+  // A store without any journal is new or was emptied: it is filled from what the log still has.
+  if (positions.length === 0) return starts(worker.log, partitions)
+  const known = new Map(positions.map(range => [`${range.topic}/${range.partition}`, range]))
+  const sought: Position[] = []
+  for (const { topic, partition } of partitions) {
+    const range = known.get(`${topic}/${partition}`)
+    if (range && (await isOfThisLog(worker, range))) sought.push({ topic, partition, offset: range.next })
+  }
+  return sought
+}
+
+async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<Position[]> {
+  const sought: Position[] = []
+  for (const { topic, partition } of partitions) {
+    const bounds = (await log.offsets(topic)).find(one => one.partition === partition)
+    if (bounds) sought.push({ topic, partition, offset: bounds.start })
+  }
+  return sought
+}
+
+/** Reads a flush's ranges from the log again and inserts them under the same tokens. */
+async function redo(worker: Worker, flushed: Flush): Promise<void> {
+  const { log, logger, writer, journal } = worker
+  const pending = emptyPending()
+  for (const range of flushed.ranges) {
+    if (!(await isOfThisLog(worker, range))) continue
+    for (let offset = range.first; offset < range.next; ) {
+      const records = await log.read({ topic: range.topic, partition: range.partition, offset }, Math.min(REDO_RECORDS_MAX, range.next - offset))
+      if (records.length === 0) break
+      for (const record of records) if (record.offset < range.next) addRecord(pending, record, worker.environments[0]!)
+      offset = records.at(-1)!.offset + 1
+    }
+  }
+  await writer.write(flushed.id, pending)
+  await writer.persist('flush journal', () => journal.done(flushed))
+  logger.info({ flush: flushed.id, rows: pending.rowsCount }, 'a flush that was interrupted is complete')
+}
+
+/** False when the log was made anew since: its offsets mean other records, and the journal's must not be believed. */
+async function isOfThisLog({ log, logger }: Worker, range: FlushRange): Promise<boolean> {
+  const bounds = (await log.offsets(range.topic)).find(one => one.partition === range.partition)
+  const [last] = await log.read({ topic: range.topic, partition: range.partition, offset: range.next - 1 }, 1)
+  const sameLast = last === undefined || last.offset !== range.next - 1 || Math.abs(last.appendedAtMs - range.appendedAtMs) < 1
+  const same = bounds !== undefined && range.next <= bounds.end && sameLast
+  if (!same)
+    logger.warn(
+      { topic: range.topic, partition: range.partition, next: range.next },
+      'the log is another one than the store knows: its committed offset counts'
+    )
+  return same
+}
+
+async function handOver(worker: Worker): Promise<void> {
+  await flush(worker)
+  const { complete } = worker
+  if (complete && worker.failure === undefined) await worker.writer.persist('flush journal', () => worker.journal.done(complete))
+}
+
+async function closeWorker(worker: Worker, loop: () => Promise<void> | undefined): Promise<void> {
+  worker.closing.abort()
+  worker.due.abort()
+  worker.wake()
+  makeRoom(worker)
+  await loop()?.catch(() => {})
+  try {
+    if (worker.subscription) await handOver(worker)
+  } catch (error) {
+    worker.logger.warn(
+      { err: error, rows: worker.pending.rowsCount },
+      'closed without storing what was buffered: it is read from the log again at the next start'
+    )
+  }
+  await worker.subscription?.close()
+}
