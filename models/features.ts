@@ -5,7 +5,7 @@
 // (deviations, not values), so that what was learned on one entity carries over to another.
 
 /** Classes of metrics that the detectors tell apart; anything else counts as other. */
-export const FEATURE_CLASSES = ['errors', 'latency', 'saturation', 'traffic', 'logs', 'other'] as const
+export const FEATURE_CLASSES = ['errors', 'latency', 'saturation', 'cpu', 'traffic', 'other'] as const
 export type FeatureClass = (typeof FEATURE_CLASSES)[number]
 
 /** Of each class: the largest deviation (signed), the mean absolute one, and the largest one's moving average. */

@@ -1,11 +1,14 @@
 // The command line: every command, its options and examples. Exit codes are documented in `homeostat --help`.
 
+import { spawnSync } from 'node:child_process'
 import { userInfo } from 'node:os'
+import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { loadConfig } from '../config/load.ts'
 import { type Client, openClient } from './client.ts'
 import { doctor } from './doctor.ts'
+import { writeKillSwitch } from './kill-switch.ts'
 import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
 import { openOutput, type Output } from './output.ts'
@@ -100,6 +103,16 @@ function buildProgram(ports: ProgramPorts): Command {
       output().result(health, statusText(health))
       if (!health.ready) process.exitCode = 1
     })
+  program
+    .command('lab')
+    .description('run the demonstration: a small fleet, five faults, each found and healed (options: see infra/lab)')
+    .argument('[options...]', 'passed on, e.g. -- --seed 1')
+    .action((options: string[]) => {
+      const { status } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(new URL('../../infra/lab/main.ts', import.meta.url)), ...options], {
+        stdio: 'inherit'
+      })
+      process.exitCode = status ?? 1
+    })
   incidentCommands(program, client, output)
   dataCommands(program, client, output)
   return program
@@ -141,7 +154,12 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     .option('--reason <text>', 'why', '')
     .option('--by <name>', 'who you are', userInfo().username)
     .action(async ({ off, scope, reason, by }: { off?: boolean; scope: string; reason: string; by: string }) => {
-      const record = await client().post('/api/kill', { scope, on: off !== true, reason, by })
+      const record = await writeKillSwitch(loadConfig(program.opts<GlobalOptions>().config, process.cwd(), process.env).config, {
+        scope,
+        on: off !== true,
+        reason,
+        by
+      })
       output().result(record, off ? `released: ${scope} may act again` : `on: nothing begins in ${scope} until \`homeostat kill --off\``)
     })
   program

@@ -15,7 +15,7 @@ import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
-import type { LiveView } from './live-view.ts'
+import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
 
 /** A request body of the API is a few fields. */
@@ -32,6 +32,8 @@ export interface ConsoleOptions {
   log: Log
   view: LiveView
   signals: Signals
+  /** The decisions of an incident in words: why it acted, or not. */
+  explain(story: IncidentStory): string[]
   /** Read-only SQL on ClickHouse. */
   sql(query: string): Promise<Record<string, unknown>[]>
   /** Pipeline health for people and for /readyz. */
@@ -147,7 +149,7 @@ function healthRoutes(app: FastifyInstance, { health }: ConsoleOptions): void {
   app.get('/api/health', () => health())
 }
 
-function readRoutes(app: FastifyInstance, { view, signals, sql, clock }: ConsoleOptions): void {
+function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain }: ConsoleOptions): void {
   app.get('/api/incidents', async request => {
     const limit = Number((request.query as Record<string, string>).limit ?? 50)
     return view.incidents(Math.min(Number.isFinite(limit) ? limit : 50, INCIDENTS_SHOWN_MAX))
@@ -160,7 +162,8 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock }: Console
         'not_found',
         matches.length === 0 ? `no incident ${id}: see \`homeostat incidents\`` : `${matches.length} incidents begin with ${id}: give more of the id`
       )
-    return view.story(matches[0]!.id)
+    const story = view.story(matches[0]!.id)!
+    return { ...story, explanation: explain(story) }
   })
   app.get('/api/anomalies', async () => view.anomalies(200))
   app.get('/api/topology', async () => view.edges())

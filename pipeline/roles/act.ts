@@ -1,0 +1,89 @@
+// The act role: the ledger, the drivers that the configuration allows, the channels to people, and the executor.
+
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { execDriver } from '../../actuators/drivers/exec.ts'
+import { httpDriver } from '../../actuators/drivers/http.ts'
+import { httpProbe } from '../../actuators/drivers/http-probe.ts'
+import { processDriver } from '../../actuators/drivers/process.ts'
+import { systemdDriver } from '../../actuators/drivers/systemd.ts'
+import { webhook } from '../../actuators/drivers/webhook.ts'
+import { actWorker } from '../../actuators/execute/executor.ts'
+import { commandSigner, commandVerifier } from '../../actuators/execute/signer.ts'
+import type { Config } from '../../schemas/config.ts'
+import { AppError } from '../../schemas/errors.ts'
+import type { Clock, Driver, Escalation, Log, Logger, Meter, Random, Signals } from '../../schemas/ports.ts'
+import { processDefinitionsSchema } from '../../schemas/process-definitions.ts'
+import { formatProblem, parseYaml } from '../../schemas/yaml.ts'
+import { resolveSecret } from '../config/load.ts'
+import { SqliteLedger } from '../ledger.ts'
+import type { SigningKey } from './keys.ts'
+
+export interface ActOptions {
+  config: Config
+  log: Log
+  key: SigningKey
+  signals: Signals
+  clock: Clock
+  random: Random
+  logger: Logger
+  meter: Meter
+}
+
+export async function openAct(options: ActOptions): Promise<{ close(): Promise<void> }> {
+  const { config, key, ...ports } = options
+  mkdirSync(config.dataDir, { recursive: true })
+  const ledger = SqliteLedger.open({ file: join(config.dataDir, 'ledger.sqlite') })
+  const signer = commandSigner(key.privateKeyPem)
+  const worker = actWorker({
+    ...ports,
+    ledger,
+    drivers: openDrivers(config, ports.clock),
+    verifier: commandVerifier({ keys: { [signer.keyId]: key.publicKeyPem } }),
+    probe: httpProbe(),
+    escalations: openEscalations(config),
+    config: config.act,
+    environment: config.environment
+  })
+  await worker.start()
+  return {
+    async close() {
+      await worker.close()
+      ledger.close()
+    }
+  }
+}
+
+/** The drivers that the configuration names, each with its own allow-list. @throws AppError `config_invalid` */
+function openDrivers(config: Config, clock: Clock): Record<string, Driver> {
+  const { process: supervised, systemd, http, exec } = config.act.drivers
+  const drivers: Record<string, Driver> = {}
+  if (supervised)
+    drivers.process = processDriver({ definitions: readDefinitions(supervised.definitionsFile), runDir: join(config.dataDir, 'processes'), clock })
+  if (systemd) drivers.systemd = systemdDriver(systemd)
+  if (http) drivers.http = httpDriver({ endpoints: http.endpoints, resolveSecret: reference => resolveSecret(reference, process.env) })
+  if (exec) drivers.exec = execDriver(exec)
+  return drivers
+}
+
+function readDefinitions(file: string): ReturnType<typeof processDefinitionsSchema.parse> {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new AppError('config_invalid', `act.drivers.process.definitionsFile: ${file} cannot be read: create it, or take the driver out`, { cause })
+  }
+  const parsed = parseYaml(processDefinitionsSchema, text, file)
+  if (!parsed.ok) throw new AppError('config_invalid', parsed.problems.map(problem => formatProblem(problem, text)).join('\n\n'))
+  return parsed.value
+}
+
+/** Channels by name; `default` is where a failed action goes. */
+export function openEscalations(config: Config): Record<string, Escalation> {
+  return Object.fromEntries(
+    Object.entries(config.act.escalation).map(([name, { url, secret }]) => [
+      name,
+      webhook({ url, ...(secret ? { secret: resolveSecret(secret, process.env) } : {}) })
+    ])
+  )
+}

@@ -1,0 +1,52 @@
+// The detect role in its thread: its own connection to the log, the reader, the series table, the learned models.
+//
+// Ends by a bug: the host starts it again, and it goes on from its last checkpoint.
+
+import { workerData } from 'node:worker_threads'
+import { detectWorker } from '../../detectors/worker.ts'
+import { FEATURE_METRIC } from '../../models/history.ts'
+import type { Config } from '../../schemas/config.ts'
+import { checkpointStore } from '../log/checkpoint-store.ts'
+import { encodeDerived } from '../otlp/writer.ts'
+import { openReader } from '../otlp/reader.ts'
+import { openLogger } from '../self/logger.ts'
+import { systemClock } from '../system.ts'
+import { serveThread } from '../threads/serve.ts'
+import { openLog } from './log.ts'
+import { liveModels } from './live-models.ts'
+
+export interface ThreadData {
+  config: Config
+  pretty: boolean
+}
+
+const { config, pretty } = workerData as ThreadData
+
+await serveThread(async ({ meter }) => {
+  const logger = openLogger({ level: config.self.logLevel, role: 'detect', pretty })
+  const log = await openLog(config, { clock: systemClock, logger, meter })
+  const checkpoints = checkpointStore(log, {})
+  const models = await liveModels({ log, encodeDerived, environment: config.environment, clock: systemClock, logger, meter })
+  const worker = detectWorker({
+    log,
+    checkpoints,
+    openReader,
+    encodeDerived,
+    // The recorded features describe deviations: scoring them would be listening to one's own echo.
+    config: { ...config.detect, ignore: [...config.detect.ignore, `^${FEATURE_METRIC.replaceAll('.', String.raw`\.`)}$`] },
+    environment: config.environment,
+    clock: systemClock,
+    logger,
+    meter,
+    models: models.detectors
+  })
+  await worker.start()
+  return {
+    methods: { stats: () => worker.stats() },
+    async close() {
+      await worker.close()
+      await models.close()
+      await log.close()
+    }
+  }
+})

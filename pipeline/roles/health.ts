@@ -1,0 +1,59 @@
+// Pipeline health for /readyz, `homeostat status` and the console: what must work, how far behind, what was counted.
+
+import type { Config } from '../../schemas/config.ts'
+import type { Log } from '../../schemas/ports.ts'
+import type { PipelineHealth } from '../console/server.ts'
+import type { SelfMeter } from '../self/meter.ts'
+import type { ThreadHost } from '../threads/host.ts'
+
+/** Above this a consumer is not keeping up, and the instance is not ready for more. */
+const LAG_READY_MAX = 100_000
+
+export interface HealthSources {
+  config: Config
+  version: string
+  startedAtMs: number
+  addresses: Readonly<Record<string, string>>
+  log: Log & { groupLags?(): Promise<Readonly<Record<string, number>>> }
+  meter: SelfMeter
+  threads: Readonly<Record<string, ThreadHost>>
+  ready(): boolean
+}
+
+export async function pipelineHealth(sources: HealthSources): Promise<PipelineHealth> {
+  const { config, version, startedAtMs, addresses, meter, threads, log } = sources
+  const lag = await logLag(log)
+  const checks = [
+    { name: 'started', ok: sources.ready(), detail: sources.ready() ? 'every part is open' : 'opening' },
+    ...Object.entries(threads).map(([name, thread]) => ({ name: `${name} thread`, ok: thread.alive, detail: thread.alive ? 'running' : 'restarting' })),
+    lag.error ? { name: 'log', ok: false, detail: lag.error } : { name: 'log', ok: true, detail: 'readable' },
+    ...Object.entries(lag.groups)
+      .filter(([, records]) => records > LAG_READY_MAX)
+      .map(([group, records]) => ({ name: group, ok: false, detail: `${records} records behind (limit ${LAG_READY_MAX})` }))
+  ]
+  return {
+    ready: checks.every(({ ok }) => ok),
+    version,
+    environment: config.environment,
+    startedAtMs,
+    addresses,
+    checks,
+    lag: lag.groups,
+    counters: counterTotals(meter)
+  }
+}
+
+async function logLag(log: HealthSources['log']): Promise<{ groups: Readonly<Record<string, number>>; error?: string }> {
+  try {
+    return { groups: (await log.groupLags?.()) ?? {} }
+  } catch (cause) {
+    return { groups: {}, error: cause instanceof Error ? cause.message : String(cause) }
+  }
+}
+
+/** Counters summed over their attributes; gauges are in the metrics themselves. */
+function counterTotals(meter: SelfMeter): Record<string, number> {
+  const totals: Record<string, number> = {}
+  for (const { name, kind, value } of meter.readings()) if (kind === 'counter') totals[name] = (totals[name] ?? 0) + value
+  return Object.fromEntries(Object.entries(totals).sort(([a], [b]) => a.localeCompare(b)))
+}
