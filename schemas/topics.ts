@@ -37,7 +37,8 @@ export const TOPICS = {
   checkpoints: {
     ...compacted,
     name: 'homeostat.checkpoints.v1',
-    key: 'owner/part',
+    key: 'owner/part/slot',
+    partitions: 2, // Manifests on the first, parts on the others: finding the newest manifest reads no part.
     codec: 'bytes',
     writer: 'detect, control',
     readers: 'detect, control',
