@@ -1,0 +1,85 @@
+// Raw signals from the telemetry tables, for verification and evidence: what was measured, never what was concluded.
+//
+// Reads only, so nothing to restore after a crash. Freshness is that of the store role (batchInterval and an insert behind the log).
+// Columns are read by name with casts, so tables that the Collector's exporter made (whole-second times in its newer releases) work too.
+
+import type { LogLine, SignalQuery, Signals, SpanLine, Store } from '../../schemas/ports.ts'
+import { ENTITY_SQL, serviceNames } from './entity-sql.ts'
+import { type StoredPoint, seriesValues } from './series-values.ts'
+
+/** How far before the window the point is looked for that a counter's first difference needs; exporters send at least each minute. */
+const LOOKBACK_MS = 120_000
+/** Points of one answer. An hour of ten attribute sets at one a second; checks look at minutes. */
+const POINTS_MAX = 50_000
+
+const AT_MS = (column: string): string => `toFloat64(toUnixTimestamp64Micro(toDateTime64(${column}, 9))) / 1000`
+
+const FILTER = `ServiceName IN {services:Array(String)} AND MetricName = {metric:String}
+  AND TimeUnix >= fromUnixTimestamp64Milli({fromMs:Int64}) AND TimeUnix <= fromUnixTimestamp64Milli({toMs:Int64})
+  AND bitAnd(Flags, 1) = 0
+  AND arrayAll((name, value) -> Attributes[name] = value, {names:Array(String)}, {values:Array(String)})
+  AND ${ENTITY_SQL} = {entity:String}`
+
+/** One SELECT a table, all with the same columns. */
+function points(table: string, kind: StoredPoint['kind'], columns: { value?: string; count?: string; temporality: string; monotonic?: string }): string {
+  return `SELECT '${kind}' AS kind, toString(cityHash64(Attributes, ResourceAttributes, ScopeName)) AS series, ${AT_MS('TimeUnix')} AS atMs,
+    ${AT_MS('StartTimeUnix')} AS startMs, toFloat64(${columns.value ?? '0'}) AS value, toFloat64(${columns.count ?? '0'}) AS count,
+    toFloat64(${columns.count === undefined ? '0' : 'Sum'}) AS sum, toInt32(${columns.temporality}) AS temporality, toBool(${columns.monotonic ?? 'false'}) AS monotonic
+    FROM ${table} WHERE ${FILTER}`
+}
+
+const DISTRIBUTION = { count: 'Count', temporality: 'AggregationTemporality' }
+const SERIES_SQL = `SELECT * FROM (
+${[
+  points('otel_metrics_gauge', 'gauge', { value: 'Value', temporality: '0' }),
+  points('otel_metrics_sum', 'sum', { value: 'Value', temporality: 'AggregationTemporality', monotonic: 'IsMonotonic' }),
+  points('otel_metrics_histogram', 'distribution', DISTRIBUTION),
+  points('otel_metrics_exponential_histogram', 'distribution', DISTRIBUTION),
+  // A summary counts from the start of its process.
+  points('otel_metrics_summary', 'distribution', { count: 'Count', temporality: '2' })
+].join('\nUNION ALL\n')}
+) ORDER BY atMs DESC LIMIT ${POINTS_MAX}`
+
+const LOGS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, if(SeverityText != '', SeverityText, toString(SeverityNumber)) AS severity, Body AS body
+FROM otel_logs
+WHERE toStartOfFiveMinutes(Timestamp) >= toStartOfFiveMinutes(fromUnixTimestamp64Milli({fromMs:Int64}))
+  AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
+  AND ServiceName IN {services:Array(String)} AND ${ENTITY_SQL} = {entity:String}
+ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
+
+const SPANS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, SpanName AS name, lower(SpanKind) AS kind, toFloat64(Duration) / 1e6 AS durationMs,
+  lower(StatusCode) AS status, StatusMessage AS message
+FROM otel_traces
+WHERE ServiceName IN {services:Array(String)}
+  AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
+  AND ${ENTITY_SQL} = {entity:String}
+ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
+
+/**
+ * Signals read from `store`. A metric's values are those of `seriesValues`; where several series match (attributes left open), the points
+ * of all of them. Logs and spans: the newest `rowsMax`, oldest first; span kinds and statuses in lower case (`server`, `error`).
+ * @throws AppError `store_unavailable`, `store_refused`: no answer is not "no data"
+ */
+export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
+  const lines = async <Line>(sql: string, entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<Line[]> => {
+    const rows = await store.query<Line>(sql, { entity, services: serviceNames(entity), fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs), rowsMax })
+    return rows.reverse()
+  }
+  return {
+    async series({ entity, metric, attributes, fromMs, toMs }: SignalQuery) {
+      const named = Object.entries(attributes ?? {})
+      const rows = await store.query<StoredPoint>(SERIES_SQL, {
+        entity,
+        metric,
+        services: serviceNames(entity),
+        names: named.map(([name]) => name),
+        values: named.map(([, value]) => value),
+        fromMs: Math.floor(fromMs - LOOKBACK_MS),
+        toMs: Math.ceil(toMs)
+      })
+      return seriesValues(rows.reverse(), fromMs)
+    },
+    logs: (entity, fromMs, toMs, rowsMax) => lines<LogLine>(LOGS_SQL, entity, fromMs, toMs, rowsMax),
+    spans: (entity, fromMs, toMs, rowsMax) => lines<SpanLine>(SPANS_SQL, entity, fromMs, toMs, rowsMax)
+  }
+}
