@@ -144,10 +144,13 @@ export const configSchema = z.strictObject({
                 z.string(),
                 z.strictObject({
                   method: z.enum(['POST', 'PUT', 'PATCH', 'DELETE']),
+                  /** `{target}` and `{key}` stand for the target and the idempotency key, URL-encoded. */
                   url: z.string(),
                   headers: z.record(z.string(), secret).default({}),
                   statusMax: z.number().int().default(299),
-                  timeout: durationSchema.prefault('10s')
+                  timeout: durationSchema.prefault('10s'),
+                  /** Tells whether an order was applied: GET, 200 yes, 404 no. `{key}` stands for its idempotency key. Makes the endpoint detectable. */
+                  statusUrl: z.string().optional()
                 })
               )
             })
@@ -169,6 +172,8 @@ export const configSchema = z.strictObject({
             .optional()
         })
         .prefault({}),
+      /** Hosts that http checks may ask beside this machine. */
+      probeHosts: z.array(z.string()).default([]),
       escalation: z.record(z.string(), z.strictObject({ url: z.string(), secret: secret.optional() })).default({})
     })
     .prefault({}),

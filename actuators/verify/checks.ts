@@ -5,6 +5,7 @@
 // no_data: nothing of that is ever healthy.
 
 import type { Command } from '../../schemas/command.ts'
+import { AppError } from '../../schemas/errors.ts'
 import type { CheckResult } from '../../schemas/outcome.ts'
 import type { Clock, Driver, Observation, Signals } from '../../schemas/ports.ts'
 import type { Check } from '../../schemas/runbook.ts'
@@ -121,6 +122,8 @@ async function httpLook(ports: CheckPorts, check: Extract<Check, { type: 'http' 
   try {
     status = (await ports.probe(check.url, check.timeout)).status
   } catch (error) {
+    // A host that may not be asked tells nothing about the service.
+    if (error instanceof AppError && error.code === 'step_refused') return unknown(ports, check, error.message)
     // No answer is what a broken service gives: that is a failure, not a lack of data.
     const detail = cut(`no answer: ${error instanceof Error ? error.message : String(error)}`)
     return { result: { ...base(ports, check), result: 'fail', value: null, samples: 1, expect, detail }, goodSinceMs: null, newestMs: null }

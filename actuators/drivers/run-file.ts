@@ -1,0 +1,67 @@
+// What is remembered of a supervised process, one JSON file a process: who it is, and which orders it has seen.
+//
+// Replaced as a whole (temporary file, fsync, rename, fsync of the folder), so that it is the old or the new one after a
+// crash. `spawning` stands in it from just before the start until the pid is known: the only instant of doubt.
+
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+
+const KEYS_MAX = 32 // Orders remembered; only the newest is ever asked for, the rest covers people acting in between.
+
+export interface RunFile {
+  /** Null before the first start and after a stop. */
+  process: { pid: number; startTicks: number; startedAtMs: number } | null
+  argv: readonly string[]
+  /** Idempotency key of a start that is under way. */
+  spawning: string | null
+  /** Idempotency keys of applied orders, newest last. */
+  keys: readonly string[]
+  /** Newest fence seen. */
+  fence: number
+  restarts: number
+  /** When we stopped it on purpose; null otherwise. */
+  stoppedAtMs: number | null
+}
+
+const EMPTY: RunFile = { process: null, argv: [], spawning: null, keys: [], fence: 0, restarts: 0, stoppedAtMs: null }
+
+/** The file of `name`, or an empty one. @throws SyntaxError when it is damaged by someone else */
+export function readRunFile(runDir: string, name: string): RunFile {
+  try {
+    return { ...EMPTY, ...(JSON.parse(readFileSync(join(runDir, `${name}.json`), 'utf8')) as Partial<RunFile>) }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return EMPTY
+    throw error
+  }
+}
+
+/** Durable when it returns. */
+export function writeRunFile(runDir: string, name: string, file: RunFile): void {
+  writeDurably(runDir, `${name}.json`, JSON.stringify(file))
+}
+
+/** `keys` with `key` as the newest. */
+export function withKey(keys: readonly string[], key: string): string[] {
+  return [...keys.filter(other => other !== key), key].slice(-KEYS_MAX)
+}
+
+/** Replaces `folder/name` by `text`, durably and as a whole; makes the folder when it is missing. */
+export function writeDurably(folder: string, name: string, text: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const file = join(folder, name)
+  const fresh = `${file}.new`
+  const descriptor = openSync(fresh, 'w', 0o600)
+  try {
+    writeSync(descriptor, text)
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+  renameSync(fresh, file)
+  const directory = openSync(folder, 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
