@@ -5,10 +5,10 @@
 
 import { appendFileSync, copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { pause, processOf, startScript } from './fleet.ts'
 import { COUNTRIES, type LabLayout, type ServiceName } from './layout.ts'
 import { type Probes, type Stream, storeCommand } from './probes.ts'
-import { readProcess, signalProcess } from './processes.ts'
 import type { Seeded } from './seeded.ts'
 
 export const FAULTS = ['crash_at_start', 'hang', 'dependency_latency', 'error_burst', 'memory_leak'] as const
@@ -35,9 +35,9 @@ export function planFaults(layout: LabLayout, random: Seeded, only: readonly Fau
   const plan: { [Name in FaultName]: (draw: Seeded) => Omit<Fault, 'name' | 'delayMs'> } = {
     crash_at_start: draw => crashAtStart(layout, draw.pick(['orders', 'payments'])),
     hang: draw => hang(layout, draw.pick(['orders', 'payments', 'store'])),
-    dependency_latency: draw => dependencyLatency(layout, draw.integer(300, 450)),
+    dependency_latency: draw => dependencyLatency(layout, draw.integer(350, 500)),
     error_burst: draw => errorBurst(layout, draw.pick(['orders', 'payments']), draw.shuffle(COUNTRIES).slice(0, 2)),
-    memory_leak: draw => memoryLeak(layout, draw.integer(9, 12) * 2 ** 20)
+    memory_leak: draw => memoryLeak(layout, draw.integer(20, 24) * 2 ** 20)
   }
   return random
     .fork('order')
@@ -113,10 +113,10 @@ function memoryLeak(layout: LabLayout, bytesPerS: number): Omit<Fault, 'name' | 
 export async function repair(layout: LabLayout, target: ServiceName): Promise<void> {
   for (const name of ['config', 'cache']) copyFileSync(join(layout.folder, target, `${name}.good.json`), join(layout.folder, target, `${name}.json`))
   await kill(layout, target)
-  startScript(layout, target)
+  await startScript(layout, target)
 }
 
-function running(layout: LabLayout, target: ServiceName): NonNullable<ReturnType<typeof processOf>> {
+function running(layout: LabLayout, target: ServiceName): ProcessStat {
   const process = processOf(layout, target)
   if (!process) throw new Error(`${target} does not run: the fault cannot be injected`)
   return process
@@ -128,7 +128,7 @@ async function kill(layout: LabLayout, target: ServiceName): Promise<void> {
   if (!process) return
   signalProcess(process, 'SIGKILL')
   const deadline = Date.now() + EXIT_DEADLINE_MS
-  while (readProcess(process.pid)?.startTicks === process.startTicks && Date.now() < deadline) await pause(10)
+  while (sameProcess(process) && Date.now() < deadline) await pause(10)
 }
 
 export interface GroundTruth {

@@ -1,90 +1,114 @@
 // The fleet of one run: its folder with every file, its processes started in order, all of them gone at the end.
+//
+// Services are started as the process driver starts them (actuators/drivers/supervise.ts), so Homeostat finds their run
+// files and a restart by it is the same as the first start.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { COUNTRIES, freePorts, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
-import { findProcesses, findScript, type ProcessIdentity, signalProcess } from './processes.ts'
-import { spawnDetached } from './spawn.ts'
+import { type ProcessStat, signalProcess } from '../../actuators/drivers/process-table.ts'
+import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
+import { type ProcessDefinitions, processDefinitionsSchema } from '../../schemas/process-definitions.ts'
+import { COUNTRIES, entityOf, freePorts, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
+import { findProcesses, findScript } from './processes.ts'
 
 const FLEET_FOLDER = join(import.meta.dirname, 'fleet')
 /** A small heap that is collected early: the resident set of a healthy service hardly moves. */
-export const NODE_FLAGS = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning'] as const
+const NODE_FLAGS = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning']
 const START_DEADLINE_MS = 15_000 // On a busy machine a service needs 1-2 s.
 const STOP_GRACE_MS = 5_000 // Homeostat closes its log and store; the services are gone within one.
 const POLL_MS = 50
 
-/** Argument vector of one process of the fleet: what the process definitions allow to be started. */
-export function argvOf(script: ServiceName | 'load', folder: string): string[] {
-  return [process.execPath, ...NODE_FLAGS, join(FLEET_FOLDER, `${script}.ts`), folder]
+export type Script = ServiceName | 'load'
+
+/** Where Homeostat's process driver keeps its run files, given the run's folder. */
+export function runDirOf(folder: string): string {
+  return join(folder, 'homeostat', 'processes')
 }
 
 /** Makes the folder with layout, configurations and caches. */
 export async function createLab(seed: number, otlp?: LabLayout['otlp']): Promise<LabLayout> {
   const folder = mkdtempSync(join(tmpdir(), 'homeostat-lab-'))
-  const ports = await freePorts(SERVICES.length + 2)
+  const free = await freePorts(SERVICES.length + 3)
   const layout: LabLayout = {
     folder,
     seed,
     labPid: process.pid,
-    ports: Object.fromEntries(SERVICES.map((service, index) => [service, ports[index]!])) as Record<ServiceName, number>,
-    otlp: otlp ?? { grpc: `127.0.0.1:${ports.at(-2)}`, http: `127.0.0.1:${ports.at(-1)}` }
+    ports: Object.fromEntries(SERVICES.map((service, index) => [service, free[index]!])) as Record<ServiceName, number>,
+    storeHealthPort: free.at(-3)!,
+    otlp: otlp ?? { grpc: `127.0.0.1:${free.at(-2)}`, http: `127.0.0.1:${free.at(-1)}` }
   }
   writeFileSync(join(folder, 'lab.json'), JSON.stringify(layout, null, 2))
-  for (const service of SERVICES) {
-    mkdirSync(join(folder, service))
-    const config = JSON.stringify({ countries: Object.fromEntries(COUNTRIES.map(country => [country, `${service}-${country.toLowerCase()}`])) }, null, 2)
-    const cache = JSON.stringify(Object.fromEntries(COUNTRIES.map((country, index) => [country, 10 + index])))
-    for (const [name, text] of [
-      ['config', config],
-      ['cache', cache]
-    ]) {
-      writeFileSync(join(folder, service, `${name}.json`), text!)
-      writeFileSync(join(folder, service, `${name}.good.json`), text!)
-    }
-  }
+  for (const service of SERVICES) writeServiceFiles(folder, service)
   return layout
+}
+
+function writeServiceFiles(folder: string, service: ServiceName): void {
+  mkdirSync(join(folder, service))
+  const files = {
+    config: { countries: Object.fromEntries(COUNTRIES.map(country => [country, `${service}-${country.toLowerCase()}`])) },
+    cache: Object.fromEntries(COUNTRIES.map((country, index) => [country, 10 + index]))
+  }
+  for (const [name, content] of Object.entries(files)) {
+    const text = JSON.stringify(content, null, 2)
+    writeFileSync(join(folder, service, `${name}.json`), text)
+    writeFileSync(join(folder, service, `${name}.good.json`), text)
+  }
+}
+
+/** What may be started in this run, as the process driver's definitions file lists it. */
+export function definitionsOf(folder: string): ProcessDefinitions['processes'] {
+  const define = (script: Script): object => ({
+    argv: [process.execPath, ...NODE_FLAGS, join(FLEET_FOLDER, `${script}.ts`), folder],
+    ...(script === 'load' ? {} : { entity: entityOf(script) }),
+    logFile: join(folder, `${script}.log`),
+    grace: '2s'
+  })
+  const processes = Object.fromEntries(([...SERVICES, 'load'] as const).map(script => [script, define(script)]))
+  return processDefinitionsSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'ProcessDefinitions', processes }).processes
 }
 
 /** Starts the services, waits until each answers, then lets the customers in. */
 export async function startFleet(layout: LabLayout): Promise<void> {
-  for (const service of SERVICES) startScript(layout, service)
-  await Promise.all(SERVICES.filter(service => service !== 'store').map(service => untilHealthy(layout, service)))
-  startScript(layout, 'load')
+  for (const service of SERVICES) await startScript(layout, service)
+  await Promise.all(SERVICES.map(service => untilHealthy(layout, service)))
+  await startScript(layout, 'load')
 }
 
-export function startScript({ folder }: LabLayout, script: ServiceName | 'load'): number {
-  return spawnDetached(argvOf(script, folder), join(folder, `${script}.log`))
+/** Starts one process of the fleet by the lab's own hand: without an idempotency key. */
+export function startScript({ folder }: LabLayout, script: Script): Promise<ProcessStat> {
+  return spawnSupervised({ runDir: runDirOf(folder), name: script, definition: definitionsOf(folder)[script]! })
 }
 
 /** The running process of a service, whoever started it. */
-export function processOf({ folder }: LabLayout, script: ServiceName | 'load'): ProcessIdentity | undefined {
+export function processOf({ folder }: LabLayout, script: Script): ProcessStat | undefined {
   return findScript(`fleet/${script}.ts`, folder)
 }
 
-async function untilHealthy({ ports, folder }: LabLayout, service: ServiceName): Promise<void> {
+/** Where a service answers `/healthz`. */
+export function healthPort({ ports, storeHealthPort }: LabLayout, service: ServiceName): number {
+  return service === 'store' ? storeHealthPort : ports[service]
+}
+
+async function untilHealthy(layout: LabLayout, service: ServiceName): Promise<void> {
   const deadline = Date.now() + START_DEADLINE_MS
   while (Date.now() < deadline) {
-    const healthy = await fetch(`http://127.0.0.1:${ports[service]}/healthz`, { signal: AbortSignal.timeout(1_000) }).then(
+    const healthy = await fetch(`http://127.0.0.1:${healthPort(layout, service)}/healthz`, { signal: AbortSignal.timeout(1_000) }).then(
       response => response.ok,
       () => false
     )
     if (healthy) return
     await pause(POLL_MS)
   }
-  throw new Error(`${service} does not answer after ${START_DEADLINE_MS} ms: see ${join(folder, `${service}.log`)}`)
+  throw new Error(`${service} does not answer after ${START_DEADLINE_MS} ms: see ${join(layout.folder, `${service}.log`)}`)
 }
 
 /** Ends every process of this run, stopped ones too, and removes the folder unless it is kept. */
 export async function destroyLab({ folder }: LabLayout, keep: boolean): Promise<void> {
-  const ours = (): ProcessIdentity[] => findProcesses(folder)
-  for (const process of ours()) {
-    signalProcess(process, 'SIGTERM')
-    signalProcess(process, 'SIGCONT') // A stopped process takes no signal but this and KILL.
-  }
+  for (const found of findProcesses(folder)) signalProcess(found, found.state === 'T' ? 'SIGKILL' : 'SIGTERM')
   const deadline = Date.now() + STOP_GRACE_MS
-  while (ours().length > 0 && Date.now() < deadline) await pause(POLL_MS)
-  for (const process of ours()) signalProcess(process, 'SIGKILL')
+  while (findProcesses(folder).length > 0 && Date.now() < deadline) await pause(POLL_MS)
+  for (const found of findProcesses(folder)) signalProcess(found, 'SIGKILL')
   if (!keep) rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
 }
 

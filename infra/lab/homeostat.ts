@@ -4,14 +4,15 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
+import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
 import type { ConfigInput } from '../../schemas/config.ts'
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import { pause } from './fleet.ts'
 import { ENVIRONMENT, type LabLayout, SERVICES } from './layout.ts'
-import { findProcesses, type ProcessIdentity, readProcess, signalProcess } from './processes.ts'
+import { findProcesses } from './processes.ts'
 import { renderRules } from './rules.ts'
-import { spawnDetached } from './spawn.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'pipeline', 'main.ts')
 const RESTORE_TOOL = join(import.meta.dirname, 'tools', 'restore.ts')
@@ -30,7 +31,7 @@ export interface Homeostat {
   dataDir: string
   /** Starts it and waits until it is ready. @returns ms that took @throws Error with the end of its log */
   start(): Promise<number>
-  process(): ProcessIdentity | undefined
+  process(): ProcessStat | undefined
   /** kill -9, gone when it resolves. */
   kill(): Promise<void>
   incidents(): Promise<Incident[]>
@@ -58,7 +59,7 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
     return (await response.json()) as Result
   }
 
-  const running = (): ProcessIdentity | undefined => findProcesses(layout.folder).find(({ argv }) => argv.includes(MAIN))
+  const running = (): ProcessStat | undefined => findProcesses(layout.folder).find(({ argv }) => argv.includes(MAIN))
   const logFile = join(layout.folder, 'homeostat.log')
 
   return {
@@ -68,9 +69,10 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
     async start() {
       const begunMs = Date.now()
       const argv = [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, 'start', '--config', configFile]
-      const pid = spawnDetached(argv, logFile)
+      const definition = { argv, env: {}, passEnv: [], logFile, grace: 0 }
+      const started = await spawnSupervised({ runDir: join(layout.folder, 'lab'), name: 'homeostat', definition })
       while (Date.now() - begunMs < READY_DEADLINE_MS) {
-        if (!readProcess(pid)) throw new Error(`Homeostat ended at its start:\n${logTail(logFile)}`)
+        if (!sameProcess(started)) throw new Error(`Homeostat ended at its start:\n${logTail(logFile)}`)
         if (existsSync(join(dataDir, 'addresses.json')) && (await isReady(address))) return Date.now() - begunMs
         await pause(POLL_MS)
       }
@@ -81,7 +83,7 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
       const process = running()
       if (!process) return
       signalProcess(process, 'SIGKILL')
-      while (readProcess(process.pid)?.startTicks === process.startTicks) await pause(5)
+      while (sameProcess(process)) await pause(5)
     },
     incidents: () => get<Incident[]>('/api/incidents?limit=100'),
     story: id => get<IncidentStory>(`/api/incidents/${id}`),

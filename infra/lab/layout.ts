@@ -30,6 +30,8 @@ export interface LabLayout {
   /** The lab's own process: the fleet ends itself when it is gone. */
   labPid: number
   ports: Readonly<Record<ServiceName, number>>
+  /** The store speaks its own protocol; its health is asked over HTTP here. */
+  storeHealthPort: number
   /** Where telemetry goes: host:port of OTLP over gRPC and over HTTP. */
   otlp: { grpc: string; http: string }
 }

@@ -5,7 +5,7 @@
 
 import { connect } from 'node:net'
 import { type LabLayout, SERVICES, type ServiceName } from './layout.ts'
-import { residentBytes } from './processes.ts'
+import { readProcess } from '../../actuators/drivers/process-table.ts'
 import { readWitness } from './witness.ts'
 
 const BEAT_MS = 200
@@ -74,7 +74,7 @@ export function openProbes(layout: LabLayout): Probes {
   async function workerOk(ask: () => Promise<string>): Promise<string> {
     const problem = await ask()
     const pid = readWitness(layout.folder).findLast(({ service, event }) => service === 'worker' && event === 'start')?.pid
-    workerBytes = (pid === undefined ? undefined : residentBytes(pid)) ?? 0
+    workerBytes = (pid === undefined ? undefined : readProcess(pid)?.rssBytes) ?? 0
     return problem || (workerBytes > workerLimit ? `${Math.round(workerBytes / 2 ** 20)} MiB resident` : '')
   }
 

@@ -4,6 +4,7 @@
 // `PING -` → `PONG`; `LATENCY ms` → `OK` and every ADD and GET from then on waits that long (in memory only: a restart clears it).
 
 import { createServer, type Socket } from 'node:net'
+import { serve } from './http.ts'
 import { startService } from './service.ts'
 
 const LATENCY_MAX_MS = 10_000
@@ -11,7 +12,7 @@ const LINE_LENGTH_MAX = 1_024
 const BOUNDARIES_S = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 
 let stop = (): void => undefined
-const { port, telemetry } = await startService('store', () => stop())
+const { layout, port, telemetry } = await startService('store', () => stop())
 const operations = telemetry.meter.createCounter('store.operations', { unit: '{operation}' })
 const duration = telemetry.meter.createHistogram('store.operation.duration', { unit: 's', advice: { explicitBucketBoundaries: BOUNDARIES_S } })
 const sockets = new Set<Socket>()
@@ -66,7 +67,12 @@ function serveConnection(socket: Socket): void {
 
 const server = createServer(serveConnection)
 server.listen(port, '127.0.0.1')
+const health = await serve(telemetry, layout.storeHealthPort, {
+  // As slow as an operation is, so that a probe with a time limit feels what the callers feel.
+  'GET /healthz': () => new Promise(resolve => setTimeout(resolve, latencyMs, { status: 200, body: { ok: true } }))
+})
 stop = () => {
   server.close()
+  health.close()
   for (const socket of sockets) socket.destroy()
 }
