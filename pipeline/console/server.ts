@@ -5,7 +5,6 @@
 
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
@@ -240,19 +239,17 @@ function fields(request: FastifyRequest): Record<string, unknown> {
 
 /** The page and the three libraries it uses, from our own folder: no CDN, no build. */
 async function pageRoutes(app: FastifyInstance): Promise<void> {
-  const require = createRequire(import.meta.url)
-  const folderOf = (file: string): string => dirname(require.resolve(file))
   await app.register(fastifyStatic, { root: join(dirname(fileURLToPath(import.meta.url)), 'web'), prefix: '/' })
-  const libraries: Readonly<Record<string, [file: string, type: string]>> = {
-    'preact.js': [join(folderOf('preact'), 'preact.module.js'), 'text/javascript'],
-    'hooks.js': [join(folderOf('preact/hooks'), 'hooks.module.js'), 'text/javascript'],
-    'htm.js': [join(folderOf('htm'), 'htm.module.js'), 'text/javascript'],
-    'uplot.js': [join(folderOf('uplot'), 'uPlot.esm.js'), 'text/javascript'],
-    'uplot.css': [join(folderOf('uplot'), 'uPlot.min.css'), 'text/css']
+  const libraries: Readonly<Record<string, [module: string, type: string]>> = {
+    'preact.js': ['preact', 'text/javascript'],
+    'hooks.js': ['preact/hooks', 'text/javascript'],
+    'htm.js': ['htm', 'text/javascript'],
+    'uplot.js': ['uplot', 'text/javascript'],
+    'uplot.css': ['uplot/dist/uPlot.min.css', 'text/css']
   }
-  for (const [name, [file, type]] of Object.entries(libraries)) {
+  for (const [name, [module, type]] of Object.entries(libraries)) {
     // A browser knows no bare names; an import map would need an inline script, which the policy forbids.
-    const text = readFileSync(file, 'utf8').replaceAll(/from\s*["']preact["']/g, 'from"./preact.js"')
+    const text = readFileSync(fileURLToPath(import.meta.resolve(module)), 'utf8').replaceAll(/from\s*["']preact["']/g, 'from"./preact.js"')
     app.get(`/lib/${name}`, (_request, reply) => reply.type(type).send(text))
   }
 }

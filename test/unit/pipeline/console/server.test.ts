@@ -1,0 +1,168 @@
+// The console's server: what it shows of the loop, what it refuses, and the control records it writes.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type LiveView, openLiveView } from '../../../../pipeline/console/live-view.ts'
+import { type ConsoleServer, openConsole } from '../../../../pipeline/console/server.ts'
+import { systemClock } from '../../../../pipeline/system.ts'
+import { type Control, controlRecord } from '../../../../schemas/control.ts'
+import { type Decision, decisionRecord } from '../../../../schemas/decision.ts'
+import { decodeRecord, encodeRecord } from '../../../../schemas/envelope.ts'
+import { type Incident, incidentRecord } from '../../../../schemas/incident.ts'
+import { TOPICS } from '../../../../schemas/topics.ts'
+import { memoryLog } from '../../../support/memory-log.ts'
+
+const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
+const TOKEN = 'open-sesame'
+
+const anIncident = (overrides: Partial<Incident> = {}): Incident => ({
+  id: 'a'.repeat(32),
+  environment: 'lab',
+  status: 'open',
+  severity: 'critical',
+  title: 'orders is silent',
+  startedAtMs: 1_000,
+  openedAtMs: 2_000,
+  updatedAtMs: 2_000,
+  healedAtMs: null,
+  resolvedAtMs: null,
+  resolution: null,
+  causes: [{ entity: 'lab/orders@orders-1', service: 'lab/orders', score: 0.9, signature: 'silent', evidence: ['its callers time out'] }],
+  members: [],
+  membersOmitted: 0,
+  attempts: 0,
+  unknownEntities: [],
+  version: 1,
+  ...overrides
+})
+
+const aDecision = (overrides: Partial<Decision> = {}): Decision => ({
+  id: 'd1',
+  incidentId: 'a'.repeat(32),
+  environment: 'lab',
+  decidedAtMs: 3_000,
+  policy: 'p',
+  policyVersion: '1',
+  runbook: 'restart',
+  runbookVersion: '1',
+  target: 'lab/orders@orders-1',
+  autonomy: 'approve',
+  outcome: 'ask',
+  blockedBy: [],
+  guards: [],
+  candidates: [],
+  commandId: null,
+  attempt: 0,
+  incidentOpenedAtMs: 2_000,
+  reason: 'the policy asks for approval',
+  ...overrides
+})
+
+describe('the console server', () => {
+  const log = memoryLog()
+  let view: LiveView
+  let server: ConsoleServer
+  beforeEach(async () => {
+    await log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, anIncident())])
+    await log.append(TOPICS.decisions.name, [encodeRecord(decisionRecord, aDecision())])
+    view = await openLiveView({ log, clock: systemClock, logger: silent })
+    server = await openConsole({
+      listen: { host: '127.0.0.1', port: 0 },
+      tokens: [TOKEN],
+      log,
+      view,
+      signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
+      explain: ({ incident }) => [`because ${incident.title}`],
+      sql: async () => [],
+      health: async () => ({ ready: false, version: '0', environment: 'lab', startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
+      train: async () => ({}),
+      clock: systemClock,
+      logger: silent
+    })
+  })
+  afterEach(async () => {
+    await server.close()
+    await view.close()
+  })
+
+  const ask = (path: string, options: RequestInit & { token?: string } = {}) =>
+    fetch(`${server.address}${path}`, {
+      ...options,
+      headers: { authorization: `Bearer ${options.token ?? TOKEN}`, ...(options.headers as Record<string, string>) }
+    })
+  const post = (path: string, body: object, headers: Record<string, string> = { 'x-homeostat': 'test' }) =>
+    ask(path, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } })
+  const lastControl = (): Control => {
+    const decoded = decodeRecord(controlRecord, log.records(TOPICS.control.name).at(-1)!)
+    if (!decoded.ok) throw new Error(decoded.reason)
+    return decoded.record
+  }
+
+  it('shows an incident by the beginning of its id, with its decisions and the explanation', async () => {
+    const story = (await (await ask('/api/incidents/aaaa')).json()) as { incident: Incident; decisions: Decision[]; explanation: string[] }
+    expect(story.incident.title).toBe('orders is silent')
+    expect(story.decisions.map(({ id }) => id)).toEqual(['d1'])
+    expect(story.explanation).toEqual(['because orders is silent'])
+    expect((await ask('/api/incidents/bbbb')).status).toBe(404)
+  })
+
+  it('answers nobody without a token, and no foreign Host', async () => {
+    expect((await ask('/api/incidents', { token: 'wrong' })).status).toBe(401)
+    expect((await ask('/livez', { token: '' })).status).toBe(200)
+    const { request } = await import('node:http')
+    const status = await new Promise<number | undefined>((resolve, reject) =>
+      request(`${server.address}/api/incidents`, { headers: { host: 'evil.example', authorization: `Bearer ${TOKEN}` } }, response =>
+        resolve(response.resume().statusCode)
+      )
+        .on('error', reject)
+        .end()
+    )
+    expect(status).toBe(403)
+  })
+
+  it('refuses a write that a foreign page could send', async () => {
+    expect((await post('/api/kill', { on: true }, {})).status).toBe(403)
+    expect(log.records(TOPICS.control.name)).toHaveLength(0)
+  })
+
+  it('writes kill switch and approval as control records that name who did it', async () => {
+    expect((await post('/api/kill', { on: true, reason: 'deploy', by: 'ada' })).status).toBe(200)
+    expect(lastControl()).toMatchObject({ kind: 'kill_switch', scope: 'global', on: true, by: 'ada' })
+    expect((await post('/api/approvals', { decisionId: 'd1', by: 'ada' })).status).toBe(200)
+    expect(lastControl()).toMatchObject({ kind: 'approval', decisionId: 'd1', approved: true, by: 'ada' })
+    expect((await post('/api/approvals', { decisionId: 'nope' })).status).toBe(404)
+    expect((await post('/api/kill', { scope: 'everything' })).status).toBe(400)
+  })
+
+  it('is not ready while a check fails, and alive all the same', async () => {
+    expect((await ask('/readyz')).status).toBe(503)
+    expect((await ask('/livez')).status).toBe(200)
+  })
+
+  it('streams what happens from now on, and repeats what a reader missed', async () => {
+    const read = async (headers: Record<string, string>, until: string): Promise<string> => {
+      const stop = new AbortController()
+      const response = await ask('/api/events', { headers, signal: stop.signal })
+      let text = ''
+      for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+        text += chunk
+        if (text.includes(until)) break
+      }
+      stop.abort()
+      return text
+    }
+    const first = read({}, 'resolved')
+    await new Promise(resolve => setImmediate(resolve))
+    await log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, anIncident({ status: 'resolved', version: 2 }))])
+    const text = await first
+    expect(text).toContain('event: incident')
+    const id = Number(/id: (\d+)/.exec(text)![1])
+    expect(await read({ 'last-event-id': String(id - 1) }, 'resolved')).toContain(`id: ${id}`)
+  })
+
+  it('serves the page with a strict policy and its libraries from its own folder', async () => {
+    const page = await ask('/')
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'")
+    for (const library of ['preact.js', 'hooks.js', 'htm.js', 'uplot.js', 'uplot.css']) expect((await ask(`/lib/${library}`)).status, library).toBe(200)
+    expect(await (await ask('/lib/hooks.js')).text()).not.toMatch(/from\s*["']preact["']/)
+  })
+})
