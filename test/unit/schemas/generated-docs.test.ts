@@ -1,0 +1,68 @@
+// Pages that are generated from code say what the code says. `UPDATE_DOCS=1 npm test` writes them anew.
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { anomalyRecord } from '../../../schemas/anomaly.ts'
+import { commandRecord } from '../../../schemas/command.ts'
+import { configSchema } from '../../../schemas/config.ts'
+import { controlRecord } from '../../../schemas/control.ts'
+import { decisionRecord } from '../../../schemas/decision.ts'
+import { ERROR_CODES } from '../../../schemas/errors.ts'
+import { incidentRecord } from '../../../schemas/incident.ts'
+import { modelRecord } from '../../../schemas/model.ts'
+import { outcomeRecord } from '../../../schemas/outcome.ts'
+import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
+import { TOPICS } from '../../../schemas/topics.ts'
+import { edgeRecord } from '../../../schemas/topology.ts'
+
+const ROOT = join(import.meta.dirname, '../../..')
+const RECORDS = [anomalyRecord, incidentRecord, decisionRecord, commandRecord, outcomeRecord, controlRecord, modelRecord, edgeRecord]
+
+function agrees(file: string, text: string): void {
+  const path = join(ROOT, file)
+  if (process.env.UPDATE_DOCS) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+  }
+  expect(readFileSync(path, 'utf8')).toBe(text)
+}
+
+const jsonSchema = (schema: z.ZodType, io: 'input' | 'output', id: string): string =>
+  `${JSON.stringify({ $id: id, ...(z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as object) }, null, 2)}\n`
+
+describe('generated pages', () => {
+  it('infra/docs/errors.md lists every error code with its meaning and what to do', () => {
+    const rows = Object.entries(ERROR_CODES).map(
+      ([code, { retriable, meaning, action }]) => `| \`${code}\` | ${retriable ? 'yes' : 'no'} | ${meaning} | ${action} |`
+    )
+    agrees(
+      'infra/docs/errors.md',
+      `# Errors\n\nGenerated from \`schemas/errors.ts\`.\n\n| code | passes by itself | meaning | what to do |\n|---|---|---|---|\n${rows.join('\n')}\n`
+    )
+  })
+
+  it('infra/docs/topics.md lists every topic', () => {
+    const rows = Object.values(TOPICS).map(
+      topic =>
+        `| \`${topic.name}\` | ${topic.key} | ${topic.codec} | ${topic.partitions} | ${topic.cleanup}, ${topic.retentionMs / 86_400_000} d, ${topic.retentionBytes / 2 ** 30} GiB | ${topic.writer} | ${topic.readers} |`
+    )
+    agrees(
+      'infra/docs/topics.md',
+      `# Topics\n\nGenerated from \`schemas/topics.ts\`. Beside each: \`<topic>.dlq\`.\n\n| topic | key | codec | partitions | kept | writer | readers |\n|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`
+    )
+  })
+
+  it.each(RECORDS)('infra/docs/json-schema holds the schema of $type', ({ type, schema }) => {
+    agrees(`infra/docs/json-schema/${type}.json`, jsonSchema(schema as z.ZodType, 'output', type))
+  })
+
+  it.each([
+    ['config', configSchema],
+    ['policy', policySchema],
+    ['runbook', runbookSchema]
+  ] as const)('infra/docs/json-schema holds what editors need for %s files', (name, schema) => {
+    agrees(`infra/docs/json-schema/${name}.json`, jsonSchema(schema, 'input', `homeostat.io/v1/${name}`))
+  })
+})
