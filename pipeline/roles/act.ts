@@ -7,7 +7,7 @@ import { httpDriver } from '../../actuators/drivers/http.ts'
 import { httpProbe } from '../../actuators/drivers/http-probe.ts'
 import { processDriver } from '../../actuators/drivers/process.ts'
 import { systemdDriver } from '../../actuators/drivers/systemd.ts'
-import { webhook } from '../../actuators/drivers/webhook.ts'
+import { webhookEscalation } from '../../actuators/drivers/webhook.ts'
 import { actWorker } from '../../actuators/execute/executor.ts'
 import { commandSigner, commandVerifier } from '../../actuators/execute/signer.ts'
 import type { Config } from '../../schemas/config.ts'
@@ -38,9 +38,9 @@ export async function openAct(options: ActOptions): Promise<{ close(): Promise<v
   const worker = actWorker({
     ...ports,
     ledger,
-    drivers: openDrivers(config, ports.clock),
+    drivers: openDrivers(config),
     verifier: commandVerifier({ keys: { [signer.keyId]: key.publicKeyPem } }),
-    probe: httpProbe(),
+    probe: httpProbe({ hosts: config.act.probeHosts }),
     escalations: openEscalations(config),
     config: config.act,
     environment: config.environment
@@ -55,15 +55,26 @@ export async function openAct(options: ActOptions): Promise<{ close(): Promise<v
 }
 
 /** The drivers that the configuration names, each with its own allow-list. @throws AppError `config_invalid` */
-function openDrivers(config: Config, clock: Clock): Record<string, Driver> {
+function openDrivers(config: Config): Record<string, Driver> {
   const { process: supervised, systemd, http, exec } = config.act.drivers
   const drivers: Record<string, Driver> = {}
   if (supervised)
-    drivers.process = processDriver({ definitions: readDefinitions(supervised.definitionsFile), runDir: join(config.dataDir, 'processes'), clock })
-  if (systemd) drivers.systemd = systemdDriver(systemd)
-  if (http) drivers.http = httpDriver({ endpoints: http.endpoints, resolveSecret: reference => resolveSecret(reference, process.env) })
+    drivers.process = processDriver({ definitions: readDefinitions(supervised.definitionsFile).processes, runDir: join(config.dataDir, 'processes') })
+  if (systemd) drivers.systemd = systemdDriver({ ...systemd, stateDir: join(config.dataDir, 'systemd') })
+  if (http) drivers.http = httpDriver({ endpoints: withSecrets(http.endpoints) })
   if (exec) drivers.exec = execDriver(exec)
   return drivers
+}
+
+type HttpEndpoints = NonNullable<Config['act']['drivers']['http']>['endpoints']
+
+/** Header values are references; the driver gets what they stand for, and keeps it out of every message. */
+function withSecrets(endpoints: HttpEndpoints): HttpEndpoints {
+  const resolved = Object.entries(endpoints).map(([name, endpoint]) => {
+    const headers = Object.fromEntries(Object.entries(endpoint.headers).map(([header, reference]) => [header, resolveSecret(reference, process.env)]))
+    return [name, { ...endpoint, headers }] as const
+  })
+  return Object.fromEntries(resolved)
 }
 
 function readDefinitions(file: string): ReturnType<typeof processDefinitionsSchema.parse> {
@@ -83,7 +94,7 @@ export function openEscalations(config: Config): Record<string, Escalation> {
   return Object.fromEntries(
     Object.entries(config.act.escalation).map(([name, { url, secret }]) => [
       name,
-      webhook({ url, ...(secret ? { secret: resolveSecret(secret, process.env) } : {}) })
+      webhookEscalation({ url, ...(secret ? { secret: resolveSecret(secret, process.env) } : {}) })
     ])
   )
 }
