@@ -8,6 +8,7 @@ import { incidentTraceparent } from './ids.ts'
 export const causeSchema = z.object({
   /** The guilty entity: what a runbook would act on. */
   entity: z.string(),
+  /** Its service's name without namespace. */
   service: z.string(),
   /** 0..1, the first is the highest. */
   score: z.number(),

@@ -13,7 +13,7 @@ import type { Edge } from '../../schemas/topology.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome, breaksAgain, reopen } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
-import { memberNode, rankCauses } from './rank-causes.ts'
+import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
 import { addEdge } from './service-graph.ts'
 import { adopt, type DiagnoseState, graphOf, noteInstance, retire, type Tracked, tracked } from './state.ts'
 
@@ -225,6 +225,6 @@ const PHRASES: Readonly<Record<Cause['signature'], string>> = {
 function titleOf(incident: Incident): string {
   const cause = incident.causes[0]
   if (cause === undefined) return 'anomalies without a cause'
-  const others = new Set(incident.members.map(member => member.service).filter(service => service !== cause.service && service !== '')).size
+  const others = new Set(incident.members.map(member => serviceName(member.entity)).filter(service => service !== cause.service)).size
   return `${cause.entity} ${PHRASES[cause.signature]}${others === 0 ? '' : `, ${others} other ${others === 1 ? 'service' : 'services'} affected`}`
 }

@@ -149,12 +149,18 @@ function causesOf(
   const score = clamp((baseScore(suspect, graph) + bonus(suspect) + (first ? FIRST_BONUS : 0)) * factor)
   return entitiesOf(suspect, signature, instancesOf).map((entity, index) => ({
     entity,
-    service: entityService(entity),
+    service: serviceName(entity),
     // Instances of one service that show the same: named one by one, the strongest first.
     score: round(clamp(score - index * 0.01)),
     signature,
     evidence: evidence.slice(0, EVIDENCE_MAX)
   }))
+}
+
+/** The service's own name, as its telemetry says it: `shop/orders@orders-1` → `orders`. */
+export function serviceName(entity: string): string {
+  const service = entityService(entity)
+  return service.slice(service.indexOf('/') + 1)
 }
 
 function isTroubled(suspect: Suspect): boolean {

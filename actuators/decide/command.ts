@@ -1,0 +1,71 @@
+// From a decision to act to the order that carries it: steps with their idempotency keys, fence, expiry. Not yet signed.
+
+import type { Command } from '../../schemas/command.ts'
+import { derivedId, idempotencyKey } from '../../schemas/ids.ts'
+import type { Cause, Incident } from '../../schemas/incident.ts'
+import type { RunbookStep } from '../../schemas/runbook.ts'
+import type { LoadedPolicy, LoadedRunbook } from './policy-file.ts'
+
+export type UnsignedCommand = Omit<Command, 'keyId' | 'signature'>
+
+/** Beyond everything that a command may take by its own plan; an outcome that is later than this is lost. */
+export const ORPHAN_GRACE_MS = 60_000
+
+export interface CommandPlan {
+  incident: Incident
+  cause: Cause
+  policy: LoadedPolicy
+  runbook: LoadedRunbook
+  decisionId: string
+  /** From 1, within the incident. */
+  attempt: number
+  /** Fence of the last command for the target; 0 for none. */
+  fenceBefore: number
+  nonce: string
+  nowMs: number
+  expiryMs: number
+}
+
+/** The same plan gives the same ids, so a decision made twice around a crash is one command to the actuator. */
+export function makeCommand(plan: CommandPlan): UnsignedCommand {
+  const { incident, cause, policy, runbook, attempt, nowMs } = plan
+  const target = cause.entity
+  return {
+    id: commandId(plan),
+    incidentId: incident.id,
+    decisionId: plan.decisionId,
+    environment: incident.environment,
+    target,
+    runbook: runbook.name,
+    runbookVersion: runbook.version,
+    policy: policy.name,
+    policyVersion: policy.version,
+    attempt,
+    risk: runbook.spec.risk,
+    cost: runbook.spec.cost,
+    steps: runbook.spec.steps.map(step => ({
+      idempotencyKey: idempotencyKey(incident.id, policy.version, runbook.name, target, step.name, attempt),
+      name: step.name,
+      step
+    })),
+    incident: { ...incident },
+    cause: { ...cause },
+    startedAtMs: incident.startedAtMs,
+    issuedAtMs: nowMs,
+    expiresAtMs: nowMs + plan.expiryMs,
+    // At least the clock: larger than any fence of a forgotten past.
+    fence: Math.max(plan.fenceBefore + 1, nowMs),
+    nonce: plan.nonce
+  }
+}
+
+/** Derived: incident, policy version, runbook, target, attempt. */
+export function commandId({ incident, cause, policy, runbook, attempt }: Pick<CommandPlan, 'incident' | 'cause' | 'policy' | 'runbook' | 'attempt'>): string {
+  return derivedId('command', incident.id, policy.version, runbook.name, cause.entity, attempt)
+}
+
+/** By when the outcome of a command must have come: expiry, then every step with its checks and its verified undo. */
+export function deadlineOf(expiresAtMs: number, steps: readonly RunbookStep[]): number {
+  const planMs = steps.reduce((sum, step) => sum + 2 * (step.timeout + step.settle + step.verify.deadline + step.verify.holdFor), 0)
+  return expiresAtMs + planMs + ORPHAN_GRACE_MS
+}

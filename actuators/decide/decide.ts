@@ -1,0 +1,237 @@
+// The decide reducer: (state, event, now, random) → effects. Incidents become decisions, some of them commands.
+//
+// Pure but for changing `state` in place. A decision is recorded when its answer changes, never for each look. Blocked is
+// not terminal: an incident is judged again when its retry time comes, on its news, on any outcome, on people's words.
+// Ids derive from incident, sequence and answer, so what is decided again after a crash is the same decision.
+
+import type { Config } from '../../schemas/config.ts'
+import type { Control } from '../../schemas/control.ts'
+import type { Decision } from '../../schemas/decision.ts'
+import { derivedId } from '../../schemas/ids.ts'
+import type { Incident } from '../../schemas/incident.ts'
+import type { Outcome } from '../../schemas/outcome.ts'
+import type { Random } from '../../schemas/ports.ts'
+import { commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
+import { askSubject } from './guards/approval.ts'
+import { answerOf, type Judgement, judge } from './judge.ts'
+import { pageFor, resolvePages } from './pages.ts'
+import type { PolicySet } from './policy-file.ts'
+import { addAttempt, addOnset, applyControl, type DecideState, learnedOf, targetOf, type Watch } from './state.ts'
+
+export type DecideEvent =
+  | { kind: 'incident'; record: Incident }
+  | { kind: 'outcome'; record: Outcome }
+  | { kind: 'control'; record: Control }
+  | { kind: 'page_sent'; id: string }
+  | { kind: 'tick' }
+
+export type DecideEffect =
+  | { kind: 'publish_decision'; record: Decision }
+  | { kind: 'publish_command'; record: UnsignedCommand }
+  /** News that changed nothing, and why. */
+  | { kind: 'ignored'; reason: 'environment' | 'old_version' | 'watches_max' | 'known_outcome' | 'pages_max' }
+
+export interface DecideRules {
+  config: Pick<Config['decide'], 'commandExpiry'>
+  policies: PolicySet
+  environments: readonly string[]
+}
+
+/** Open incidents watched; diagnose opens no more than this. */
+export const WATCHES_MAX = 1_000
+/** After a healed verdict diagnose has this long to say so; a lost record must not stop deciding for ever. */
+export const HEALED_HOLD_MS = 10 * 60_000
+
+/** Takes one event in. */
+export function decide(state: DecideState, event: DecideEvent, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  switch (event.kind) {
+    case 'incident':
+      return onIncident(state, event.record, nowMs, random, rules)
+    case 'outcome':
+      return onOutcome(state, event.record, nowMs, random, rules)
+    case 'control':
+      applyControl(state, event.record)
+      if (event.record.kind === 'release_target') reopenEscalated(state, event.record.target)
+      return decideAll(state, nowMs, random, rules)
+    case 'page_sent':
+      state.pages = state.pages.filter(pending => pending.id !== event.id)
+      return []
+    case 'tick':
+      return onTick(state, nowMs, random, rules)
+  }
+}
+
+function onIncident(state: DecideState, incident: Incident, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  if (!rules.environments.includes(incident.environment)) return [{ kind: 'ignored', reason: 'environment' }]
+  const known = state.watches[incident.id]
+  if (known !== undefined && known.incident.version >= incident.version) return [{ kind: 'ignored', reason: 'old_version' }]
+  if (incident.status === 'resolved') {
+    if (known === undefined) return []
+    delete state.watches[incident.id]
+    if (incident.resolution !== 'merged') resolvePages(state, known, incident, rules.policies)
+    return []
+  }
+  if (known === undefined && Object.keys(state.watches).length >= WATCHES_MAX) return [{ kind: 'ignored', reason: 'watches_max' }]
+  const watch = known ?? newWatch(incident)
+  watch.incident = incident
+  state.watches[incident.id] = watch
+  const cause = incident.causes[0]
+  if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
+  if (tookOutcomeIn(watch)) watch.holdUntilMs = null
+  return decideOne(state, watch, nowMs, random, rules)
+}
+
+function newWatch(incident: Incident): Watch {
+  return {
+    incident,
+    sequence: 0,
+    answer: '',
+    last: null,
+    retryAtMs: null,
+    attempts: incident.attempts,
+    ask: null,
+    holdUntilMs: null,
+    escalated: false,
+    paged: false
+  }
+}
+
+/** Notes what became of a command. Shared with rebuilding. @returns false when it was known */
+export function settleOutcome(state: DecideState, outcome: Outcome): boolean {
+  const target = targetOf(state, outcome.environment, outcome.target)
+  const attempt = target.attempts.find(known => known.commandId === outcome.commandId)
+  if (attempt === undefined || (attempt.verdict !== null && attempt.verdict !== 'unknown')) return false
+  const orphaned = attempt.verdict === 'unknown' && attempt.endedAtMs !== outcome.recordedAtMs
+  if (attempt.verdict === 'unknown' && !orphaned) return false
+  attempt.verdict = outcome.verdict
+  attempt.endedAtMs = outcome.recordedAtMs
+  attempt.healedAtMs = outcome.healedAtMs
+  if (outcome.verdict === 'unknown') target.frozen = { sinceMs: outcome.recordedAtMs, reason: outcome.reason }
+  // Given up as an orphan, and here is what became of it after all.
+  else if (orphaned && target.frozen?.reason.includes(outcome.commandId)) target.frozen = null
+  if (outcome.verdict === 'harmful') target.quarantined[outcome.runbook] = outcome.recordedAtMs
+  learn(state, outcome.runbook, attempt.signature, outcome.verdict)
+  return true
+}
+
+function learn(state: DecideState, runbook: string, signature: string, verdict: Outcome['verdict']): void {
+  const { successes, failures } = learnedOf(state, runbook, signature)
+  if (verdict === 'healed') state.learned[`${runbook}|${signature}`] = { successes: successes + 1, failures }
+  // inconclusive, unknown and refused say nothing about the runbook.
+  else if (verdict === 'partial' || verdict === 'ineffective' || verdict === 'harmful')
+    state.learned[`${runbook}|${signature}`] = { successes, failures: failures + 1 }
+}
+
+function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  if (!rules.environments.includes(outcome.environment)) return [{ kind: 'ignored', reason: 'environment' }]
+  if (!settleOutcome(state, outcome)) return [{ kind: 'ignored', reason: 'known_outcome' }]
+  const watch = state.watches[outcome.incidentId]
+  if (watch !== undefined) {
+    watch.paged ||= outcome.escalated
+    if (outcome.verdict === 'healed' && !tookOutcomeIn(watch)) watch.holdUntilMs = nowMs + HEALED_HOLD_MS
+  }
+  // Others may have waited for this target or for room in the blast radius.
+  return decideAll(state, nowMs, random, rules)
+}
+
+function onTick(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  const orphans = Object.values(state.targets).flatMap(target => target.attempts.filter(attempt => attempt.verdict === null && nowMs >= attempt.deadlineMs))
+  for (const orphan of orphans) {
+    orphan.verdict = 'unknown'
+    orphan.endedAtMs = nowMs
+    const reason = `command ${orphan.commandId} has no outcome though its deadline passed: is the actuator of ${orphan.environment} running?`
+    targetOf(state, orphan.environment, orphan.target).frozen = { sinceMs: nowMs, reason }
+  }
+  if (orphans.length > 0) return decideAll(state, nowMs, random, rules)
+  return Object.values(state.watches)
+    .filter(watch => (watch.retryAtMs !== null && watch.retryAtMs <= nowMs) || (watch.holdUntilMs !== null && watch.holdUntilMs <= nowMs))
+    .flatMap(watch => decideOne(state, watch, nowMs, random, rules))
+}
+
+function reopenEscalated(state: DecideState, target: string): void {
+  for (const watch of Object.values(state.watches)) if (watch.escalated && watch.last?.target === target) watch.escalated = false
+}
+
+function decideAll(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  return Object.values(state.watches).flatMap(watch => decideOne(state, watch, nowMs, random, rules))
+}
+
+function decideOne(state: DecideState, watch: Watch, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  watch.retryAtMs = null
+  if (watch.escalated || watch.incident.healedAtMs !== null) return []
+  if (watch.holdUntilMs !== null) {
+    if (nowMs < watch.holdUntilMs) return []
+    watch.holdUntilMs = null
+  }
+  if (isInFlight(state, watch)) return [] // Its own command runs: the outcome is the next news.
+  const judgement = judge(state, watch, rules.policies, nowMs)
+  watch.retryAtMs = judgement.retryAtMs
+  const answer = answerOf(judgement)
+  if (answer === watch.answer) return []
+  return record(state, watch, judgement, answer, nowMs, random, rules)
+}
+
+function isInFlight(state: DecideState, { incident, last }: Watch): boolean {
+  if (!last?.commandId || last.target === null) return false
+  return targetOf(state, incident.environment, last.target).attempts.some(attempt => attempt.commandId === last.commandId && attempt.verdict === null)
+}
+
+/** Whether diagnose's record already reflects the last outcome: healed, or no longer acting on a command that it counts. */
+function tookOutcomeIn({ incident, attempts }: Watch): boolean {
+  return incident.healedAtMs !== null || (incident.status !== 'acting' && incident.attempts >= attempts)
+}
+
+function record(state: DecideState, watch: Watch, judgement: Judgement, answer: string, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  const { retryAtMs: _, chosen, ...said } = judgement
+  const id = derivedId('decision', watch.incident.id, watch.sequence, answer)
+  const acting = said.outcome === 'act' && chosen !== null
+  const plan = acting
+    ? { incident: watch.incident, cause: chosen.context.cause, policy: chosen.policy, runbook: chosen.runbook, attempt: said.attempt }
+    : undefined
+  const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan) }
+  watch.sequence++
+  watch.answer = answer
+  watch.last = decision
+  const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
+  if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
+    const subject = askSubject(chosen.context)
+    if (watch.ask?.subject !== subject) watch.ask = { decisionId: id, askedAtMs: nowMs, subject }
+    watch.retryAtMs = watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter
+  }
+  if (said.outcome === 'escalate') watch.escalated = true
+  if (plan !== undefined) {
+    const target = targetOf(state, watch.incident.environment, plan.cause.entity)
+    const command = makeCommand({ ...plan, decisionId: id, fenceBefore: target.fence, nonce: random.uuid(), nowMs, expiryMs: rules.config.commandExpiry })
+    target.fence = command.fence
+    addAttempt(target, attemptOf(command, random.next() * 2 - 1))
+    watch.attempts = Math.max(watch.attempts, command.attempt)
+    effects.push({ kind: 'publish_command', record: command })
+  }
+  if (!pageFor(state, watch, decision, rules.policies, nowMs)) effects.push({ kind: 'ignored', reason: 'pages_max' })
+  return effects
+}
+
+/** What the target remembers of a command. Shared with rebuilding. */
+export function attemptOf(command: UnsignedCommand, jitter: number) {
+  const { id, incidentId, environment, target, policy, runbook, issuedAtMs, expiresAtMs, steps, cause } = command
+  const deadlineMs = deadlineOf(
+    expiresAtMs,
+    steps.map(({ step }) => step)
+  )
+  const signature = typeof cause.signature === 'string' ? cause.signature : 'other'
+  return {
+    commandId: id,
+    incidentId,
+    environment,
+    target,
+    policy,
+    runbook,
+    signature,
+    issuedAtMs,
+    deadlineMs,
+    jitter,
+    verdict: null,
+    endedAtMs: null,
+    healedAtMs: null
+  }
+}

@@ -1,0 +1,38 @@
+// Evidence: is the cause sure enough, seen long enough, and still there? A fault that is over must not be acted upon.
+
+import type { IncidentMember } from '../../../schemas/incident.ts'
+import { allow, type Guard, span, wait } from './guard.ts'
+
+export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
+  const { causeScoreMin, membersMin } = policy.spec.evidence
+  const telling = incident.members.filter(isTelling).length
+  const seenForMs = Math.max(0, nowMs - incident.openedAtMs)
+  const inputs = {
+    causeScore: cause.score,
+    causeScoreMin,
+    openMembers: telling,
+    membersMin,
+    omittedMembers: incident.membersOmitted,
+    seenForMs,
+    confirmForMs: policy.spec.confirmFor
+  }
+  if (telling === 0) {
+    return wait('evidence', inputs, 'no anomaly of this incident is open: the condition has cleared', 'An open anomaly of warning or above.', null)
+  }
+  if (cause.score < causeScoreMin) {
+    const reason = `the first cause scores ${cause.score}, ${causeScoreMin} is needed`
+    return wait('evidence', inputs, reason, `A cause score of at least ${causeScoreMin}, or evidence.causeScoreMin of at most ${cause.score}.`, null)
+  }
+  if (telling < membersMin) {
+    return wait('evidence', inputs, `${telling} open anomalies, ${membersMin} are needed`, `${membersMin - telling} more open anomalies.`, null)
+  }
+  if (seenForMs < policy.spec.confirmFor) {
+    const left = policy.spec.confirmFor - seenForMs
+    return wait('evidence', inputs, `seen for ${span(seenForMs)} of ${span(policy.spec.confirmFor)}`, `${span(left)} more without recovery.`, nowMs + left)
+  }
+  return allow('evidence', inputs, `cause score ${cause.score} from ${telling} open anomalies`)
+}
+
+function isTelling(member: IncidentMember): boolean {
+  return member.closedAtMs === null && member.severity !== 'info'
+}

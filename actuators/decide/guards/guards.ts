@@ -1,0 +1,39 @@
+// The guards, in the order in which they are asked and shown. A new guard is one file and one line here.
+
+import type { GuardResult } from '../../../schemas/decision.ts'
+import { approval } from './approval.ts'
+import { attemptBudget } from './attempt-budget.ts'
+import { autonomy } from './autonomy.ts'
+import { blastRadius } from './blast-radius.ts'
+import { cooldown } from './cooldown.ts'
+import { evidence } from './evidence.ts'
+import { flapping } from './flapping.ts'
+import { freshness } from './freshness.ts'
+import { frozen } from './frozen.ts'
+import type { Guard, GuardContext } from './guard.ts'
+import { killSwitch } from './kill-switch.ts'
+import { maintenance } from './maintenance.ts'
+import { ownership } from './ownership.ts'
+import { storm } from './storm.ts'
+
+/** What is wrong first, what was tried second, who may third. */
+export const GUARDS: readonly Guard[] = [
+  evidence,
+  freshness,
+  frozen,
+  ownership,
+  maintenance,
+  cooldown,
+  attemptBudget,
+  flapping,
+  blastRadius,
+  storm,
+  approval,
+  autonomy,
+  killSwitch
+]
+
+/** Every guard's answer, in order; none is skipped because another already said no. */
+export function askGuards(context: GuardContext): GuardResult[] {
+  return GUARDS.map(guard => guard(context))
+}

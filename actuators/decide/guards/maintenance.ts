@@ -1,0 +1,57 @@
+// Maintenance: planned work suppresses acting, never recording. Windows of the policy (cron in an IANA zone) and those that
+// people announce on the control topic. An announcement that cannot be understood holds for everything: silence is safe.
+
+import { Cron } from 'croner'
+import type { Control } from '../../../schemas/control.ts'
+import { AppError } from '../../../schemas/errors.ts'
+import { compileCondition } from '../../cel.ts'
+import { POLICY_VARIABLES } from '../policy-file.ts'
+import { allow, type Guard, type GuardContext, time, wait } from './guard.ts'
+
+const LOOK_AGAIN_MS = 60_000 // A window that ends "now" by rounding is looked at a minute later at most.
+
+export const maintenance: Guard = context => {
+  const { nowMs, policy, state } = context
+  for (const window of policy.spec.maintenanceWindows) {
+    const untilMs = windowEndMs(window, nowMs)
+    if (untilMs === undefined) continue
+    const inputs = { window: window.schedule, timezone: window.timezone, untilMs, announced: null }
+    return wait(
+      'maintenance_window',
+      inputs,
+      `inside the policy's window "${window.schedule}" (${window.timezone}) until ${time(untilMs)}`,
+      'The end of the window.',
+      untilMs
+    )
+  }
+  const announced = Object.values(state.maintenance).find(record => record.fromMs <= nowMs && nowMs < record.toMs && applies(record, context))
+  const inputs = { window: null, timezone: null, untilMs: announced?.toMs ?? null, announced: announced?.id ?? null }
+  if (announced === undefined) return allow('maintenance_window', inputs, 'no window is open')
+  const reason = `${announced.by} announced maintenance "${announced.id}" until ${time(announced.toMs)}`
+  return wait('maintenance_window', inputs, reason, `The end of the window, or a match other than "${announced.match}".`, announced.toMs)
+}
+
+/** End of the window that `nowMs` lies in, or undefined. A start every duration or oftener never ends: the latest start counts. */
+export function windowEndMs(window: { schedule: string; duration: number; timezone: string }, nowMs: number): number | undefined {
+  try {
+    const cron = new Cron(window.schedule, { timezone: window.timezone, paused: true })
+    // nextRun is strictly after its argument, so a window that starts exactly `duration` ago is over.
+    const start = cron.nextRun(new Date(nowMs - window.duration))?.getTime()
+    return start !== undefined && start <= nowMs ? start + window.duration : undefined
+  } catch {
+    return nowMs + LOOK_AGAIN_MS // Checked when loaded; should it fail all the same, not acting is the safe answer.
+  }
+}
+
+/** The match is an entity, service, environment, `*`, or a CEL condition over incident and cause. */
+function applies(record: Extract<Control, { kind: 'maintenance' }>, { incident, cause, target }: GuardContext): boolean {
+  if ([target, cause.entity, cause.service, incident.environment, '*', ''].includes(record.match)) return true
+  if (/^[\w@/.:-]+$/.test(record.match)) return false // A plain name, of something else.
+  try {
+    const result = compileCondition(record.match, POLICY_VARIABLES).evaluate({ incident, cause })
+    return !result.ok || result.value !== false
+  } catch (error) {
+    if (error instanceof AppError) return true
+    throw error
+  }
+}

@@ -1,0 +1,166 @@
+// Judges one incident: which policy, which runbook, what every guard says, and hence the decision. Pure; changes nothing.
+//
+//   no policy | no runbook → none          only the autonomy level is in the way → would_act
+//   all allow → act                        a person is asked → ask
+//   budget used up, flapping, frozen, unanswered question → escalate          else → blocked, looked at again
+
+import type { Decision, GuardResult } from '../../schemas/decision.ts'
+import type { Cause, Incident } from '../../schemas/incident.ts'
+import { evaluateCondition } from '../cel.ts'
+import { type Candidate, rankCandidates } from './candidates.ts'
+import type { GuardContext } from './guards/guard.ts'
+import { askGuards } from './guards/guards.ts'
+import type { LoadedPolicy, LoadedRunbook, PolicySet } from './policy-file.ts'
+import { type DecideState, inFlight, targetKey, targetOf, type Watch } from './state.ts'
+
+/** A decision without its identity. */
+export type Judgement = Omit<Decision, 'id' | 'commandId'> & {
+  /** When to look again; null when only an event can change the answer. */
+  retryAtMs: number | null
+  /** What an act or a question is about; null when there is nothing to do. */
+  chosen: { policy: LoadedPolicy; runbook: LoadedRunbook; context: GuardContext } | null
+}
+
+/** Guards whose refusal means that automation is at its end here, and a person is called. */
+const GIVES_UP: readonly string[] = ['attempt_budget', 'flapping', 'target_frozen', 'approval']
+/** While these hold, nobody is called: people stopped or announced it themselves. */
+const SILENCES: readonly string[] = ['kill_switch', 'maintenance_window']
+
+/** Judges the incident of a watch at `nowMs`. O(policies + candidates · guards). */
+export function judge(state: DecideState, watch: Watch, set: PolicySet, nowMs: number): Judgement {
+  const { incident } = watch
+  const cause = incident.causes[0]
+  if (cause === undefined) return nothing(watch, nowMs, null, null, 'no_policy', 'the incident has no cause yet')
+  const policy = set.policies.find(candidate => evaluateCondition(candidate.match, { incident, cause }).holds)
+  if (policy === undefined) return nothing(watch, nowMs, null, cause, 'no_policy', `no policy matches ${cause.entity} (${cause.signature})`)
+  const attempts = state.targets[targetKey(incident.environment, cause.entity)]?.attempts ?? []
+  const candidates = rankCandidates(policy, set, cause, state, attempts, incident.id)
+  if (candidates.length === 0) {
+    return nothing(watch, nowMs, policy, cause, 'no_runbook', `no runbook of ${policy.name} answers the signature ${cause.signature}`)
+  }
+  const judged = candidates.map(candidate => judgeCandidate(state, watch, policy, candidate, cause, nowMs))
+  // The best that is not refused; a wait holds its place, so that a cooldown is not evaded by the next runbook.
+  const chosen = judged.find(one => !one.guards.some(result => result.verdict === 'refuse' && result.guard !== 'autonomy')) ?? judged[0]!
+  return verdictOf(watch, policy, candidates, chosen, cause, nowMs)
+}
+
+interface Judged {
+  candidate: Candidate
+  context: GuardContext
+  guards: GuardResult[]
+}
+
+function judgeCandidate(state: DecideState, watch: Watch, policy: LoadedPolicy, candidate: Candidate, cause: Cause, nowMs: number): Judged {
+  const { incident } = watch
+  const context: GuardContext = {
+    nowMs,
+    incident,
+    cause,
+    policy,
+    runbook: candidate.runbook,
+    target: cause.entity,
+    targetState: targetOf(state, incident.environment, cause.entity),
+    watch,
+    state,
+    inFlight: inFlight(state, incident.environment)
+  }
+  return { candidate, context, guards: askGuards(context) }
+}
+
+function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Candidate[], chosen: Judged, cause: Cause, nowMs: number): Judgement {
+  const { guards, candidate, context } = chosen
+  const blocking = guards.filter(result => result.verdict === 'refuse' || result.verdict === 'wait')
+  const asking = guards.filter(result => result.verdict === 'ask')
+  const outcome = outcomeOf(policy, blocking, asking)
+  const retries = [...blocking, ...asking].flatMap(result => (result.retryAtMs === null ? [] : [result.retryAtMs]))
+  return {
+    ...common(watch.incident, nowMs),
+    policy: policy.name,
+    policyVersion: policy.version,
+    runbook: candidate.runbook.name,
+    runbookVersion: candidate.runbook.version,
+    target: cause.entity,
+    autonomy: policy.spec.autonomy,
+    outcome,
+    blockedBy: outcome === 'act' ? [] : [...blocking, ...asking].map(result => result.guard),
+    guards,
+    candidates: candidates.map(({ runbook, successMean, successes, failures, reason }) => ({
+      runbook: runbook.name,
+      risk: runbook.spec.risk,
+      successMean,
+      successes,
+      failures,
+      chosen: runbook === candidate.runbook,
+      reason
+    })),
+    attempt: watch.attempts + 1,
+    reason: reasonOf(outcome, candidate, cause, blocking, asking),
+    retryAtMs: retries.length > 0 ? Math.min(...retries) : null,
+    chosen: { policy, runbook: candidate.runbook, context }
+  }
+}
+
+function outcomeOf(policy: LoadedPolicy, blocking: readonly GuardResult[], asking: readonly GuardResult[]): Decision['outcome'] {
+  const withoutLevel = blocking.filter(result => result.guard !== 'autonomy')
+  if (blocking.length === 0) return asking.length === 0 ? 'act' : 'ask'
+  if (withoutLevel.length === 0) return 'would_act'
+  const mayAct = policy.spec.autonomy === 'auto' || policy.spec.autonomy === 'approve'
+  const gaveUp = withoutLevel.some(result => result.verdict === 'refuse' && GIVES_UP.includes(result.guard))
+  const silenced = withoutLevel.some(result => SILENCES.includes(result.guard))
+  // A fault that is over needs nobody, whatever else is used up.
+  const cleared = withoutLevel.some(result => result.guard === 'evidence')
+  return mayAct && gaveUp && !silenced && !cleared ? 'escalate' : 'blocked'
+}
+
+function reasonOf(outcome: Decision['outcome'], candidate: Candidate, cause: Cause, blocking: readonly GuardResult[], asking: readonly GuardResult[]): string {
+  const what = `${candidate.runbook.name} on ${cause.entity}`
+  switch (outcome) {
+    case 'act':
+      return `${what}: ${candidate.reason}`
+    case 'would_act':
+      return `would run ${what}: ${blocking[0]!.reason}`
+    case 'ask':
+      return `${what} awaits people: ${asking[0]!.reason}`
+    case 'escalate':
+      return `${what} is over to people: ${blocking.find(result => GIVES_UP.includes(result.guard))!.reason}`
+    default:
+      return `${what} is blocked: ${blocking.map(result => result.reason).join('; ')}`
+  }
+}
+
+function nothing(
+  watch: Watch,
+  nowMs: number,
+  policy: LoadedPolicy | null,
+  cause: Cause | null,
+  blockedBy: 'no_policy' | 'no_runbook',
+  reason: string
+): Judgement {
+  return {
+    ...common(watch.incident, nowMs),
+    policy: policy?.name ?? null,
+    policyVersion: policy?.version ?? '',
+    runbook: null,
+    runbookVersion: '',
+    target: cause?.entity ?? null,
+    autonomy: policy?.spec.autonomy ?? 'observe',
+    outcome: 'none',
+    blockedBy: [blockedBy],
+    guards: [],
+    candidates: [],
+    attempt: watch.attempts + 1,
+    reason,
+    retryAtMs: null,
+    chosen: null
+  }
+}
+
+function common(incident: Incident, nowMs: number) {
+  return { incidentId: incident.id, environment: incident.environment, decidedAtMs: nowMs, incidentOpenedAtMs: incident.openedAtMs }
+}
+
+/** What a decision says, without times and figures: a new record is due when this changes. */
+export function answerOf(decision: Omit<Decision, 'id' | 'commandId' | 'decidedAtMs'>): string {
+  const { outcome, policy, policyVersion, runbook, runbookVersion, target, blockedBy, attempt } = decision
+  return JSON.stringify([outcome, policy, policyVersion, runbook, runbookVersion, target, [...blockedBy].sort(), attempt])
+}

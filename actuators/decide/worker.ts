@@ -1,0 +1,241 @@
+// The decide worker: incidents, outcomes and people's words in; decisions and signed commands out. Control role, one instance.
+//
+// State and input positions are one checkpoint that also holds what was decided and not yet written (schemas/stateful-worker.ts):
+// a crash repeats records with the same ids, never decides anew. Without a readable checkpoint the state is rebuilt from
+// what was published: commands and outcomes give attempts, budgets and fences, decisions the last answers.
+
+import { commandRecord, type Command } from '../../schemas/command.ts'
+import type { Config } from '../../schemas/config.ts'
+import { controlRecord } from '../../schemas/control.ts'
+import { decisionRecord } from '../../schemas/decision.ts'
+import { decodeRecord, encodeRecord, type RecordType } from '../../schemas/envelope.ts'
+import { incidentRecord } from '../../schemas/incident.ts'
+import { outcomeRecord } from '../../schemas/outcome.ts'
+import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, LogRecordInput, Meter, Random } from '../../schemas/ports.ts'
+import { type DecodedEvent, readWholeTopic, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import type { UnsignedCommand } from './command.ts'
+import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
+import { explain } from './explain-text.ts'
+import { answerOf } from './judge.ts'
+import type { PolicySet } from './policy-file.ts'
+import { addAttempt, addOnset, applyControl, type DecideState, emptyState, type PendingPage, targetOf, type Watch } from './state.ts'
+
+const VERSION = 1
+const TICK_MS = 500 // Cooldowns are seconds at their shortest; half of one is precise enough.
+const PAGE_RETRY_MS = 2_000 // First repeat of a page that did not go out; doubles up to the maximum.
+const PAGE_RETRY_MS_MAX = 300_000
+
+export interface DecideWorkerOptions {
+  log: Log
+  checkpoints: CheckpointStore
+  config: Config['decide']
+  policies: PolicySet
+  /** Environments whose incidents are decided here. */
+  environments: readonly string[]
+  /** Adds key id and signature. */
+  sign: (command: UnsignedCommand) => Command
+  /** Channel name → where pages go. */
+  escalations: Readonly<Record<string, Escalation>>
+  clock: Clock
+  random: Random
+  logger: Logger
+  meter: Meter
+}
+
+export interface DecideWorker {
+  start(): Promise<void>
+  /** Other policies from now on; every open incident is judged by them at its next look. */
+  usePolicies(policies: PolicySet): void
+  /** Why it acts or not on an open incident, from its last decision; undefined when it is not open here. */
+  explain(incidentId: string): string[] | undefined
+  /** Rejects with the bug that stopped it. */
+  finished(): Promise<void>
+  /** Safe to call twice. */
+  close(): Promise<void>
+}
+
+export function decideWorker(options: DecideWorkerOptions): DecideWorker {
+  const { log, checkpoints, clock, random, logger, meter, config, environments } = options
+  let policies = options.policies
+  const worker = statefulWorker<DecideState, DecideEvent, DecideEffect>({
+    name: 'decide',
+    group: 'homeostat-decide',
+    topics: [TOPICS.incidents.name, TOPICS.outcomes.name, TOPICS.control.name],
+    version: VERSION,
+    tickMs: TICK_MS,
+    log,
+    checkpoints,
+    clock,
+    logger,
+    meter,
+    restore: saved => saved as DecideState,
+    rebuild: () => rebuildState(log, environments),
+    snapshot: state => state,
+    decode,
+    tick: { kind: 'tick' },
+    reduce(state, event, nowMs) {
+      const effects = decide(state, event, nowMs, random, { config, policies, environments })
+      for (const effect of effects) countEffect(meter, logger, effect)
+      return effects.filter(effect => effect.kind !== 'ignored')
+    },
+    deliver: effects => publish(log, options.sign, effects)
+  })
+  const pager = pageSender({ ...options, pending: () => worker.state()?.pages ?? [], sent: id => worker.submit({ kind: 'page_sent', id }) })
+  return {
+    async start() {
+      await worker.start()
+      pager.start()
+    },
+    usePolicies(changed) {
+      policies = changed
+    },
+    explain(incidentId) {
+      const watch = worker.state()?.watches[incidentId]
+      return watch && explain(watch.incident, watch.last === null ? [] : [watch.last])
+    },
+    finished: worker.finished,
+    async close() {
+      await pager.close()
+      await worker.close()
+    }
+  }
+}
+
+function decode(record: LogRecord): DecodedEvent<DecideEvent> {
+  if (record.topic === TOPICS.incidents.name) return event('incident', decodeRecord(incidentRecord, record))
+  if (record.topic === TOPICS.outcomes.name) return event('outcome', decodeRecord(outcomeRecord, record))
+  return event('control', decodeRecord(controlRecord, record))
+}
+
+function event(kind: DecideEvent['kind'], decoded: { ok: true; record: unknown } | { ok: false; reason: string }): DecodedEvent<DecideEvent> {
+  return decoded.ok ? { ok: true, event: { kind, record: decoded.record } as DecideEvent } : decoded
+}
+
+/** Decisions before the commands that they explain. */
+async function publish(log: Log, sign: DecideWorkerOptions['sign'], effects: readonly DecideEffect[]): Promise<void> {
+  const decisions = effects.flatMap(effect => (effect.kind === 'publish_decision' ? [encodeRecord(decisionRecord, effect.record)] : []))
+  if (decisions.length > 0) await log.append(TOPICS.decisions.name, decisions)
+  const commands = new Map<string, LogRecordInput[]>()
+  for (const effect of effects) {
+    if (effect.kind !== 'publish_command') continue
+    const topic = commandsTopic(effect.record.environment)
+    commands.set(topic, [...(commands.get(topic) ?? []), encodeRecord(commandRecord, sign(effect.record))])
+  }
+  for (const [topic, records] of commands) await log.append(topic, records)
+}
+
+function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {
+  if (effect.kind === 'ignored') meter.count('homeostat.decide.ignored', 1, { reason: effect.reason })
+  else if (effect.kind === 'publish_decision') {
+    const { id, incidentId, outcome, policy, runbook, target, reason } = effect.record
+    meter.count('homeostat.decide.decisions', 1, { outcome })
+    logger.info({ decisionId: id, incidentId, outcome, policy, runbook, target, reason }, 'an incident was decided')
+  } else meter.count('homeostat.decide.commands', 1, { risk: effect.record.risk })
+}
+
+/** Delivers pages one after another until each channel took them; a channel that is down does not hold up the others for long. */
+function pageSender({
+  escalations,
+  clock,
+  logger,
+  meter,
+  pending,
+  sent
+}: Pick<DecideWorkerOptions, 'escalations' | 'clock' | 'logger' | 'meter'> & { pending: () => readonly PendingPage[]; sent: (id: string) => Promise<void> }) {
+  const stop = new AbortController()
+  const retries = new Map<string, { atMs: number; delayMs: number }>()
+  let running: Promise<void> = Promise.resolve()
+
+  async function send({ id, channel, page }: PendingPage): Promise<void> {
+    const escalation = Object.hasOwn(escalations, channel) ? escalations[channel] : undefined
+    if (escalation === undefined) {
+      meter.count('homeostat.decide.pages', 1, { result: 'no_channel' })
+      logger.warn({ channel, summary: page.summary, action: page.action }, 'nobody can be paged: configure act.escalation')
+      return sent(id)
+    }
+    try {
+      await escalation.notify(page)
+      retries.delete(id)
+      meter.count('homeostat.decide.pages', 1, { result: 'sent' })
+      await sent(id)
+    } catch (error) {
+      const delayMs = Math.min(PAGE_RETRY_MS_MAX, (retries.get(id)?.delayMs ?? PAGE_RETRY_MS / 2) * 2)
+      retries.set(id, { atMs: clock.monotonicMs() + delayMs, delayMs })
+      meter.count('homeostat.decide.pages', 1, { result: 'failed' })
+      logger.warn({ channel, reason: error instanceof Error ? error.message : String(error), retryMs: delayMs }, 'a page was not delivered, it is tried again')
+    }
+  }
+
+  async function loop(): Promise<void> {
+    while (!stop.signal.aborted) {
+      const pages = pending()
+      for (const id of retries.keys()) if (!pages.some(page => page.id === id)) retries.delete(id)
+      for (const page of pages) {
+        if (!stop.signal.aborted && (retries.get(page.id)?.atMs ?? 0) <= clock.monotonicMs()) await send(page)
+      }
+      await clock.sleep(TICK_MS, stop.signal)
+    }
+  }
+
+  return {
+    start() {
+      running = loop()
+    },
+    async close() {
+      stop.abort()
+      await running
+    }
+  }
+}
+
+async function rebuildState(log: Log, environments: readonly string[]): Promise<DecideState> {
+  const state = emptyState()
+  const each = <T>(topic: string, type: RecordType<T>, take: (record: T) => void) =>
+    readWholeTopic(log, topic, raw => {
+      const decoded = decodeRecord(type, raw)
+      if (decoded.ok) take(decoded.record)
+    })
+  for (const environment of environments) {
+    await each(commandsTopic(environment), commandRecord, command => {
+      const target = targetOf(state, command.environment, command.target)
+      target.fence = Math.max(target.fence, command.fence)
+      addAttempt(target, attemptOf(command, 0))
+    })
+  }
+  await each(TOPICS.outcomes.name, outcomeRecord, outcome => void settleOutcome(state, outcome))
+  await each(TOPICS.control.name, controlRecord, control => applyControl(state, control))
+  await each(TOPICS.incidents.name, incidentRecord, incident => {
+    const cause = incident.causes[0]
+    if (!environments.includes(incident.environment)) return
+    if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
+    if (incident.status === 'resolved') delete state.watches[incident.id]
+    else state.watches[incident.id] = watchOf(incident)
+  })
+  await each(TOPICS.decisions.name, decisionRecord, decision => {
+    const watch = state.watches[decision.incidentId]
+    if (watch === undefined) return
+    watch.sequence++
+    watch.answer = answerOf(decision)
+    watch.last = decision
+    if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
+    if (decision.outcome === 'escalate') watch.escalated = true
+    if (decision.outcome === 'escalate' || decision.outcome === 'ask') watch.paged = true
+  })
+  return state
+}
+
+function watchOf(incident: DecideState['watches'][string]['incident']): Watch {
+  return {
+    incident,
+    sequence: 0,
+    answer: '',
+    last: null,
+    retryAtMs: 0,
+    attempts: incident.attempts,
+    ask: null,
+    holdUntilMs: null,
+    escalated: false,
+    paged: false
+  }
+}
