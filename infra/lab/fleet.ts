@@ -29,13 +29,14 @@ export function runDirOf(folder: string): string {
 /** Makes the folder with layout, configurations and caches. */
 export async function createLab(seed: number, otlp?: LabLayout['otlp']): Promise<LabLayout> {
   const folder = mkdtempSync(join(tmpdir(), 'homeostat-lab-'))
-  const free = await freePorts(SERVICES.length + 3)
+  const free = await freePorts(SERVICES.length + 4)
   const layout: LabLayout = {
     folder,
     seed,
     labPid: process.pid,
     ports: Object.fromEntries(SERVICES.map((service, index) => [service, free[index]!])) as Record<ServiceName, number>,
     storeHealthPort: free.at(-3)!,
+    consolePort: free.at(-4)!,
     otlp: otlp ?? { grpc: `127.0.0.1:${free.at(-2)}`, http: `127.0.0.1:${free.at(-1)}` }
   }
   writeFileSync(join(folder, 'lab.json'), JSON.stringify(layout, null, 2))

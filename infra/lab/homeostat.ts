@@ -108,7 +108,7 @@ function logTail(file: string): string {
 }
 
 /** Fast settings: seconds where the defaults are minutes. */
-function configOf({ folder, otlp }: LabLayout, dataDir: string): ConfigInput {
+function configOf({ folder, otlp, consolePort }: LabLayout, dataDir: string): ConfigInput {
   const listen = (hostPort: string): { host: string; port: number } => ({ host: hostPort.split(':')[0]!, port: Number(hostPort.split(':')[1]) })
   return {
     apiVersion: 'homeostat.io/v1',
@@ -146,7 +146,7 @@ function configOf({ folder, otlp }: LabLayout, dataDir: string): ConfigInput {
         }
       }
     },
-    console: { listen: { port: 0 } },
+    console: { listen: { port: consolePort } },
     self: { interval: '5s' }
   }
 }

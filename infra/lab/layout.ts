@@ -34,6 +34,8 @@ export interface LabLayout {
   storeHealthPort: number
   /** Where telemetry goes: host:port of OTLP over gRPC and over HTTP. */
   otlp: { grpc: string; http: string }
+  /** Of Homeostat: the same after a restart. */
+  consolePort: number
 }
 
 export function readLayout(folder: string): LabLayout {

@@ -5,6 +5,7 @@
 
 import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { KEY_VARIABLE } from '../../actuators/drivers/supervise.ts'
 
 export interface WitnessEvent {
   at: number
@@ -15,9 +16,6 @@ export interface WitnessEvent {
   /** Idempotency key of the order behind it; '' when the lab itself did it. */
   key: string
 }
-
-/** Variable in which the actuator hands the key of its order to what it starts. */
-const KEY_VARIABLE = 'HOMEOSTAT_IDEMPOTENCY_KEY'
 
 /** Appends one line; a line is far below the size that the kernel appends in one piece. */
 export function witness(folder: string, service: string, event: WitnessEvent['event']): void {
