@@ -128,6 +128,7 @@ function configOf({ folder, otlp, consolePort }: LabLayout, dataDir: string): Co
     diagnose: { groupWindow: '20s', resolveAfter: '5s' },
     decide: { policiesDir: join(folder, 'policies'), runbooksDir: join(folder, 'runbooks'), commandExpiry: '30s' },
     act: {
+      probeHosts: ['127.0.0.1'],
       drivers: {
         process: { definitionsFile: join(folder, 'processes.yaml') },
         exec: {
