@@ -5,8 +5,8 @@
 // Collectors drop data on 400 and 500, and on RESOURCE_EXHAUSTED without RetryInfo: so a passing trouble is never one of these.
 
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
+import { makeProtoWriter } from '../otlp/proto-writer.ts'
 import type { Signal } from './slices.ts'
-import { lengthField, totalLength, varintField, writeParts } from './wire.ts'
 
 export const GRPC = {
   ok: 0,
@@ -51,19 +51,23 @@ export function refusal(error: unknown): Refusal {
 }
 
 const RETRY_INFO_TYPE = 'type.googleapis.com/google.rpc.RetryInfo'
-const encoder = new TextEncoder()
 
 /** google.rpc.Status in protobuf, with RetryInfo when `retryAfterMs` is given. */
 export function statusBytes(code: number, message: string, retryAfterMs?: number): Uint8Array {
-  const parts = [code === 0 ? EMPTY : varintField(1, code), lengthField(2, encoder.encode(message))]
-  if (retryAfterMs !== undefined) {
-    const seconds = Math.floor(retryAfterMs / 1_000)
-    const nanos = Math.round((retryAfterMs % 1_000) * 1e6)
-    const duration = [seconds === 0 ? EMPTY : varintField(1, seconds), nanos === 0 ? EMPTY : varintField(2, nanos)]
-    const retryInfo = lengthField(1, ...duration)
-    parts.push(lengthField(3, lengthField(1, encoder.encode(RETRY_INFO_TYPE)), lengthField(2, retryInfo)))
-  }
-  return joined(parts)
+  const writer = makeProtoWriter()
+  writer.varint(1, code)
+  writer.text(2, message)
+  if (retryAfterMs === undefined) return writer.finish()
+  writer.message(3, () => {
+    const retryInfo = makeProtoWriter()
+    retryInfo.message(1, () => {
+      retryInfo.varint(1, Math.floor(retryAfterMs / 1_000)) // Duration: seconds, nanos
+      retryInfo.varint(2, Math.round((retryAfterMs % 1_000) * 1e6))
+    })
+    writer.text(1, RETRY_INFO_TYPE)
+    writer.bytes(2, retryInfo.finish())
+  })
+  return writer.finish()
 }
 
 /** google.rpc.Status as JSON. */
@@ -72,15 +76,18 @@ export function statusJson(code: number, message: string, retryAfterMs?: number)
   return JSON.stringify({ code, message, ...details })
 }
 
-const EMPTY = new Uint8Array(0)
-
 /** Export*ServiceResponse in protobuf: empty on full success, else partial_success (the same fields for every signal). */
 export function successBytes(rejected: number, reason: string): Uint8Array {
   if (rejected === 0 && reason === '') return EMPTY
-  const text = reason.slice(0, MESSAGE_CHARS_MAX)
-  return lengthField(1, rejected === 0 ? EMPTY : varintField(1, rejected), lengthField(2, encoder.encode(text)))
+  const writer = makeProtoWriter()
+  writer.message(1, () => {
+    writer.varint(1, rejected)
+    writer.text(2, reason.slice(0, MESSAGE_CHARS_MAX))
+  })
+  return writer.finish()
 }
 
+const EMPTY = new Uint8Array(0)
 const REJECTED_NAME: Record<Signal, string> = { metrics: 'rejectedDataPoints', spans: 'rejectedSpans', logs: 'rejectedLogRecords' }
 
 /** Export*ServiceResponse as JSON. */
@@ -88,10 +95,4 @@ export function successJson(signal: Signal, rejected: number, reason: string): s
   if (rejected === 0 && reason === '') return '{}'
   const text = reason.slice(0, MESSAGE_CHARS_MAX)
   return JSON.stringify({ partialSuccess: { [REJECTED_NAME[signal]]: String(rejected), errorMessage: text } })
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(totalLength(parts))
-  writeParts(result, 0, parts)
-  return result
 }

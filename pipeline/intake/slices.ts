@@ -1,9 +1,6 @@
-// The parts of a request on their way into records: one slice a partition, kept as views of the request where possible.
-//
-// Shared by the two ways to cut (by resource for metrics and logs, by trace for spans).
+// What a cut request consists of: one slice a partition, kept as a view of the request where its parts touch.
 
-import { type Fallback, fallbackAttribute } from './resource-identity.ts'
-import { enter, lengthField, nextField, type Scan, scanOf, totalLength, writeParts } from './wire.ts'
+import type { Fallback } from './resource-identity.ts'
 
 export type Signal = 'metrics' | 'spans' | 'logs'
 
@@ -29,30 +26,33 @@ export interface Split {
   reason: string
 }
 
-export const RESOURCES = 1 // Field of the Export*ServiceRequest.
-export const RESOURCE = 1 // Fields of ResourceMetrics, ResourceSpans, ResourceLogs …
-export const SCOPES = 2
-export const ITEMS = 2 // … and of ScopeMetrics, ScopeSpans, ScopeLogs.
+interface Entry {
+  key: string
+  parts: Uint8Array[]
+  /** Range of the request that is not a part yet, because the next one may touch it. */
+  start: number
+  end: number
+}
 
-/** Collects the parts of each partition; ranges that touch in the request stay one view of it. */
+/** Collects the parts of each partition. */
 export class Gather {
   readonly #bytes: Uint8Array
-  readonly #partitions = new Map<number, { key: string; parts: Uint8Array[]; start: number; stop: number }>()
+  readonly #partitions = new Map<number, Entry>()
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes
   }
 
-  /** Adds [start, stop) of the request. */
-  range(key: string, partition: number, start: number, stop: number): void {
+  /** Adds [start, end) of the request. */
+  range(key: string, partition: number, start: number, end: number): void {
     const entry = this.#entry(key, partition)
-    if (entry.stop === start && entry.stop > entry.start) {
-      entry.stop = stop
+    if (entry.end === start && entry.end > entry.start) {
+      entry.end = end
       return
     }
     this.#flush(entry)
     entry.start = start
-    entry.stop = stop
+    entry.end = end
   }
 
   /** Adds bytes that are not part of the request. */
@@ -67,48 +67,22 @@ export class Gather {
     const slices: Slice[] = []
     for (const [partition, entry] of this.#partitions) {
       this.#flush(entry)
-      slices.push({ key: entry.key, partition, value: concatenate(entry.parts) })
+      slices.push({ key: entry.key, partition, value: entry.parts.length === 1 ? entry.parts[0]! : Buffer.concat(entry.parts) })
     }
     return slices
   }
 
-  #entry(key: string, partition: number): { key: string; parts: Uint8Array[]; start: number; stop: number } {
+  #entry(key: string, partition: number): Entry {
     let entry = this.#partitions.get(partition)
     if (entry === undefined) {
-      entry = { key, parts: [], start: 0, stop: 0 }
+      entry = { key, parts: [], start: 0, end: 0 }
       this.#partitions.set(partition, entry)
     }
     return entry
   }
 
-  #flush(entry: { parts: Uint8Array[]; start: number; stop: number }): void {
-    if (entry.stop > entry.start) entry.parts.push(this.#bytes.subarray(entry.start, entry.stop))
-    entry.start = entry.stop = 0
+  #flush(entry: Entry): void {
+    if (entry.end > entry.start) entry.parts.push(this.#bytes.subarray(entry.start, entry.end))
+    entry.start = entry.end = 0
   }
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!
-  const result = new Uint8Array(totalLength(parts))
-  writeParts(result, 0, parts)
-  return result
-}
-
-/** The payload of a resource's container with its `resource` replaced by one that names `entity`; all else as it came. */
-export function nameResource(container: Scan, resource: Uint8Array, entity: string): Uint8Array {
-  const parts = [lengthField(RESOURCE, fallbackAttribute(entity), resource)]
-  const fields = scanOf(container.bytes)
-  enter(fields, container)
-  while (nextField(fields)) if (fields.field !== RESOURCE) parts.push(container.bytes.subarray(fields.tagAt, fields.stop))
-  const result = new Uint8Array(totalLength(parts))
-  writeParts(result, 0, parts)
-  return result
-}
-
-/** Two occurrences of a message field mean their payloads end to end. */
-export function mergeResources(first: Uint8Array, second: Uint8Array): Uint8Array {
-  if (first.length === 0) return second
-  const merged = new Uint8Array(first.length + second.length)
-  writeParts(merged, 0, [first, second])
-  return merged
 }

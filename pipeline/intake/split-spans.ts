@@ -3,116 +3,89 @@
 // Resource and scope bytes are repeated for each partition; a ResourceSpans whose traces share a partition is cut as it
 // is. Only the trace id of a span is looked at. A span without a 16-byte trace id belongs nowhere: it is left out and counted.
 
-import { type Fallback, resourceEntity } from './resource-identity.ts'
-import { Gather, ITEMS, mergeResources, nameResource, RESOURCE, RESOURCES, SCOPES, type Split, type SplitOptions } from './slices.ts'
-import { enter, lengthField, malformed, nextField, payload, type Scan, scanOf, WIRE } from './wire.ts'
+import { hexAt } from '../otlp/any-value.ts'
+import type { ProtoWriter } from '../otlp/proto-writer.ts'
+import type { Wire } from '../otlp/wire.ts'
+import { eachField, otherFields, type Range, resourceField, SCOPES, TAG, writeNamed } from './ranges.ts'
+import { resourceEntity } from './resource-identity.ts'
+import { Gather, type Split, type SplitOptions } from './slices.ts'
 
-const TRACE_ID = 1 // Field of Span.
 const TRACE_ID_BYTES = 16
+const NO_TRACE = '0'.repeat(2 * TRACE_ID_BYTES)
 const NOWHERE = -1
-
-/** @throws AppError `malformed_otlp` with the offset */
-export function splitSpans(bytes: Uint8Array, options: SplitOptions): Split {
-  const gather = new Gather(bytes)
-  const result: Split = { slices: [], items: 0, rejected: 0, reason: '' }
-  for (const fields = scanOf(bytes); nextField(fields); ) {
-    if (fields.field !== RESOURCES) continue
-    if (fields.wire !== WIRE.length) throw malformed(fields.tagAt, `field 1 with wire type ${fields.wire}`)
-    splitResource(fields, options, gather, result)
-  }
-  if (result.rejected > 0) result.reason = `${result.rejected} spans without a 16-byte trace id`
-  result.slices = gather.slices()
-  return result
-}
 
 interface ScopeSpans {
   /** Everything but the spans: scope, schema URL, fields of later versions. */
   header: Uint8Array[]
-  spans: { partition: number; start: number; stop: number }[]
+  spans: { partition: number; encoded: Uint8Array }[]
 }
 
-function splitResource(container: Scan, options: SplitOptions, gather: Gather, result: Split): void {
-  const scopes: ScopeSpans[] = []
-  const keys = new Map<number, string>()
-  let resource: Uint8Array = new Uint8Array(0)
-  const fields = scanOf(container.bytes)
-  for (enter(fields, container); nextField(fields); ) {
-    if (fields.wire !== WIRE.length) continue
-    if (fields.field === RESOURCE) resource = mergeResources(resource, payload(fields))
-    else if (fields.field === SCOPES) scopes.push(readScope(fields, options, keys))
-  }
+/** @throws AppError `malformed_otlp` with the offset */
+export function splitSpans(wire: Wire, options: SplitOptions): Split {
+  const gather = new Gather(wire.bytes)
+  let items = 0
   let rejected = 0
-  for (const { spans } of scopes) for (const span of spans) span.partition === NOWHERE ? rejected++ : result.items++
-  result.rejected += rejected
-  if (keys.size === 0) return // Nothing to keep: no span, or none that belongs anywhere.
-  const header = resourceHeader(container, resource, options.fallback)
-  if (keys.size === 1 && rejected === 0 && header === undefined) {
-    for (const [partition, key] of keys) gather.range(key, partition, container.tagAt, container.stop)
-    return
-  }
-  const before = header ?? otherFields(container, SCOPES)
-  for (const [partition, key] of keys) gather.part(key, partition, lengthField(RESOURCES, ...before, ...scopesOf(scopes, partition, container.bytes)))
+  eachField(wire, { start: 0, end: wire.bytes.length }, TAG.one, (container, tagAt) => {
+    const resource: Range[] = []
+    eachField(wire, container, TAG.one, payload => resource.push(payload))
+    const keys = new Map<number, string>()
+    const scopes: ScopeSpans[] = []
+    eachField(wire, container, TAG.two, scope => scopes.push(readScope(wire, scope, options, keys)))
+    const lost = scopes.reduce((sum, { spans }) => sum + spans.filter(span => span.partition === NOWHERE).length, 0)
+    rejected += lost
+    items += scopes.reduce((sum, { spans }) => sum + spans.length, 0) - lost
+    const { entity, named } = resourceEntity(wire, resource, options.fallback)
+    for (const [partition, key] of keys) {
+      if (keys.size === 1 && lost === 0 && named) gather.range(key, partition, tagAt, container.end)
+      else {
+        const writeHeader = (writer: ProtoWriter): void => {
+          if (named) for (const part of otherFields(wire, container, TAG.two)) writer.fields(part)
+          else writeNamed(writer, wire, container, resource, entity, TAG.two)
+        }
+        gather.part(key, partition, regrouped(writeHeader, scopes, partition))
+      }
+    }
+  })
+  return { slices: gather.slices(), items, rejected, reason: rejected === 0 ? '' : `${rejected} spans without a 16-byte trace id` }
 }
 
-/** The header of a resource that has to be named after the fallback; undefined when it names itself. */
-function resourceHeader(container: Scan, resource: Uint8Array, fallback: Fallback): Uint8Array[] | undefined {
-  const { entity, named } = resourceEntity(resource, fallback)
-  if (named) return undefined
-  const renamed = nameResource(container, resource, entity)
-  return otherFields({ ...container, bytes: renamed, start: 0, stop: renamed.length }, SCOPES)
-}
-
-function readScope(scope: Scan, options: SplitOptions, keys: Map<number, string>): ScopeSpans {
-  const header: Uint8Array[] = []
+/** The scope's spans with the partition of each; `keys` gets the first trace id of each partition. */
+function readScope(wire: Wire, scope: Range, options: SplitOptions, keys: Map<number, string>): ScopeSpans {
   const spans: ScopeSpans['spans'] = []
-  const span = scanOf(scope.bytes)
   let previousId = ''
   let partition = NOWHERE
-  const fields = scanOf(scope.bytes)
-  for (enter(fields, scope); nextField(fields); ) {
-    if (fields.field !== ITEMS || fields.wire !== WIRE.length) {
-      header.push(scope.bytes.subarray(fields.tagAt, fields.stop))
-      continue
-    }
-    const id = traceId(span, fields)
+  eachField(wire, scope, TAG.two, (span, tagAt) => {
+    const id = traceId(wire, span)
+    // Spans of a trace come in runs, so the hash is taken once a run.
     if (id !== previousId) {
-      // Spans of a trace come in runs, so the hash is taken once a run.
       previousId = id
       partition = id === '' ? NOWHERE : options.partitionOf(id)
       if (id !== '' && !keys.has(partition)) keys.set(partition, id)
     }
-    spans.push({ partition, start: fields.tagAt, stop: fields.stop })
-  }
-  return { header, spans }
+    spans.push({ partition, encoded: wire.bytes.subarray(tagAt, span.end) })
+  })
+  return { header: otherFields(wire, scope, TAG.two), spans }
 }
 
 /** The span's trace id as 32 hex digits, '' when it has none. The whole span is walked: its structure is checked here. */
-function traceId(scan: Scan, span: Scan): string {
+function traceId(wire: Wire, span: Range): string {
   let id = ''
-  for (enter(scan, span); nextField(scan); ) {
-    if (scan.field === TRACE_ID && scan.wire === WIRE.length && scan.stop - scan.start === TRACE_ID_BYTES) id = hex(scan)
-  }
+  eachField(wire, span, TAG.one, ({ start, end }) => {
+    id = end - start === TRACE_ID_BYTES ? hexAt(wire, start, end) : ''
+  })
   return id === NO_TRACE ? '' : id
 }
 
-const NO_TRACE = '0'.repeat(2 * TRACE_ID_BYTES)
-
-function hex(scan: Scan): string {
-  return Buffer.from(scan.bytes.buffer, scan.bytes.byteOffset + scan.start, TRACE_ID_BYTES).toString('hex')
-}
-
-function otherFields(container: Scan, omitted: number): Uint8Array[] {
-  const parts: Uint8Array[] = []
-  const fields = scanOf(container.bytes)
-  for (enter(fields, container); nextField(fields); ) if (fields.field !== omitted) parts.push(container.bytes.subarray(fields.tagAt, fields.stop))
-  return parts
-}
-
-function scopesOf(scopes: readonly ScopeSpans[], partition: number, bytes: Uint8Array): Uint8Array[] {
-  const parts: Uint8Array[] = []
-  for (const { header, spans } of scopes) {
-    const mine = spans.filter(span => span.partition === partition)
-    if (mine.length > 0) parts.push(lengthField(SCOPES, ...header, ...mine.map(span => bytes.subarray(span.start, span.stop))))
-  }
-  return parts
+function regrouped(writeHeader: (writer: ProtoWriter) => void, scopes: readonly ScopeSpans[], partition: number): Uint8Array {
+  return resourceField(writer => {
+    writeHeader(writer)
+    for (const { header, spans } of scopes) {
+      const mine = spans.filter(span => span.partition === partition)
+      if (mine.length === 0) continue
+      writer.message(SCOPES, () => {
+        for (const part of header) writer.fields(part)
+        for (const { encoded } of mine) writer.fields(encoded)
+      })
+    }
+  })
 }

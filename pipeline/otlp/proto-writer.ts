@@ -18,6 +18,8 @@ export interface ProtoWriter {
   packedDoubles(field: number, values: readonly number[]): void
   packedFixed64(field: number, values: readonly number[]): void
   packedVarints(field: number, values: readonly number[]): void
+  /** Fields that are encoded already, tags included. */
+  fields(encoded: Uint8Array): void
   /** A nested message: whatever `write` appends. */
   message(field: number, write: () => void): void
   /** What was written so far, as a copy. */
@@ -90,9 +92,12 @@ export function makeProtoWriter(): ProtoWriter {
     bytes(field, value) {
       number(field * 8 + 2)
       number(value.length)
-      reserve(value.length)
-      buffer.set(value, size)
-      size += value.length
+      writer.fields(value)
+    },
+    fields(encoded) {
+      reserve(encoded.length)
+      buffer.set(encoded, size)
+      size += encoded.length
     },
     packedDoubles(field, values) {
       delimited(field, () => {
