@@ -2,16 +2,17 @@
 //
 // Policies and runbooks are read from their folders at the start; a mistake in one of them is named by file, line and column.
 
-import { globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { explainDecisions } from '../../actuators/decide/explain-text.ts'
-import { type PolicySet, readPolicySet } from '../../actuators/decide/policy-file.ts'
+import { explain } from '../../actuators/decide/explain-text.ts'
+import { loadPolicySet, type PolicyFile, type PolicySet } from '../../actuators/decide/policy-file.ts'
 import { decideWorker } from '../../actuators/decide/worker.ts'
 import { commandSigner } from '../../actuators/execute/signer.ts'
 import { diagnoseWorker } from '../../detectors/diagnose/worker.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Meter, Random } from '../../schemas/ports.ts'
+import { formatProblem } from '../../schemas/yaml.ts'
 import type { IncidentStory } from '../console/live-view.ts'
 import { checkpointStore } from '../log/checkpoint-store.ts'
 import { openEscalations } from './act.ts'
@@ -29,7 +30,7 @@ export interface ControlOptions {
 
 export async function openControl(options: ControlOptions): Promise<{ explain(story: IncidentStory): string[]; close(): Promise<void> }> {
   const { config, key, ...ports } = options
-  const policies = loadPolicySet(config)
+  const policies = openPolicies(config)
   const checkpoints = checkpointStore(ports.log, {})
   const signer = commandSigner(key.privateKeyPem)
   const diagnose = diagnoseWorker({ ...ports, checkpoints, config: config.diagnose })
@@ -39,13 +40,13 @@ export async function openControl(options: ControlOptions): Promise<{ explain(st
     config: config.decide,
     policies,
     environments: [config.environment],
-    sign: signer,
+    sign: signer.sign,
     escalations: openEscalations(config)
   })
   await diagnose.start()
   await decide.start()
   return {
-    explain: story => explainDecisions(story.incident, story.decisions),
+    explain: story => explain(story.incident, story.decisions),
     async close() {
       await decide.close()
       await diagnose.close()
@@ -53,24 +54,29 @@ export async function openControl(options: ControlOptions): Promise<{ explain(st
   }
 }
 
-function loadPolicySet(config: Config): PolicySet {
-  const files = [...yamlFiles(config.decide.runbooksDir), ...yamlFiles(config.decide.policiesDir)]
-  const read = readPolicySet(files)
+function openPolicies(config: Config): PolicySet {
+  const read = readPolicies(config)
   if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
   return read.set
 }
 
 /** How many policies and runbooks there are, or what is wrong with them: for `homeostat doctor`. */
 export function loadRunbookSet(config: Config): { policies: number; runbooks: number; problems: string[] } {
-  const files = [...yamlFiles(config.decide.runbooksDir), ...yamlFiles(config.decide.policiesDir)]
-  const read = readPolicySet(files)
-  return read.ok
-    ? { policies: read.set.policies.length, runbooks: read.set.runbooks.size, problems: [] }
-    : { policies: 0, runbooks: 0, problems: read.problems }
+  const read = readPolicies(config)
+  return read.ok ? { policies: read.set.policies.length, runbooks: read.set.runbooks.size, problems: [] } : { policies: 0, runbooks: 0, problems: read.problems }
 }
 
-function yamlFiles(folder: string | undefined): { file: string; text: string }[] {
+function readPolicies(config: Config): { ok: true; set: PolicySet } | { ok: false; problems: string[] } {
+  const files = [...yamlFiles('decide.runbooksDir', config.decide.runbooksDir), ...yamlFiles('decide.policiesDir', config.decide.policiesDir)]
+  const loaded = loadPolicySet(files)
+  if (loaded.ok) return loaded
+  const texts = new Map(files.map(({ file, text }) => [file, text]))
+  return { ok: false, problems: loaded.problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? '')) }
+}
+
+function yamlFiles(key: string, folder: string | undefined): PolicyFile[] {
   if (!folder) return []
+  if (!existsSync(folder)) throw new AppError('config_invalid', `${key}: there is no folder ${folder}: create it, or take the key out`)
   return globSync('**/*.{yaml,yml}', { cwd: folder })
     .sort()
     .map(name => ({ file: join(folder, name), text: readFileSync(join(folder, name), 'utf8') }))
