@@ -20,7 +20,7 @@ const SEGMENTS_PER_LOG = 32 // A small log has smaller segments, so that space c
 const SEGMENT_BYTES_MIN = 64 * 2 ** 10
 const TELEMETRY_SHARE = 0.9 // Of bytesMax: the rest is kept for control records, so that a flood of telemetry cannot stop a remedy.
 const RECORD_OVERHEAD_BYTES = 64 // Row, index entry and page slack of one record, measured on empty values.
-const FORCED_MAINTENANCE_MS = 1_000 // A full log looks for space to free at most this often.
+const FORCED_MAINTENANCE_MS = 100 // A full log looks for space to free at most this often; one look takes a few milliseconds.
 
 export interface LogWriter extends WriterOperations {
   close(): void
