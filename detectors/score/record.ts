@@ -46,9 +46,8 @@ export const FLAG = {
   severity: 2 | 4,
   /** A static rule reads this series. */
   rules: 8,
-  /** The open window, the next window have data. */
+  /** A window is open. */
   window: 16,
-  nextWindow: 32,
   /** A counter's previous value is known. */
   hasRaw: 64,
   /** The running excursion is downwards. */

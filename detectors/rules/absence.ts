@@ -1,0 +1,106 @@
+// Absence: an entity that used to be heard regularly and is heard no more. Its state is unknown, which is not healthy.
+//
+// Flow: worker's tick -> absence -> anomalies `absence`, one per entity, never one per series. Judged by the log's clock
+// (when telemetry arrived), since the event time of a silent sender stands still.
+// Judged only while the consumer is caught up, and only for silence after `listeningSinceMs`: neither a backlog, nor
+// a restart, nor a suspended machine is a silence of others.
+
+import type { Anomaly } from '../../schemas/anomaly.ts'
+import { anomalyId, derivedId } from '../../schemas/ids.ts'
+import type { EntityState } from '../score/entities.ts'
+import { formatDuration, formatTime } from '../score/format.ts'
+
+export interface AbsenceSettings {
+  absenceIntervals: number
+  absenceMin: number
+  /** By how much derived telemetry lags: what is heard only through it may be silent that much longer. */
+  derivedLagMs: number
+}
+
+/** Hearings before an interval counts as learned. */
+const HEARINGS_MIN = 10
+/** An entity that stays silent this long was taken away, not broken: the anomaly closes and it is forgotten until heard again. */
+const GONE_AFTER_MS = 3_600_000
+/** Usual interval = mean gap + this many mean deviations, so that irregular senders get patience. */
+const DEVIATIONS = 2
+/** What arrives less often than this (batch jobs) has no interval that its absence could be judged by. */
+const INTERVAL_MAX_MS = 600_000
+
+export const ABSENCE = 'absence'
+
+/** How long an entity may be silent before it counts as absent, ms; Infinity while its interval is not learned. */
+export function absenceLimitMs(state: EntityState, settings: AbsenceSettings): number {
+  const usualMs = state.gapMs + DEVIATIONS * state.gapDeviationMs
+  if (state.hearings < HEARINGS_MIN || usualMs > INTERVAL_MAX_MS) return Number.POSITIVE_INFINITY
+  return Math.max(settings.absenceMin, settings.absenceIntervals * usualMs) + (state.hasOwnMetrics ? 0 : settings.derivedLagMs)
+}
+
+/**
+ * Judges one entity.
+ * @param listeningSinceMs silence before this moment says nothing
+ * @returns the anomaly to tell, if its absence began or ended
+ */
+export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs: number, settings: AbsenceSettings): Anomaly | undefined {
+  if (state.absentSinceMs !== 0) {
+    const isBack = state.lastSeenMs > state.absentSinceMs
+    const isGone = !isBack && nowMs - state.absentSinceMs > GONE_AFTER_MS
+    if (!isBack && !isGone) return undefined
+    const sinceMs = state.absentSinceMs
+    state.absentSinceMs = 0
+    state.isGone = isGone
+    const reason = isBack
+      ? `Telemetry of ${state.entity} is back after ${formatDuration(state.lastSeenMs - sinceMs)} of silence.`
+      : `${state.entity} has been silent since ${formatTime(sinceMs)}; it now counts as removed.`
+    return tell(state, 'close', sinceMs, nowMs, isBack ? state.lastSeenMs : nowMs, 0, 0, reason)
+  }
+  if (state.isGone) return undefined
+  const limitMs = absenceLimitMs(state, settings)
+  const silentMs = nowMs - Math.max(state.lastSeenMs, listeningSinceMs)
+  if (silentMs < limitMs) return undefined
+  state.absentSinceMs = state.lastSeenMs
+  const reason =
+    `No telemetry of ${state.entity} for ${formatDuration(nowMs - state.lastSeenMs)}, where it comes every ${formatDuration(state.gapMs)}; ` +
+    `last heard at ${formatTime(state.lastSeenMs)}. Its state is unknown.`
+  return tell(state, 'open', state.lastSeenMs, nowMs, nowMs, silentMs / Math.max(1, state.gapMs), limitMs / Math.max(1, state.gapMs), reason)
+}
+
+function tell(
+  state: EntityState,
+  status: 'open' | 'close',
+  sinceMs: number,
+  detectedAtMs: number,
+  observedAtMs: number,
+  score: number,
+  threshold: number,
+  reason: string
+): Anomaly {
+  const series = derivedId('entity', state.environment, state.entity).slice(0, 16)
+  return {
+    id: anomalyId(series, ABSENCE, sinceMs),
+    status,
+    detector: ABSENCE,
+    environment: state.environment,
+    entity: state.entity,
+    service: state.service,
+    signal: 'metric',
+    metric: 'telemetry',
+    unit: '',
+    attributes: {},
+    series,
+    // A service with telemetry of its own that falls silent is hung, dead or cut off; a bare sender may just have been moved.
+    severity: state.hasOwnMetrics && state.service !== '' ? 'critical' : 'warning',
+    direction: 'absent',
+    observed: null,
+    expected: null,
+    lower: null,
+    upper: null,
+    score,
+    threshold,
+    samples: state.hearings,
+    sinceMs,
+    observedAtMs,
+    detectedAtMs,
+    shadow: false,
+    reason
+  }
+}

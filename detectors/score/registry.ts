@@ -1,0 +1,158 @@
+// What stands beside the series table: lists and small objects per series that only some series have.
+//
+// Flow: scorer -> registry when a series is new (attach) or state was restored (everything is found again from the records).
+// Windowed series (closed by watermark), histograms (merged distributions), pairs of requests and errors (ratio), static
+// rules. Only histograms and running rules are state of their own: parts `histogram-N` and `rules` of the checkpoint.
+
+import { AppError } from '../../schemas/errors.ts'
+import { type RuleState, ruleMatches, ruleState, type StaticRule } from '../rules/static-rule.ts'
+import { type Descriptor, READING } from './descriptor.ts'
+import type { EntityState, EntityTable } from './entities.ts'
+import { type HistogramState, newHistogram } from './histogram.ts'
+import { histogramsFromBytes, histogramsToBytes } from './histogram-part.ts'
+import { F32_STRIDE, F64, F64_STRIDE, FLAG, STATE, U32, U8, U8_STRIDE } from './record.ts'
+import type { SeriesTable } from './series-table.ts'
+
+/** Histograms keep buckets beside their record (about 4 KB each at most); beyond this many they are refused like series. */
+const HISTOGRAMS_MAX = 20_000
+const HISTOGRAMS_PER_PART = 64
+
+/** A window's requests and errors of one operation or edge; their quotient is written back as a gauge. */
+export interface RatioPair {
+  entity: EntityState
+  metric: string
+  attributes: Record<string, string>
+  requests: number
+  errors: number
+  lastTimeMs: number
+}
+
+const RATIO_SOURCE = /^(homeostat\.(?:span|edge))\.(requests|errors)$/
+
+export class Registry {
+  readonly windowed: number[] = []
+  readonly histograms: HistogramState[] = []
+  readonly pairs: RatioPair[] = []
+  readonly #pairByName = new Map<string, RatioPair>()
+  readonly #rulesBySeries = new Map<number, RuleState[]>()
+  readonly #rules: readonly StaticRule[]
+  readonly #table: SeriesTable
+
+  constructor(table: SeriesTable, rules: readonly StaticRule[]) {
+    this.#table = table
+    this.#rules = rules
+  }
+
+  rulesOf(series: number): readonly RuleState[] {
+    return this.#rulesBySeries.get(series) ?? []
+  }
+
+  histogramOf(series: number): HistogramState | undefined {
+    return this.histograms[this.#table.page(series).f64[this.#table.row(series) * F64_STRIDE + F64.raw]! - 1]
+  }
+
+  /** Enters a new series in what applies to it. */
+  attach(series: number, entity: EntityState, descriptor: Descriptor, attributes: Readonly<Record<string, string>>): void {
+    const page = this.#table.page(series)
+    const row = this.#table.row(series)
+    page.u32[row * F32_STRIDE + U32.nextOfEntity] = entity.firstSeries
+    entity.firstSeries = series + 1
+    this.#index(series, entity, descriptor, () => attributes)
+  }
+
+  /** Makes the state of a histogram whose statistics are the series `mean` and `p95`. False when there are too many. */
+  addHistogram(series: number, mean: number, p95: number): boolean {
+    if (this.histograms.length >= HISTOGRAMS_MAX) return false
+    this.histograms.push(newHistogram(series, mean, p95))
+    this.#table.page(series).f64[this.#table.row(series) * F64_STRIDE + F64.raw] = this.histograms.length
+    return true
+  }
+
+  /** Finds everything again after `SeriesTable.restore`. O(series). @throws AppError `checkpoint_invalid` */
+  restore(parts: ReadonlyMap<string, Uint8Array>, entities: EntityTable): void {
+    for (let number = 0; ; number++) {
+      const part = parts.get(`histogram-${number}`)
+      if (part === undefined) break
+      this.histograms.push(...histogramsFromBytes(part))
+    }
+    const table = this.#table
+    const interesting = new Uint8Array(table.descriptors.count)
+    for (let id = 0; id < interesting.length; id++) {
+      const descriptor = table.descriptors.get(id)
+      if (descriptor.reading === READING.window || this.#rules.some(rule => rule.metric === descriptor.name)) interesting[id] = 1
+    }
+    for (let series = 0; series < table.count; series++) {
+      const page = table.page(series)
+      const base8 = table.row(series) * U8_STRIDE
+      page.u8[base8 + U8.flags] = page.u8[base8 + U8.flags]! & ~FLAG.rules
+      const descriptor = table.descriptorOf(series)
+      // The configuration may ignore other metrics than when the checkpoint was written.
+      if (descriptor.ignored) page.u8[base8 + U8.state] = STATE.ignored
+      else if (page.u8[base8 + U8.state] === STATE.ignored) page.u8[base8 + U8.state] = STATE.warmup
+      if (interesting[descriptor.id] !== 1) continue
+      const entity = entities.all[table.entityOf(series)]
+      if (entity === undefined) throw new AppError('checkpoint_invalid', `series ${series} belongs to an entity that the checkpoint lacks`)
+      this.#index(series, entity, descriptor, () => table.attributesOf(series))
+    }
+    this.#restoreRules(parts.get('rules'))
+  }
+
+  /** Dirty parts since the last call. */
+  takeDirty(parts: Map<string, Uint8Array>): void {
+    for (let first = 0; first < this.histograms.length; first += HISTOGRAMS_PER_PART) {
+      const chunk = this.histograms.slice(first, first + HISTOGRAMS_PER_PART)
+      if (!chunk.some(state => state.dirty)) continue
+      for (const state of chunk) state.dirty = false
+      parts.set(`histogram-${first / HISTOGRAMS_PER_PART}`, histogramsToBytes(chunk))
+    }
+    const running: [number, string, number, boolean][] = []
+    for (const [series, states] of this.#rulesBySeries) {
+      for (const state of states) if (state.sinceMs !== 0) running.push([series, state.rule.name, state.sinceMs, state.isOpen])
+    }
+    parts.set('rules', new TextEncoder().encode(JSON.stringify(running)))
+  }
+
+  #index(series: number, entity: EntityState, descriptor: Descriptor, attributesOf: () => Readonly<Record<string, string>>): void {
+    if (descriptor.ignored) {
+      this.#table.page(series).u8[this.#table.row(series) * U8_STRIDE + U8.state] = STATE.ignored
+      return
+    }
+    if (descriptor.reading === READING.window) {
+      this.windowed.push(series)
+      this.#pair(series, entity, descriptor, attributesOf)
+    }
+    if (this.#rules.length === 0 || !this.#rules.some(rule => rule.metric === descriptor.name)) return
+    const attributes = attributesOf()
+    const matching = this.#rules.filter(rule => ruleMatches(rule, descriptor.name, entity, attributes))
+    if (matching.length === 0) return
+    this.#rulesBySeries.set(series, matching.map(ruleState))
+    const page = this.#table.page(series)
+    const at = this.#table.row(series) * U8_STRIDE + U8.flags
+    page.u8[at] = page.u8[at]! | FLAG.rules
+  }
+
+  #pair(series: number, entity: EntityState, descriptor: Descriptor, attributesOf: () => Readonly<Record<string, string>>): void {
+    const source = RATIO_SOURCE.exec(descriptor.name)
+    if (source === null) return
+    const attributes = { ...attributesOf() }
+    const name = JSON.stringify([entity.index, source[1], Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1))])
+    let pair = this.#pairByName.get(name)
+    if (pair === undefined) {
+      pair = { entity, metric: `${source[1]}.error_ratio`, attributes, requests: -1, errors: -1, lastTimeMs: 0 }
+      this.#pairByName.set(name, pair)
+      this.pairs.push(pair)
+    }
+    pair[source[2] as 'requests' | 'errors'] = series
+    // What was closed before the checkpoint was told before it.
+    const lastTimeMs = this.#table.page(series).f64[this.#table.row(series) * F64_STRIDE + F64.lastTimeMs]!
+    pair.lastTimeMs = Math.max(pair.lastTimeMs, lastTimeMs)
+  }
+
+  #restoreRules(part: Uint8Array | undefined): void {
+    if (part === undefined) return
+    for (const [series, name, sinceMs, isOpen] of JSON.parse(new TextDecoder().decode(part)) as [number, string, number, boolean][]) {
+      const state = this.#rulesBySeries.get(series)?.find(candidate => candidate.rule.name === name)
+      if (state) Object.assign(state, { sinceMs, isOpen })
+    }
+  }
+}

@@ -1,0 +1,166 @@
+// From a record to an Anomaly: the numbers it was judged by and one sentence that says what, how far, since when, how rare.
+//
+// Rare path (an anomaly opens, worsens or closes), so strings and objects are fine here. Ids are derived from what the
+// series *is* (entity, metric, attributes), not from its keyed hash, so they repeat after a replay with another seed.
+
+import type { Anomaly, Severity } from '../../schemas/anomaly.ts'
+import { anomalyId, derivedId } from '../../schemas/ids.ts'
+import type { Descriptor } from './descriptor.ts'
+import type { EntityState } from './entities.ts'
+import { formatTime, formatValue } from './format.ts'
+import { scaleOf } from './level.ts'
+import { severityOf } from './metric-class.ts'
+import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, U32, U8, U8_STRIDE } from './record.ts'
+import type { SeriesTable } from './series-table.ts'
+import { intervalStep, tailScore, type TailTable } from './tail.ts'
+
+export const ADAPTIVE = 'adaptive'
+
+/** What the level detector thinks of a value of a series, by the record as it is now. */
+export interface Judgement {
+  expected: number
+  lower: number
+  upper: number
+  score: number
+  threshold: number
+  direction: 'above' | 'below'
+  severity: Severity
+  /** Signed distance in scales. */
+  zscore: number
+  samples: number
+}
+
+/** The band and score of `value` against the series' present baseline. */
+export function judgement(table: SeriesTable, series: number, value: number, tail: TailTable, deviationMinRelative: number): Judgement {
+  const page = table.page(series)
+  const row = table.row(series)
+  const descriptor = table.descriptorOf(series)
+  const base = row * F32_STRIDE
+  const level = page.f64[row * F64_STRIDE + F64.level]!
+  const scale = scaleOf(page.f32[base + F32.spread]!, level, descriptor)
+  const step = intervalStep(page.f32[base + F32.intervalMs]!)
+  const reach = tail.reach[step]!
+  const limit = (side: number): number => page.f32[base + side]! + page.f32[base + side + 1]! * reach
+  const least = Math.max(descriptor.deviationMin, deviationMinRelative * Math.abs(level))
+  const residual = value - level
+  const direction = residual < 0 ? 'below' : 'above'
+  const side = direction === 'below' ? F32.lower : F32.upper
+  const distance = Math.abs(residual) / scale
+  const halfBand = Math.max(limit(side) * scale, least)
+  return {
+    expected: level,
+    lower: level - Math.max(limit(F32.lower) * scale, least),
+    upper: level + Math.max(limit(F32.upper) * scale, least),
+    score: tailScore(distance, page.f32[base + side]!, page.f32[base + side + 1]!),
+    threshold: tail.threshold[step]!,
+    direction,
+    severity: severityOf(descriptor.class, direction, Math.abs(residual) / halfBand, level === 0 ? Number.POSITIVE_INFINITY : Math.abs(residual / level)),
+    zscore: residual / scale,
+    samples: page.u32[base + U32.samples]!
+  }
+}
+
+/** Severity of the open anomaly, kept in the record so that only a worsening is told again. */
+const SEVERITY_ORDER: readonly Severity[] = ['info', 'warning', 'critical']
+export function openSeverity(table: SeriesTable, series: number): Severity {
+  return SEVERITY_ORDER[(table.page(series).u8[table.row(series) * U8_STRIDE + U8.flags]! & FLAG.severity) >> 1] ?? 'info'
+}
+export function setOpenSeverity(table: SeriesTable, series: number, severity: Severity): void {
+  const page = table.page(series)
+  const at = table.row(series) * U8_STRIDE + U8.flags
+  page.u8[at] = (page.u8[at]! & ~FLAG.severity) | (SEVERITY_ORDER.indexOf(severity) << 1)
+}
+export const isWorse = (severity: Severity, than: Severity): boolean => SEVERITY_ORDER.indexOf(severity) > SEVERITY_ORDER.indexOf(than)
+
+/** 16 hex digits that name the series by what it is. */
+export function seriesId(entity: EntityState, descriptor: Descriptor, attributes: Readonly<Record<string, string>>): string {
+  const pairs = Object.keys(attributes)
+    .sort()
+    .flatMap(key => [key, attributes[key]!])
+  return derivedId('series', entity.environment, entity.entity, descriptor.name, descriptor.stat, ...pairs).slice(0, 16)
+}
+
+export interface Telling {
+  status: Anomaly['status']
+  value: number
+  sinceMs: number
+  observedAtMs: number
+  detectedAtMs: number
+  judgement: Judgement
+  /** At `close`: the anomaly's severity; the judgement's else. */
+  severity?: Severity
+  /** At `close`: why. */
+  learned?: boolean
+}
+
+/** The anomaly record of the adaptive detector. */
+export function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, telling: Telling): Anomaly {
+  const descriptor = table.descriptorOf(series)
+  const attributes = table.attributesOf(series)
+  const id = seriesId(entity, descriptor, attributes)
+  const { judgement: judged, value } = telling
+  return {
+    id: anomalyId(id, ADAPTIVE, telling.sinceMs),
+    status: telling.status,
+    detector: ADAPTIVE,
+    environment: entity.environment,
+    entity: entity.entity,
+    service: entity.service,
+    signal: descriptor.signal,
+    metric: descriptor.name,
+    unit: descriptor.unit,
+    attributes,
+    series: id,
+    severity: telling.severity ?? judged.severity,
+    direction: judged.direction,
+    observed: value,
+    expected: judged.expected,
+    lower: judged.lower,
+    upper: judged.upper,
+    score: judged.score,
+    threshold: judged.threshold,
+    samples: judged.samples,
+    sinceMs: telling.sinceMs,
+    observedAtMs: telling.observedAtMs,
+    detectedAtMs: telling.detectedAtMs,
+    shadow: false,
+    reason: reasonOf(entity, descriptor, attributes, telling)
+  }
+}
+
+/** `p95 of http.server.request.duration (route /pay)` */
+export function seriesName(descriptor: Descriptor, attributes: Readonly<Record<string, string>>): string {
+  const shown = Object.entries(attributes)
+    .filter(([key]) => key !== 'stat' && key !== 'template')
+    .map(([key, value]) => `${key} ${value}`)
+  const statistic = descriptor.stat === '' || descriptor.stat.startsWith('quantile') ? '' : `${descriptor.stat} of `
+  return `${statistic}${descriptor.name}${shown.length === 0 ? '' : ` (${shown.join(', ')})`}`
+}
+
+function reasonOf(entity: EntityState, descriptor: Descriptor, attributes: Readonly<Record<string, string>>, telling: Telling): string {
+  const { judgement: judged, value } = telling
+  const text = (number: number): string => formatValue(number, descriptor.unit, descriptor.rate)
+  const subject = `${seriesName(descriptor, attributes)} of ${entity.entity}`
+  if (telling.status === 'close') {
+    return telling.learned
+      ? `${subject} has stayed at about ${text(value)} since ${formatTime(telling.sinceMs)}; that is now taken as its normal level.`
+      : `${subject} is back at ${text(value)}, where ${text(judged.expected)} is expected.`
+  }
+  const band = `${text(Math.max(judged.lower, descriptor.above && judged.expected >= 0 ? 0 : judged.lower))} to ${text(judged.upper)}`
+  return `${subject} is ${text(value)}, ${comparison(value, judged.expected)}the expected ${text(judged.expected)} (normal: ${band}), since ${formatTime(telling.sinceMs)}; ${rarity(judged.score)}.`
+}
+
+function comparison(value: number, expected: number): string {
+  const factor = value / expected
+  if (expected > 0 && factor >= 1.05 && factor < 1_000) return `${factor >= 10 ? Math.round(factor) : factor.toFixed(1)} times `
+  if (expected > 0 && factor >= 0 && factor <= 0.95) return `${Math.round((1 - factor) * 100)} % below `
+  return value > expected ? 'above ' : 'below '
+}
+
+const RARITY_TOLD_MAX = 9
+function rarity(score: number): string {
+  if (score > RARITY_TOLD_MAX) return 'by its history fewer than one point in a billion lies that far out'
+  const points = 10 ** score
+  const rounded = Number(points.toPrecision(1))
+  return `by its history one point in ${rounded.toLocaleString('en-US')} lies that far out`
+}
