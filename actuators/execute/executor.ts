@@ -171,11 +171,15 @@ export function actWorker(options: ActOptions): ActWorker {
 
   async function watchControl(): Promise<void> {
     while (!stopping.signal.aborted) {
-      meter.gauge('act.commands.open', ledger.openCommands().length)
-      meter.gauge('act.targets.frozen', ledger.frozen().length)
+      try {
+        await control.refresh()
+        meter.gauge('act.commands.open', ledger.openCommands().length)
+        meter.gauge('act.targets.frozen', ledger.frozen().length)
+      } catch (error) {
+        if (!(error instanceof AppError && error.retriable)) throw error
+        logger.warn({ err: error }, 'the control topic or the ledger cannot be read; nothing new begins meanwhile')
+      }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
-      if (stopping.signal.aborted) return
-      await control.refresh().catch(error => logger.warn({ err: error }, 'the control topic cannot be read; nothing new begins meanwhile'))
     }
   }
 

@@ -80,7 +80,7 @@ function loop(clock: Clock, round: () => Promise<number>): Outbox {
       try {
         while (!stopping.aborted) {
           wakeUp = new AbortController()
-          const waitMs = await round()
+          const waitMs = await roundOrPause(round)
           if (stopping.aborted) break
           if (waitMs > 0) await clock.sleep(waitMs, wakeUp.signal)
         }
@@ -88,6 +88,16 @@ function loop(clock: Clock, round: () => Promise<number>): Outbox {
         stopping.removeEventListener('abort', stop)
       }
     }
+  }
+}
+
+/** A ledger that refuses for now (a full disk) only delays. */
+async function roundOrPause(round: () => Promise<number>): Promise<number> {
+  try {
+    return await round()
+  } catch (error) {
+    if (error instanceof AppError && error.retriable) return PAUSE_MS
+    throw error
   }
 }
 

@@ -14,6 +14,7 @@ import { type Direction, verdictOf } from './verdict.ts'
 
 /** Between looks. Bounds the error of healedAtMs for checks without samples; each metric check costs two queries a look. */
 export const LOOK_INTERVAL_MS = 500
+const SAMPLE_LAG_MS_MAX = 15_000 // From measured to readable (export, derivation, store), and one interval between samples.
 
 export interface VerifyInput {
   subject: CheckSubject & { sinceMs: number }
@@ -52,9 +53,9 @@ export async function verify(ports: CheckPorts, input: VerifyInput): Promise<Ver
     run.take(looks, nowMs, clock.nowMs())
     const checks = looks.map(look => look.result)
     const since = run.began()
-    const held = since !== undefined && nowMs - Math.max(since.monotonicMs, settledMs) >= plan.holdFor && fresh(looks, since.wallMs)
+    const held = since !== undefined && nowMs - Math.max(since, settledMs) >= plan.holdFor && heldBySamples(looks, input)
     // A run that began in time may finish: cutting it off would call a healed service broken.
-    const overMs = since !== undefined && since.monotonicMs <= deadlineMs ? deadlineMs + plan.holdFor + LOOK_INTERVAL_MS : deadlineMs
+    const overMs = since !== undefined && since <= deadlineMs ? deadlineMs + plan.holdFor + SAMPLE_LAG_MS_MAX : deadlineMs
     if (held || nowMs >= overMs) {
       const collateral = await input.collateral()
       if (held && collateral.every(check => check.result === 'pass')) {
@@ -88,16 +89,23 @@ export async function verifyUndone(ports: CheckPorts, input: Omit<VerifyInput, '
   return undefined
 }
 
-/** Samples that came after the run began: a metric that stopped must not pass on what was measured before it did. */
-function fresh(looks: readonly Look[], sinceMs: number): boolean {
-  return looks.every(look => look.result.type !== 'metric' || (look.newestMs !== null && look.newestMs >= sinceMs))
+/**
+ * The hold as the samples tell it: they must reach over it. A metric that stopped must not pass on what was measured
+ * before it did, however long its window remembers.
+ */
+function heldBySamples(looks: readonly Look[], { appliedAtMs, step }: VerifyInput): boolean {
+  return looks.every(({ result, goodSinceMs, newestMs }) => {
+    if (result.type !== 'metric') return true
+    const sinceMs = Math.max(goodSinceMs ?? 0, appliedAtMs + step.settle)
+    return newestMs !== null && newestMs - sinceMs >= step.verify.holdFor
+  })
 }
 
 /** Follows which checks pass, since when, and since when all of them do. */
 function goodRun(actMs: number, appliedAtMs: number) {
   const passing = new Map<string, number>()
   let signals: readonly Look[] = []
-  let all: { monotonicMs: number; wallMs: number } | undefined
+  let allSinceMs: number | undefined
   let looksTaken = 0
   return {
     take(looks: readonly Look[], monotonicMs: number, wallMs: number): void {
@@ -108,10 +116,11 @@ function goodRun(actMs: number, appliedAtMs: number) {
       }
       signals = looks
       looksTaken++
-      if (passing.size < looks.length) all = undefined
-      else all ??= { monotonicMs, wallMs }
+      if (passing.size < looks.length) allSinceMs = undefined
+      else allSinceMs ??= monotonicMs
     },
-    began: () => all,
+    /** Monotonic time from which on all looks were good; undefined while one is not. */
+    began: () => allSinceMs,
     /** The last check to be good says when all were: by its samples where it has some, else by the looks. */
     healedAtMs(): number {
       const times = signals.map(({ result, goodSinceMs }) => {

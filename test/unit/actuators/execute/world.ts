@@ -186,3 +186,6 @@ export function outcomesOf(log: MemoryLog): Outcome[] {
 }
 
 export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent }
+
+/** How often each idempotency key had an effect. */
+export const actions = (world: Pick<World, 'driver'>): number[] => [...world.driver.effects.values()]
