@@ -8,7 +8,7 @@
 
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { type ClickHouseClient, type ClickHouseSettings, createClient } from '@clickhouse/client'
+import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import { quoteIdentifier } from './migrate.ts'
@@ -53,6 +53,9 @@ const READ_ONLY_SETTINGS = {
   max_memory_usage: String(MEMORY_BYTES_MAX)
 } as const satisfies ClickHouseSettings
 
+/** The client's own log: what failed is in the error that we throw. */
+const SILENT = { level: ClickHouseLogLevel.OFF } as const
+
 const REQUEST_TIMEOUT_MS = 60_000 // Longer than any statement of ours; a server that is silent for so long is down.
 
 /** Connects to the server of `config.url`. Nothing is sent yet. */
@@ -66,6 +69,7 @@ export function serverClients(config: Config['store']): Clients {
       request_timeout: REQUEST_TIMEOUT_MS,
       max_open_connections: 4,
       application: 'homeostat',
+      log: SILENT,
       clickhouse_settings
     })
   // No default database where writing: it is this connection that makes it, and inserts name theirs.
@@ -97,7 +101,7 @@ export async function embeddedClients(dataDir: string, database: string): Promis
   const { Session, drainPending } = await import('chdb')
   const { createChdbConnection } = await import('chdb/connection')
   const client = (clickhouse_settings?: ClickHouseSettings): ClickHouseClient =>
-    createClient({ connection: createChdbConnection({ path }), ...(clickhouse_settings ? { clickhouse_settings } : {}) } as never)
+    createClient({ connection: createChdbConnection({ path }), log: SILENT, ...(clickhouse_settings ? { clickhouse_settings } : {}) } as never)
   try {
     // The first session sets the engine's own limits, which the client's connections cannot.
     const engine = new Session(path, { connectionArgs: [`--mark_cache_size=${MARK_CACHE_BYTES}`] } as never)
