@@ -34,7 +34,8 @@ const PERMANENT: Partial<Record<ErrorCode, readonly [http: number, grpc: number]
   body_too_large: [413, GRPC.resourceExhausted],
   record_too_large: [413, GRPC.resourceExhausted],
   unsupported_encoding: [415, GRPC.unimplemented],
-  unauthenticated: [401, GRPC.unauthenticated]
+  unauthenticated: [401, GRPC.unauthenticated],
+  not_found: [404, GRPC.unimplemented]
 }
 
 /**

@@ -51,10 +51,9 @@ const ACCEPT_ENCODING = { 'grpc-accept-encoding': 'identity,gzip,zstd' }
 
 /** Binds the gRPC door. @throws AppError `config_invalid` */
 export async function openGrpcDoor(options: DoorOptions): Promise<Door> {
-  const { receiver, clock } = options
-  const outcome = outcomeOf(options, 'grpc')
   const sessions = new Set<ServerHttp2Session>()
   const server = openServer(options)
+  const serve = grpcHandler(options)
   server.on('session', session => {
     sessions.add(session)
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)
@@ -67,31 +66,28 @@ export async function openGrpcDoor(options: DoorOptions): Promise<Door> {
   server.on('sessionError', () => {}) // The session's own handler has destroyed it.
   const address = await listen(server, options.address, 'grpc')
 
-  async function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
-    const arrivedMs = clock.monotonicMs()
-    stream.on('error', () => {}) // `close` follows; a reset is the peer's way of giving up.
-    const cut = setTimeout(() => stream.close(http2.NGHTTP2_CANCEL), REQUEST_TIMEOUT_MS).unref()
-    stream.once('close', () => clearTimeout(cut))
-    const lease = receiver.lease()
-    let handedOver = false
-    const signal = METHODS[headers[':path'] ?? '']
-    try {
-      if (!headers['content-type']?.startsWith('application/grpc')) return refuseNonGrpc(stream)
-      if (signal === undefined) return refuse(stream, unimplemented(`${headers[':path']?.slice(0, 200)} is not served here`))
-      const arrival = examine(stream, headers, signal, arrivedMs)
-      const message = await readMessage(stream, receiver.bodyBytesMax, lease)
-      if (message === undefined) return // The peer gave up: nobody to answer, nothing taken.
-      handedOver = true
-      const encoding = message.compressed ? arrival.encoding : 'identity'
-      const { rejected, reason } = await receiver.receive({ ...arrival, encoding }, message.body, lease)
-      outcome(signal)
-      succeed(stream, successBytes(rejected, reason))
-    } catch (error) {
-      refuse(stream, outcome(signal ?? 'none', error)!)
-    } finally {
-      if (!handedOver) lease.release()
+  async function drain(): Promise<void> {
+    const done = new AbortController()
+    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    void closed.then(() => done.abort())
+    for (const session of sessions) session.close() // GOAWAY: calls under way finish, new ones go elsewhere.
+    await options.clock.sleep(DRAIN_MS, done.signal)
+    for (const session of sessions) session.destroy()
+    await closed
+  }
+
+  let closing: Promise<void> | undefined
+  return {
+    address,
+    close() {
+      closing ??= drain()
+      return closing
     }
   }
+}
+
+function grpcHandler({ receiver, clock, retryAfterMs, ...options }: DoorOptions) {
+  const outcome = outcomeOf(options, 'grpc')
 
   function examine(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, signal: Signal, arrivedMs: number): Arrival {
     receiver.authorize(headers.authorization)
@@ -107,42 +103,47 @@ export async function openGrpcDoor(options: DoorOptions): Promise<Door> {
     }
   }
 
-  function refuse(stream: ServerHttp2Stream, refused: Refusal): void {
-    if (stream.destroyed || stream.headersSent) return
-    const { grpc, message, retry } = refused
-    const details = statusBytes(grpc, message, retry ? options.retryAfterMs : undefined)
-    stream.respond(
-      {
-        ':status': 200,
-        'content-type': 'application/grpc',
-        ...ACCEPT_ENCODING,
-        'grpc-status': String(grpc),
-        'grpc-message': percentEncoded(message),
-        'grpc-status-details-bin': Buffer.from(details).toString('base64')
-      },
-      { endStream: true }
-    )
-    stream.resume() // What is still coming is thrown away; the stream's own timer ends a sender who does not stop.
-  }
-
-  async function drain(): Promise<void> {
-    const done = new AbortController()
-    const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    void closed.then(() => done.abort())
-    for (const session of sessions) session.close() // GOAWAY: calls under way finish, new ones go elsewhere.
-    await clock.sleep(DRAIN_MS, done.signal)
-    for (const session of sessions) session.destroy()
-    await closed
-  }
-
-  let closing: Promise<void> | undefined
-  return {
-    address,
-    close() {
-      closing ??= drain()
-      return closing
+  return async function serve(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+    const arrivedMs = clock.monotonicMs()
+    stream.on('error', () => {}) // `close` follows; a reset is the peer's way of giving up.
+    const cut = setTimeout(() => stream.close(http2.NGHTTP2_CANCEL), REQUEST_TIMEOUT_MS).unref()
+    stream.once('close', () => clearTimeout(cut))
+    if (!headers['content-type']?.startsWith('application/grpc')) return refuseNonGrpc(stream)
+    const path = headers[':path'] ?? ''
+    const signal = METHODS[path]
+    const lease = receiver.lease()
+    let handedOver = false
+    try {
+      if (signal === undefined) throw new AppError('not_found', `${path.slice(0, 200)} is not served here`)
+      const arrival = examine(stream, headers, signal, arrivedMs)
+      const message = await readMessage(stream, receiver.bodyBytesMax, lease)
+      if (message === undefined) return // The peer gave up: nobody to answer, nothing taken.
+      handedOver = true
+      const encoding = message.compressed ? arrival.encoding : 'identity'
+      const { rejected, reason } = await receiver.receive({ ...arrival, encoding }, message.body, lease)
+      outcome(signal)
+      succeed(stream, successBytes(rejected, reason))
+    } catch (error) {
+      refuse(stream, outcome(signal ?? 'none', error)!, retryAfterMs)
+    } finally {
+      if (!handedOver) lease.release()
     }
   }
+}
+
+function refuse(stream: ServerHttp2Stream, { grpc, message, retry }: Refusal, retryAfterMs: number): void {
+  if (stream.destroyed || stream.headersSent) return
+  const details = statusBytes(grpc, message, retry ? retryAfterMs : undefined)
+  const headers = {
+    ':status': 200,
+    'content-type': 'application/grpc',
+    ...ACCEPT_ENCODING,
+    'grpc-status': String(grpc),
+    'grpc-message': percentEncoded(message),
+    'grpc-status-details-bin': Buffer.from(details).toString('base64')
+  }
+  stream.respond(headers, { endStream: true })
+  stream.resume() // What is still coming is thrown away; the stream's own timer ends a sender who does not stop.
 }
 
 function openServer(options: DoorOptions): Http2Server {
@@ -161,10 +162,6 @@ function openServer(options: DoorOptions): Http2Server {
       : (createSecureServer({ ...settings, ...tlsOptions(options.tls), allowHTTP1: false }) as unknown as Http2Server)
   server.maxConnections = CONNECTIONS_MAX
   return server
-}
-
-function unimplemented(message: string): Refusal {
-  return { code: 'not_found', http: 404, grpc: GRPC.unimplemented, message, retry: false }
 }
 
 /** Status messages travel as printable ASCII; the rest of their UTF-8 as %XX. */

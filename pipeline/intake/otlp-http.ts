@@ -8,8 +8,8 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { AppError } from '../../schemas/errors.ts'
 import type { Lease } from './admission.ts'
-import { type Refusal, statusBytes, statusJson, successBytes, successJson } from './answer.ts'
 import { type Encoding, tooLarge } from './decompress.ts'
+import { type HttpAnswers, httpAnswers, JSON_TYPE, PROTOBUF } from './http-answers.ts'
 import type { Arrival } from './receive.ts'
 import type { Signal } from './slices.ts'
 import {
@@ -28,19 +28,11 @@ import {
 } from './transport.ts'
 
 const PATHS: Readonly<Record<string, Signal | undefined>> = { '/v1/metrics': 'metrics', '/v1/traces': 'spans', '/v1/logs': 'logs' }
-const PROTOBUF = 'application/x-protobuf'
-const JSON_TYPE = 'application/json'
 const HEADERS_COUNT_MAX = 100
 const CHECK_INTERVAL_MS = 2_000 // How often Node looks for connections over their time.
-const LINGER_MS = 2_000 // A refused sender may still be writing; cut at once, it would see a reset instead of the answer.
 
 /** Binds the HTTP door. @throws AppError `config_invalid` */
 export async function openHttpDoor(options: DoorOptions): Promise<Door> {
-  const { receiver, clock } = options
-  const outcome = outcomeOf(options, 'http')
-  const retryAfter = String(Math.max(1, Math.ceil(options.retryAfterMs / 1_000)))
-  let draining = false
-
   const settings = {
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -52,94 +44,21 @@ export async function openHttpDoor(options: DoorOptions): Promise<Door> {
   const server = options.tls === undefined ? createServer(settings) : createTlsServer({ ...settings, ...tlsOptions(options.tls) })
   server.maxHeadersCount = HEADERS_COUNT_MAX
   server.maxConnections = CONNECTIONS_MAX
+  let draining = false
+  const answers = httpAnswers(options, () => draining)
+  const serve = httpHandler(options, answers)
   server.on('request', (request, response) => void serve(request, response))
   // Preflight before a body that waits for leave: an oversized one is refused without being sent.
   server.on('checkContinue', (request, response) => void serve(request, response, true))
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseConnection(error, socket as Socket, retryAfter))
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseConnection(error, socket as Socket, answers.retryAfter))
   const address = await listen(server, options.address, 'http')
-
-  async function serve(request: IncomingMessage, response: ServerResponse, expectsContinue = false): Promise<void> {
-    const arrivedMs = clock.monotonicMs()
-    const signal = PATHS[request.url!.split('?', 1)[0]!]
-    const json = mediaType(request) !== PROTOBUF // JSON for whoever sent something else: it reads well in a terminal.
-    const lease = receiver.lease()
-    let handedOver = false
-    try {
-      if (signal === undefined) return answerStatus(request, response, 404, `no such path: ${request.url!.slice(0, 100)}`, json)
-      if (request.method !== 'POST') return answerStatus(request, response, 405, `${request.method} is not allowed here, only POST`, json, { allow: 'POST' })
-      const arrival = examine(request, signal, arrivedMs)
-      if (expectsContinue) response.writeContinue()
-      const body = await readBody(request, receiver.bodyBytesMax, lease)
-      if (body === undefined) return // The peer went away: nobody to answer, nothing taken.
-      handedOver = true
-      const { rejected, reason } = await receiver.receive(arrival, body, lease)
-      outcome(signal)
-      answerSuccess(response, json ? successJson(signal, rejected, reason) : successBytes(rejected, reason), json)
-    } catch (error) {
-      answerRefusal(request, response, outcome(signal!, error)!, json)
-    } finally {
-      if (!handedOver) lease.release()
-    }
-  }
-
-  function examine(request: IncomingMessage, signal: Signal, arrivedMs: number): Arrival {
-    receiver.authorize(request.headers.authorization)
-    const type = mediaType(request)
-    if (type !== PROTOBUF && type !== JSON_TYPE) {
-      throw new AppError('unsupported_encoding', `content type '${type}' is not spoken here; send ${PROTOBUF} or ${JSON_TYPE}`)
-    }
-    const encoding = contentEncoding(request)
-    if (Number(request.headers['content-length'] ?? 0) > receiver.bodyBytesMax) throw tooLarge(receiver.bodyBytesMax, 'received')
-    return { signal, transport: 'http', encoding, format: type === JSON_TYPE ? 'json' : 'protobuf', peer: peerAddress(request.socket), arrivedMs }
-  }
-
-  function answerSuccess(response: ServerResponse, body: Uint8Array | string, json: boolean): void {
-    if (response.destroyed) return
-    response.writeHead(200, head(body, json))
-    response.end(body)
-  }
-
-  function answerRefusal(request: IncomingMessage, response: ServerResponse, refused: Refusal, json: boolean): void {
-    const { http, grpc, message, retry } = refused
-    const extra = { ...(retry ? { 'retry-after': retryAfter } : {}), ...(http === 401 ? { 'www-authenticate': 'Bearer' } : {}) }
-    const retryAfterMs = retry ? options.retryAfterMs : undefined
-    answer(request, response, http, json ? statusJson(grpc, message, retryAfterMs) : statusBytes(grpc, message, retryAfterMs), json, extra)
-  }
-
-  /** An answer that concerns HTTP alone, with gRPC's nearest code (5 NOT_FOUND, 12 UNIMPLEMENTED) in its body. */
-  function answerStatus(request: IncomingMessage, response: ServerResponse, http: 404 | 405, message: string, json: boolean, extra = {}): void {
-    options.meter.count('homeostat.intake.refused', 1, { signal: 'none', transport: 'http', code: `http_${http}` })
-    const code = http === 404 ? 5 : 12
-    answer(request, response, http, json ? statusJson(code, message) : statusBytes(code, message), json, extra)
-  }
-
-  function answer(request: IncomingMessage, response: ServerResponse, status: number, body: Uint8Array | string, json: boolean, extra: object): void {
-    if (response.destroyed || response.headersSent) return
-    const early = !request.complete && hasBody(request)
-    response.writeHead(status, { ...head(body, json), ...extra, ...(early ? { connection: 'close' } : {}) })
-    if (!early) {
-      response.end(body)
-      return
-    }
-    // The answer is whole on the wire; the connection is closed when the sender has stopped writing, or after a moment.
-    response.write(body)
-    const done = new AbortController()
-    request.once('close', () => done.abort()).resume()
-    request.once('end', () => done.abort())
-    void clock.sleep(LINGER_MS, done.signal).then(() => response.end())
-  }
-
-  function head(body: Uint8Array | string, json: boolean): Record<string, string | number> {
-    const common = { 'content-type': json ? JSON_TYPE : PROTOBUF, 'content-length': Buffer.byteLength(body) }
-    return draining ? { ...common, connection: 'close' } : common
-  }
 
   async function drain(): Promise<void> {
     draining = true
     const done = new AbortController()
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
     void closed.then(() => done.abort())
-    await clock.sleep(DRAIN_MS, done.signal)
+    await options.clock.sleep(DRAIN_MS, done.signal)
     server.closeAllConnections()
     await closed
   }
@@ -154,6 +73,48 @@ export async function openHttpDoor(options: DoorOptions): Promise<Door> {
   }
 }
 
+type Serve = (request: IncomingMessage, response: ServerResponse, expectsContinue?: boolean) => Promise<void>
+
+function httpHandler({ receiver, clock, ...options }: DoorOptions, answers: HttpAnswers): Serve {
+  const outcome = outcomeOf(options, 'http')
+
+  function examine(request: IncomingMessage, signal: Signal, arrivedMs: number): Arrival {
+    receiver.authorize(request.headers.authorization)
+    const type = mediaType(request)
+    if (type !== PROTOBUF && type !== JSON_TYPE) {
+      throw new AppError('unsupported_encoding', `content type '${type}' is not spoken here; send ${PROTOBUF} or ${JSON_TYPE}`)
+    }
+    const encoding = contentEncoding(request)
+    if (Number(request.headers['content-length'] ?? 0) > receiver.bodyBytesMax) throw tooLarge(receiver.bodyBytesMax, 'received')
+    return { signal, transport: 'http', encoding, format: type === JSON_TYPE ? 'json' : 'protobuf', peer: peerAddress(request.socket), arrivedMs }
+  }
+
+  return async function serve(request, response, expectsContinue = false) {
+    const arrivedMs = clock.monotonicMs()
+    const path = request.url!.split('?', 1)[0]!
+    const signal = PATHS[path]
+    const exchange = { request, response, json: mediaType(request) !== PROTOBUF } // JSON for whoever sent something else: it reads well in a terminal.
+    if (signal === undefined) return answers.status(exchange, 404, `no such path: ${path.slice(0, 100)}`)
+    if (request.method !== 'POST') return answers.status(exchange, 405, `${request.method} is not allowed here, only POST`)
+    const lease = receiver.lease()
+    let handedOver = false
+    try {
+      const arrival = examine(request, signal, arrivedMs)
+      if (expectsContinue) response.writeContinue()
+      const body = await readBody(request, receiver.bodyBytesMax, lease)
+      if (body === undefined) return // The peer went away: nobody to answer, nothing taken.
+      handedOver = true
+      const { rejected, reason } = await receiver.receive(arrival, body, lease)
+      outcome(signal)
+      answers.success(exchange, signal, rejected, reason)
+    } catch (error) {
+      answers.refusal(exchange, outcome(signal, error)!)
+    } finally {
+      if (!handedOver) lease.release()
+    }
+  }
+}
+
 function mediaType(request: IncomingMessage): string {
   return (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase()
 }
@@ -162,10 +123,6 @@ function contentEncoding(request: IncomingMessage): Encoding {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
   if (encoding === 'identity' || encoding === 'gzip' || encoding === 'zstd') return encoding
   throw new AppError('unsupported_encoding', `content encoding '${encoding.slice(0, 40)}' is not spoken here; send gzip, zstd or identity`)
-}
-
-function hasBody(request: IncomingMessage): boolean {
-  return request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
 }
 
 /** The whole body, or undefined when the peer went away. @throws AppError `body_too_large`, `overloaded` */

@@ -79,7 +79,10 @@ export function peerAddress(socket: Socket | undefined): string {
 }
 
 /** Counts one request and says how a failure is answered. Bugs are logged, since the sender only hears that it shall come again. */
-export function outcomeOf(options: DoorOptions, transport: 'grpc' | 'http'): (signal: string, error?: unknown) => Refusal | undefined {
+export function outcomeOf(
+  options: Pick<DoorOptions, 'meter' | 'logger'>,
+  transport: 'grpc' | 'http'
+): (signal: string, error?: unknown) => Refusal | undefined {
   const { meter, logger } = options
   return (signal, error) => {
     const refused = error === undefined ? undefined : refusal(error)

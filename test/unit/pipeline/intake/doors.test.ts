@@ -1,5 +1,9 @@
 // What both doors promise while all goes well, while the log is slow, and while the process goes down.
 
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:http2'
+import { request as httpsRequest } from 'node:https'
+import { fileURLToPath } from 'node:url'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Signal } from '../../../../pipeline/intake/slices.ts'
@@ -202,4 +206,52 @@ describe('going down', () => {
 /** Waits for real I/O of the process itself: turns of the event loop, no fixed time. */
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await new Promise(resolve => setImmediate(resolve))
+}
+
+describe('TLS', () => {
+  const file = (name: string): string => fileURLToPath(new URL(`../../../data/tls/${name}.pem`, import.meta.url))
+  const tls = { certFile: file('cert'), keyFile: file('key') }
+
+  test('both doors speak it where it is configured', async () => {
+    const { intake, log } = await intakeWith({ config: { tls } })
+    const ca = readFileSync(tls.certFile)
+    const https = await fetchHttps(intake.addresses.http, ca, REQUESTS.metrics)
+    expect(https).toBe(200)
+    const session = connect(`https://${intake.addresses.grpc}`, { ca })
+    const stream = session.request({ ':method': 'POST', ':path': GRPC_METHODS.metrics, 'content-type': 'application/grpc' })
+    stream.end(grpcFrame(REQUESTS.metrics))
+    stream.resume()
+    const trailers = await new Promise<Record<string, unknown>>(resolve => stream.once('trailers', resolve))
+    session.close()
+    expect(trailers['grpc-status']).toBe('0')
+    expect(log.records(TOPICS.metrics.name)).toHaveLength(2)
+  })
+
+  test('a client certificate is asked for where a CA for clients is configured', async () => {
+    const { intake, log } = await intakeWith({ config: { tls: { ...tls, clientCaFile: tls.certFile } } })
+    const ca = readFileSync(tls.certFile)
+    await expect(fetchHttps(intake.addresses.http, ca, REQUESTS.metrics)).rejects.toThrow(/certificate required|ECONNRESET|socket hang up/i)
+    expect(await fetchHttps(intake.addresses.http, ca, REQUESTS.metrics, { cert: ca, key: readFileSync(tls.keyFile) })).toBe(200)
+    expect(log.records(TOPICS.metrics.name)).toHaveLength(1)
+  })
+
+  test('a file that is not there is a configuration error that names it', async () => {
+    await expect(openTestIntake({ config: { tls: { ...tls, keyFile: '/nowhere/key.pem' } } })).rejects.toMatchObject({
+      code: 'config_invalid',
+      message: expect.stringMatching(/intake.tls.keyFile: cannot read \/nowhere\/key.pem/)
+    })
+  })
+})
+
+function fetchHttps(address: string, ca: Buffer, body: Uint8Array, client: { cert?: Buffer; key?: Buffer } = {}): Promise<number> {
+  const [host, port] = address.split(':')
+  const headers = { 'content-type': 'application/x-protobuf' }
+  return new Promise((resolve, reject) => {
+    const request = httpsRequest({ host, port, ca, ...client, method: 'POST', path: '/v1/metrics', headers, agent: false }, response => {
+      response.resume()
+      resolve(response.statusCode!)
+    })
+    request.on('error', reject)
+    request.end(body)
+  })
 }
