@@ -168,6 +168,9 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
         take(event)
         dirty = true
         await settle()
+      }).catch(error => {
+        fail(error)
+        throw error
       }),
     state: () => state,
     async finished() {

@@ -23,6 +23,7 @@ export type DecideEvent =
   | { kind: 'outcome'; record: Outcome }
   | { kind: 'control'; record: Control }
   | { kind: 'page_sent'; id: string }
+  | { kind: 'policies_changed' }
   | { kind: 'tick' }
 
 export type DecideEffect =
@@ -56,6 +57,8 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
     case 'page_sent':
       state.pages = state.pages.filter(pending => pending.id !== event.id)
       return []
+    case 'policies_changed':
+      return decideAll(state, nowMs, random, rules)
     case 'tick':
       return onTick(state, nowMs, random, rules)
   }
@@ -194,7 +197,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, answer: 
   watch.last = decision
   const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
   if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
-    const subject = askSubject(chosen.context)
+    const subject = askSubject(decision)
     if (watch.ask?.subject !== subject) watch.ask = { decisionId: id, askedAtMs: nowMs, subject }
     watch.retryAtMs = watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter
   }

@@ -17,6 +17,7 @@ import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import type { UnsignedCommand } from './command.ts'
 import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
 import { explain } from './explain-text.ts'
+import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
 import { addAttempt, addOnset, applyControl, type DecideState, emptyState, type PendingPage, targetOf, type Watch } from './state.ts'
@@ -45,8 +46,8 @@ export interface DecideWorkerOptions {
 
 export interface DecideWorker {
   start(): Promise<void>
-  /** Other policies from now on; every open incident is judged by them at its next look. */
-  usePolicies(policies: PolicySet): void
+  /** Other policies from now on; every open incident is judged by them. */
+  usePolicies(policies: PolicySet): Promise<void>
   /** Why it acts or not on an open incident, from its last decision; undefined when it is not open here. */
   explain(incidentId: string): string[] | undefined
   /** Rejects with the bug that stopped it. */
@@ -89,6 +90,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     },
     usePolicies(changed) {
       policies = changed
+      return worker.submit({ kind: 'policies_changed' })
     },
     explain(incidentId) {
       const watch = worker.state()?.watches[incidentId]
@@ -156,15 +158,16 @@ function pageSender({
     }
     try {
       await escalation.notify(page)
-      retries.delete(id)
-      meter.count('homeostat.decide.pages', 1, { result: 'sent' })
-      await sent(id)
     } catch (error) {
       const delayMs = Math.min(PAGE_RETRY_MS_MAX, (retries.get(id)?.delayMs ?? PAGE_RETRY_MS / 2) * 2)
       retries.set(id, { atMs: clock.monotonicMs() + delayMs, delayMs })
       meter.count('homeostat.decide.pages', 1, { result: 'failed' })
       logger.warn({ channel, reason: error instanceof Error ? error.message : String(error), retryMs: delayMs }, 'a page was not delivered, it is tried again')
+      return
     }
+    retries.delete(id)
+    meter.count('homeostat.decide.pages', 1, { result: 'sent' })
+    return sent(id)
   }
 
   async function loop(): Promise<void> {
@@ -180,7 +183,7 @@ function pageSender({
 
   return {
     start() {
-      running = loop()
+      running = loop().catch(() => undefined) // A bug in the worker, which reports it itself.
     },
     async close() {
       stop.abort()
@@ -218,6 +221,7 @@ async function rebuildState(log: Log, environments: readonly string[]): Promise<
     watch.sequence++
     watch.answer = answerOf(decision)
     watch.last = decision
+    if (decision.outcome === 'ask') watch.ask = { decisionId: decision.id, askedAtMs: decision.decidedAtMs, subject: askSubject(decision) }
     if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
     if (decision.outcome === 'escalate') watch.escalated = true
     if (decision.outcome === 'escalate' || decision.outcome === 'ask') watch.paged = true

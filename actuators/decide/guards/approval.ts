@@ -2,6 +2,7 @@
 //
 // The question is the decision that asked: an answer counts for the policy version, runbook and target that were shown.
 
+import type { Decision } from '../../../schemas/decision.ts'
 import { allow, ask, type Guard, type GuardContext, refuse, time } from './guard.ts'
 
 export type ApprovalState =
@@ -42,14 +43,15 @@ export const approval: Guard = context => {
 }
 
 /** What the question is about: answers to another question do not count. */
-export function askSubject({ policy, runbook, target, watch }: Pick<GuardContext, 'policy' | 'runbook' | 'target' | 'watch'>): string {
-  return [policy.version, runbook.name, runbook.version, target, watch.attempts].join('|')
+export function askSubject(asked: Pick<Decision, 'policyVersion' | 'runbook' | 'runbookVersion' | 'target' | 'attempt'>): string {
+  return [asked.policyVersion, asked.runbook, asked.runbookVersion, asked.target, asked.attempt].join('|')
 }
 
 /** Where the question of this incident stands. */
 export function approvalState(context: GuardContext): ApprovalState {
-  const { nowMs, policy, watch, state } = context
-  if (watch.ask === null || watch.ask.subject !== askSubject(context)) return { kind: 'unasked' }
+  const { nowMs, policy, runbook, target, watch, state } = context
+  const subject = askSubject({ policyVersion: policy.version, runbook: runbook.name, runbookVersion: runbook.version, target, attempt: watch.attempts + 1 })
+  if (watch.ask === null || watch.ask.subject !== subject) return { kind: 'unasked' }
   const expiresAtMs = watch.ask.askedAtMs + policy.spec.approval.expiresAfter
   const answers = (state.approvals[watch.ask.decisionId] ?? []).filter(answer => answer.incidentId === watch.incident.id && answer.atMs < expiresAtMs)
   const no = answers.find(answer => !answer.approved)
