@@ -40,7 +40,7 @@ export function readExponentialPoint(cursor: PointCursor, wire: Wire, bytes: Uin
   while (at < end) {
     switch (bytes[at]) {
       case ATTRIBUTE:
-        at = addAttributes(cursor, wire, bytes, view, at + 1, end, ATTRIBUTE)
+        at = addAttributes(cursor, wire, bytes, view, at, end, ATTRIBUTE)
         break
       case POSITIVE:
         at = readStop(wire, bytes, at + 1, end)

@@ -36,7 +36,7 @@ export function readHistogramPoint(cursor: PointCursor, wire: Wire, bytes: Uint8
   while (at < end) {
     switch (bytes[at]) {
       case ATTRIBUTE:
-        at = addAttributes(cursor, wire, bytes, view, at + 1, end, ATTRIBUTE)
+        at = addAttributes(cursor, wire, bytes, view, at, end, ATTRIBUTE)
         break
       case BUCKETS_PACKED:
         at = readStop(wire, bytes, at + 1, end)

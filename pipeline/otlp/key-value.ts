@@ -30,34 +30,8 @@ export function makeKeyValueParts(): KeyValueParts {
   return { keyStart: 0, keyEnd: 0, type: 0, start: 0, end: 0 }
 }
 
-/** Whether KeyValue [start, end) holds a key and one scalar value in plain form. False says nothing bad: parse it then. */
-export function isPlainKeyValue(bytes: Uint8Array, start: number, end: number): boolean {
-  if (end - start < 6 || bytes[start] !== 0x0a) return false
-  const keyLength = bytes[start + 1]!
-  const value = start + 2 + keyLength
-  if (keyLength > 127 || value + 4 > end) return false
-  const valueLength = end - value - 2
-  if (bytes[value] !== 0x12 || bytes[value + 1] !== valueLength || valueLength > 127) return false
-  const tag = bytes[value + 2]
-  const first = bytes[value + 3]!
-  if (tag === VALUE.string) return first === valueLength - 2
-  if (tag === VALUE.bool) return valueLength === 2 && first < 2
-  if (tag === VALUE.int) return isPlainVarint(bytes, value + 3, end)
-  if (tag === VALUE.double) return valueLength === 9
-  return tag === VALUE.bytes && first === valueLength - 2
-}
-
-/** Whether [start, end) is exactly one varint, as short as it can be. */
-function isPlainVarint(bytes: Uint8Array, start: number, end: number): boolean {
-  const last = end - 1
-  if (last - start > 9) return false
-  for (let at = start; at < last; at++) if (bytes[at]! < 0x80) return false
-  return bytes[last]! < 0x80 && (bytes[last] !== 0 || start === last)
-}
-
 /** Checks KeyValue [start, end) to its full depth. @throws AppError malformed_otlp */
 export function checkKeyValue(wire: Wire, parts: KeyValueParts, start: number, end: number): void {
-  if (isPlainKeyValue(wire.bytes, start, end)) return
   parseKeyValue(wire, parts, start, end)
   checkNested(wire, parts.type, parts.start, parts.end, 1)
 }

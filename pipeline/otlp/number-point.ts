@@ -32,7 +32,7 @@ export function readNumberPoint(cursor: PointCursor, wire: Wire, bytes: Uint8Arr
   while (at < end) {
     switch (bytes[at]) {
       case ATTRIBUTE:
-        at = addAttributes(cursor, wire, bytes, view, at + 1, end, ATTRIBUTE)
+        at = addAttributes(cursor, wire, bytes, view, at, end, ATTRIBUTE)
         break
       case START:
         startMs = fixedField(view, at, end) / 1e6

@@ -31,7 +31,7 @@ export function readSummaryPoint(cursor: PointCursor, wire: Wire, bytes: Uint8Ar
   while (at < end) {
     switch (bytes[at]) {
       case ATTRIBUTE:
-        at = addAttributes(cursor, wire, bytes, view, at + 1, end, ATTRIBUTE)
+        at = addAttributes(cursor, wire, bytes, view, at, end, ATTRIBUTE)
         break
       case QUANTILE:
         at = readStop(wire, bytes, at + 1, end)
