@@ -106,6 +106,7 @@ export function actWorker(options: ActOptions): ActWorker {
     while (!stopping.signal.aborted) {
       try {
         if (await runCommand(context, id)) sender.wake()
+        gauge()
         return
       } catch (error) {
         // The ledger refuses for now (a full disk): the rows say where to go on, so the same way is walked again.
@@ -169,15 +170,18 @@ export function actWorker(options: ActOptions): ActWorker {
     return { kind: 'refused', by, reason }
   }
 
+  function gauge(): void {
+    meter.gauge('act.commands.open', ledger.openCommands().length)
+    meter.gauge('act.targets.frozen', ledger.frozen().length)
+  }
+
   async function watchControl(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
         await control.refresh()
-        meter.gauge('act.commands.open', ledger.openCommands().length)
-        meter.gauge('act.targets.frozen', ledger.frozen().length)
       } catch (error) {
         if (!(error instanceof AppError && error.retriable)) throw error
-        logger.warn({ err: error }, 'the control topic or the ledger cannot be read; nothing new begins meanwhile')
+        logger.warn({ err: error }, 'the control topic cannot be read; nothing new begins meanwhile')
       }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
     }
@@ -189,6 +193,7 @@ export function actWorker(options: ActOptions): ActWorker {
       logger.info({ commandId: row.key, target: row.command.target }, 'a command is resumed from the ledger')
       scheduler.add(row.key, targetsOf(row.command))
     }
+    gauge()
     background = Promise.all([sender.run(stopping.signal), watchControl()]).catch(fail)
     const topics = [commandsTopic(environment)]
     subscription = await log.subscribe({ group: `act-${environment}`, topics, from: 'earliest', onBatch })
