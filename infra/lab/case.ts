@@ -102,7 +102,7 @@ async function mttrOf({ homeostat, signal }: CaseContext, story: IncidentStory |
   if (!story) return null
   const query =
     'SELECT toUnixTimestamp64Milli(StartedAt) AS startedAtMs, toUnixTimestamp64Milli(HealedAt) AS healedAtMs ' +
-    `FROM homeostat_incidents_current WHERE IncidentId = '${story.incident.id}' AND Status = 'resolved'`
+    `FROM homeostat_incidents_latest WHERE IncidentId = '${story.incident.id}' AND Status = 'resolved'`
   const deadlineMs = Date.now() + STORE_DEADLINE_MS
   while (Date.now() < deadlineMs && !signal.aborted) {
     const [row] = await homeostat.sql<{ startedAtMs: number; healedAtMs: number | null }>(query).catch(() => [])

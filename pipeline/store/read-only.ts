@@ -41,12 +41,15 @@ export function readingStatement(sql: string): string {
   return sql.slice(0, end)
 }
 
-/** The text with comments, strings and quoted names blanked out, of the same length. @throws AppError `usage` when one has no end */
+/**
+ * The text with comments as spaces, strings and quoted names as underscores, of the same length: a comment at the end may be cut
+ * off, a string may not. @throws AppError `usage` when one has no end
+ */
 function withoutLiterals(sql: string): string {
   let bare = ''
   for (let at = 0; at < sql.length; ) {
     const end = literalEnd(sql, at)
-    bare += end === at ? sql[at] : ' '.repeat(end - at)
+    bare += end === at ? sql[at] : (/^(--|#|\/\*)/.test(sql.slice(at, at + 2)) ? ' ' : '_').repeat(end - at)
     at = end === at ? at + 1 : end
   }
   return bare
