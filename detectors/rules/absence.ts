@@ -26,6 +26,9 @@ const DEVIATIONS = 2
 /** What arrives less often than this (batch jobs) has no interval that its absence could be judged by. */
 const INTERVAL_MAX_MS = 600_000
 
+/** After our own absence senders come back when their backoff ends: Collectors wait up to 30 s between attempts. */
+const RECONNECT_MS = 45_000
+
 export const ABSENCE = 'absence'
 
 /** How long an entity may be silent before it counts as absent, ms; Infinity while its interval is not learned. */
@@ -54,7 +57,8 @@ export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs
     return tell(state, 'close', sinceMs, nowMs, isBack ? state.lastSeenMs : nowMs, 0, 0, reason)
   }
   if (state.isGone) return undefined
-  const limitMs = absenceLimitMs(state, settings)
+  const isHeardSince = state.lastSeenMs >= listeningSinceMs
+  const limitMs = Math.max(absenceLimitMs(state, settings), isHeardSince ? 0 : RECONNECT_MS)
   const silentMs = nowMs - Math.max(state.lastSeenMs, listeningSinceMs)
   if (silentMs < limitMs) return undefined
   state.absentSinceMs = state.lastSeenMs

@@ -6,6 +6,7 @@
 // what is scored are durations and sizes.
 
 import { POINT_KIND, type PointView, TEMPORALITY } from '../../schemas/otlp.ts'
+import { remember, TAKEN, type Taken, windowStart } from './windows.ts'
 import { addBuckets, clearExponential, emptyExponential, type Exponential, exponentialQuantile } from './exponential.ts'
 
 /** Fewer values than this say nothing about a p95. */
@@ -47,7 +48,7 @@ export function newHistogram(series: number, mean: number, p95: number): Histogr
   return { series, mean, p95, open: emptyWindow(), next: emptyWindow(), previous: null, lastTimeMs: Number.NEGATIVE_INFINITY, dirty: true }
 }
 
-export function emptyWindow(): HistogramWindow {
+function emptyWindow(): HistogramWindow {
   return { startMs: Number.NaN, seen: 0, ...emptyDistribution() }
 }
 
@@ -56,10 +57,52 @@ function emptyDistribution(): Distribution {
 }
 
 /**
+ * Merges a point into its window; windows that it leaves behind are closed first.
+ * @param closedMs end of the last window that was judged
+ */
+export function takeDistribution(
+  state: HistogramState,
+  view: PointView,
+  isDerived: boolean,
+  windowMs: number,
+  closedMs: number,
+  close: (state: HistogramState) => void
+): Taken {
+  if (!isDerived && view.timeMs <= state.lastTimeMs) return TAKEN.duplicate
+  const startMs = windowStart(view.timeMs, windowMs)
+  if (Number.isNaN(state.open.startMs)) {
+    if (startMs + windowMs <= closedMs) return TAKEN.late
+    state.open.startMs = startMs
+  }
+  // Closing makes the next window the open one; both empty, the point's window is opened.
+  while (startMs > state.open.startMs + windowMs) {
+    close(state)
+    if (Number.isNaN(state.open.startMs)) state.open.startMs = startMs
+  }
+  if (startMs < state.open.startMs) return TAKEN.late
+  const window = startMs === state.open.startMs ? state.open : state.next
+  const seen = remember(window.seen, isDerived, view.timeMs, view.startMs, startMs)
+  if (seen < 0) return TAKEN.duplicate
+  state.lastTimeMs = Math.max(state.lastTimeMs, view.timeMs)
+  window.startMs = startMs
+  if (mergePoint(state, window, view)) window.seen = seen
+  return TAKEN.added
+}
+
+/** The open window was judged: the next one takes its place. */
+export function nextWindow(state: HistogramState): void {
+  const { open } = state
+  clearWindow(open)
+  state.open = state.next
+  state.next = open
+  state.dirty = true
+}
+
+/**
  * Merges a point into `window`: a delta point as it is, a cumulative one as its difference to the previous.
  * @returns false when the point has no use: the first or a reset cumulative point, or buckets that are too many
  */
-export function mergePoint(state: HistogramState, window: HistogramWindow, view: PointView): boolean {
+function mergePoint(state: HistogramState, window: HistogramWindow, view: PointView): boolean {
   if (view.kind === POINT_KIND.histogram && view.boundCount > BOUNDS_MAX) return false
   state.dirty = true
   if (view.temporality !== TEMPORALITY.cumulative) {
@@ -94,7 +137,7 @@ export function windowP95(window: Distribution): number {
   return window.exponential ? exponentialQuantile(window.exponential, 0.95) : explicitQuantile(window.bounds, window.buckets, 0.95)
 }
 
-export function clearWindow(window: HistogramWindow): void {
+function clearWindow(window: HistogramWindow): void {
   clearDistribution(window)
   window.startMs = Number.NaN
   window.seen = 0
@@ -143,7 +186,7 @@ function sameBounds(mine: Float64Array, theirs: Float64Array, length: number): b
 }
 
 /** Interpolated linearly within the bucket; the last, open bucket gives its lower bound. @returns NaN when empty */
-export function explicitQuantile(bounds: Float64Array, buckets: Float64Array, quantile: number): number {
+function explicitQuantile(bounds: Float64Array, buckets: Float64Array, quantile: number): number {
   let total = 0
   for (const count of buckets) total += count
   if (total <= 0 || bounds.length === 0) return Number.NaN

@@ -2,14 +2,38 @@
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { anomalyId } from '../../schemas/ids.ts'
-import type { StaticRule } from '../rules/static-rule.ts'
+import { judgeRule, type RuleState, type StaticRule } from '../rules/static-rule.ts'
 import type { EntityState } from './entities.ts'
 import { formatDuration, formatTime, formatValue } from './format.ts'
 import type { SeriesTable } from './series-table.ts'
-import { seriesId, seriesName, type Telling } from './telling.ts'
+import { judgement, seriesId, seriesName, type Telling, type Told } from './telling.ts'
+
+/** Shows a value to the rules of its series. @returns anomalies to tell */
+export function judgeRules(told: Told, states: readonly RuleState[], series: number, value: number, timeMs: number, detectedAtMs: number): Anomaly[] {
+  const anomalies: Anomaly[] = []
+  for (const state of states) {
+    const wasSinceMs = state.sinceMs
+    const change = judgeRule(state, value, timeMs)
+    if (change === 'nothing') continue
+    const isOpening = change === 'opened'
+    if (!isOpening) state.sinceMs = 0
+    const { table, settings } = told
+    anomalies.push(
+      tellRule(table, series, told.entities.all[table.entityOf(series)]!, state.rule, {
+        status: isOpening ? 'open' : 'close',
+        value,
+        sinceMs: isOpening ? state.sinceMs : wasSinceMs,
+        observedAtMs: timeMs,
+        detectedAtMs,
+        judgement: judgement(table, series, value, settings.tail, settings.deviationMinRelative)
+      })
+    )
+  }
+  return anomalies
+}
 
 /** @param telling the rule's own since, the value, and the judgement of the series' baseline */
-export function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Telling): Anomaly {
+function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Telling): Anomaly {
   const descriptor = table.descriptorOf(series)
   const attributes = table.attributesOf(series)
   const id = seriesId(entity, descriptor, attributes)

@@ -6,9 +6,9 @@
 import type { Anomaly, Severity } from '../../schemas/anomaly.ts'
 import { anomalyId, derivedId } from '../../schemas/ids.ts'
 import type { Descriptor } from './descriptor.ts'
-import type { EntityState } from './entities.ts'
+import type { EntityState, EntityTable } from './entities.ts'
 import { formatTime, formatValue } from './format.ts'
-import { scaleOf } from './level.ts'
+import { scaleOf, VERDICT, type Verdict } from './level.ts'
 import { severityOf } from './metric-class.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, U32, U8, U8_STRIDE } from './record.ts'
 import type { SeriesTable } from './series-table.ts'
@@ -60,17 +60,55 @@ export function judgement(table: SeriesTable, series: number, value: number, tai
   }
 }
 
+/** What telling needs of a scorer. */
+export interface Told {
+  table: SeriesTable
+  entities: EntityTable
+  settings: { tail: TailTable; deviationMinRelative: number }
+}
+
+/**
+ * The record of a verdict; undefined for an ongoing anomaly that did not get worse.
+ * @param sinceMs onset as it was before the verdict (closing forgets it)
+ */
+export function tellVerdict(
+  told: Told,
+  series: number,
+  verdict: Verdict,
+  value: number,
+  timeMs: number,
+  sinceMs: number,
+  detectedAtMs: number
+): Anomaly | undefined {
+  const { table, settings } = told
+  const judged = judgement(table, series, value, settings.tail, settings.deviationMinRelative)
+  const known = openSeverity(table, series)
+  if (verdict === VERDICT.ongoing && !isWorse(judged.severity, known)) return undefined
+  const isClosing = verdict === VERDICT.closed || verdict === VERDICT.learned
+  const isOpening = verdict === VERDICT.opened
+  if (!isClosing) setOpenSeverity(table, series, judged.severity)
+  return tellAnomaly(table, series, told.entities.all[table.entityOf(series)]!, {
+    status: isOpening ? 'open' : isClosing ? 'close' : 'update',
+    value,
+    sinceMs: isOpening ? table.page(series).f64[table.row(series) * F64_STRIDE + F64.onsetMs]! : sinceMs,
+    observedAtMs: timeMs,
+    detectedAtMs,
+    judgement: judged,
+    ...(isClosing ? { severity: known, learned: verdict === VERDICT.learned } : {})
+  })
+}
+
 /** Severity of the open anomaly, kept in the record so that only a worsening is told again. */
 const SEVERITY_ORDER: readonly Severity[] = ['info', 'warning', 'critical']
-export function openSeverity(table: SeriesTable, series: number): Severity {
+function openSeverity(table: SeriesTable, series: number): Severity {
   return SEVERITY_ORDER[(table.page(series).u8[table.row(series) * U8_STRIDE + U8.flags]! & FLAG.severity) >> 1] ?? 'info'
 }
-export function setOpenSeverity(table: SeriesTable, series: number, severity: Severity): void {
+function setOpenSeverity(table: SeriesTable, series: number, severity: Severity): void {
   const page = table.page(series)
   const at = table.row(series) * U8_STRIDE + U8.flags
   page.u8[at] = (page.u8[at]! & ~FLAG.severity) | (SEVERITY_ORDER.indexOf(severity) << 1)
 }
-export const isWorse = (severity: Severity, than: Severity): boolean => SEVERITY_ORDER.indexOf(severity) > SEVERITY_ORDER.indexOf(than)
+const isWorse = (severity: Severity, than: Severity): boolean => SEVERITY_ORDER.indexOf(severity) > SEVERITY_ORDER.indexOf(than)
 
 /** 16 hex digits that name the series by what it is. */
 export function seriesId(entity: EntityState, descriptor: Descriptor, attributes: Readonly<Record<string, string>>): string {
@@ -94,7 +132,7 @@ export interface Telling {
 }
 
 /** The anomaly record of the adaptive detector. */
-export function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, telling: Telling): Anomaly {
+function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, telling: Telling): Anomaly {
   const descriptor = table.descriptorOf(series)
   const attributes = table.attributesOf(series)
   const id = seriesId(entity, descriptor, attributes)

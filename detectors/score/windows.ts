@@ -8,6 +8,7 @@
 // points of one window come from several shards (partitions of the spans or logs topic) with the same time; the
 // number of the shard is in the microseconds of their start (derive/window.ts), one bit a shard remembers who was added.
 
+import type { PointView } from '../../schemas/otlp.ts'
 import { F64, F64_STRIDE, F32_STRIDE, FLAG, type SeriesPage, U32, U8, U8_STRIDE } from './record.ts'
 
 export const TAKEN = { added: 0, late: 1, duplicate: 2, beyond: 3 } as const
@@ -45,8 +46,61 @@ export function remember(seen: number, isDerived: boolean, timeMs: number, start
   return offsetMs > seen ? offsetMs : -1
 }
 
+/** Takes a window's sum to be judged. */
+export type CloseSum = (series: number, page: SeriesPage, row: number, startMs: number, sum: number) => void
+
+/** After a longer silence empty windows are unknown, not zero. */
+const ZERO_WINDOWS_MAX = 6
+
+/** Adds a delta point to its window; windows that it leaves behind are closed first. */
+export function takeSum(page: SeriesPage, row: number, series: number, view: PointView, isDerived: boolean, windowMs: number, close: CloseSum): Taken {
+  const { value, timeMs, startMs } = view
+  let taken = takeDelta(page, row, value, timeMs, startMs, isDerived, windowMs)
+  // At most the open and the next window have data; what lies between them and the point was silence.
+  for (let windows = 0; taken === TAKEN.beyond && windows < 2; windows++) {
+    closeOpen(page, row, series, windowMs, hasData(page, row) ? close : undefined)
+    taken = takeDelta(page, row, value, timeMs, startMs, isDerived, windowMs)
+  }
+  if (taken !== TAKEN.beyond) return taken
+  dropWindows(page, row)
+  return takeDelta(page, row, value, timeMs, startMs, isDerived, windowMs)
+}
+
+/**
+ * Closes every window that is complete.
+ * @param throughMs      windows with data that end at or before this are complete
+ * @param heardThroughMs empty windows that end at or before this are zeros: the entity was heard after them
+ */
+export function closeDueSums(
+  page: SeriesPage,
+  row: number,
+  series: number,
+  windowMs: number,
+  throughMs: number,
+  heardThroughMs: number,
+  close: CloseSum
+): void {
+  const at = row * F64_STRIDE + F64.startMs
+  for (let windows = 0; ; windows++) {
+    const isEmpty = !hasData(page, row)
+    if (page.f64[at]! + windowMs > (isEmpty ? heardThroughMs : throughMs)) return
+    if (isEmpty && windows === ZERO_WINDOWS_MAX) {
+      dropWindows(page, row)
+      return
+    }
+    closeOpen(page, row, series, windowMs, close)
+  }
+}
+
+function closeOpen(page: SeriesPage, row: number, series: number, windowMs: number, close: CloseSum | undefined): void {
+  const startMs = page.f64[row * F64_STRIDE + F64.startMs]!
+  const sum = page.f64[row * F64_STRIDE + F64.raw]!
+  shiftWindow(page, row, windowMs)
+  close?.(series, page, row, startMs, sum)
+}
+
 /** Adds a delta point to the record's open or next window, if it is one of them. */
-export function takeDelta(page: SeriesPage, row: number, value: number, timeMs: number, startMs: number, isDerived: boolean, windowMs: number): Taken {
+function takeDelta(page: SeriesPage, row: number, value: number, timeMs: number, startMs: number, isDerived: boolean, windowMs: number): Taken {
   const { f64, u32, u8 } = page
   const base64 = row * F64_STRIDE
   const base32 = row * F32_STRIDE
@@ -75,12 +129,12 @@ export function takeDelta(page: SeriesPage, row: number, value: number, timeMs: 
 }
 
 /** Has the open window a point? An empty one is a zero while the entity is heard, and unknown else. */
-export function hasData(page: SeriesPage, row: number): boolean {
+function hasData(page: SeriesPage, row: number): boolean {
   return page.u32[row * F32_STRIDE + U32.shards] !== 0
 }
 
 /** The next window becomes the open one. */
-export function shiftWindow(page: SeriesPage, row: number, windowMs: number): void {
+function shiftWindow(page: SeriesPage, row: number, windowMs: number): void {
   const { f64, u32 } = page
   const base64 = row * F64_STRIDE
   const base32 = row * F32_STRIDE
@@ -93,7 +147,7 @@ export function shiftWindow(page: SeriesPage, row: number, windowMs: number): vo
 }
 
 /** No window is open any more: what follows a silence starts anew. */
-export function dropWindows(page: SeriesPage, row: number): void {
+function dropWindows(page: SeriesPage, row: number): void {
   const at = row * U8_STRIDE + U8.flags
   page.u8[at] = page.u8[at]! & ~FLAG.window
   page.dirty = true

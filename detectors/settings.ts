@@ -1,0 +1,40 @@
+// Settings of the detectors from the configuration: patterns compiled, thresholds calibrated, once at start.
+
+import type { Config } from '../schemas/config.ts'
+import { AppError } from '../schemas/errors.ts'
+import type { ScorerSettings } from './score/scorer.ts'
+import { tailTable } from './score/tail.ts'
+
+/** Runs are counted in one byte. */
+const RUN_MAX = 250
+
+/** @throws AppError `config_invalid` for an `ignore` that is no regular expression */
+export function settingsFrom(config: Config['detect']): ScorerSettings {
+  const { window: windowMs, lateness: latenessMs } = config
+  const enterPoints = Math.min(config.enterPoints, RUN_MAX)
+  return {
+    warmupPoints: config.warmupPoints,
+    enterPoints,
+    exitPoints: Math.min(config.exitPoints, RUN_MAX),
+    deviationMinRelative: config.deviationMinRelative,
+    tail: tailTable(config.falseAlarmsPerSeriesDay, enterPoints),
+    windowMs,
+    latenessMs,
+    absence: {
+      absenceIntervals: config.absenceIntervals,
+      absenceMin: config.absenceMin,
+      // A window's points appear when it is complete and every shard has told it.
+      derivedLagMs: windowMs + 2 * latenessMs
+    },
+    ignore: config.ignore.map(pattern),
+    rules: config.rules
+  }
+}
+
+function pattern(text: string): RegExp {
+  try {
+    return new RegExp(text)
+  } catch (cause) {
+    throw new AppError('config_invalid', `detect.ignore: ${text} is not a regular expression`, { cause })
+  }
+}
