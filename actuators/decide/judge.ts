@@ -82,7 +82,7 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
     target: cause.entity,
     autonomy: policy.spec.autonomy,
     outcome,
-    blockedBy: outcome === 'act' ? [] : [...blocking, ...asking].map(result => result.guard),
+    blockedBy: guards.filter(result => result.verdict !== 'allow').map(result => result.guard),
     guards,
     candidates: candidates.map(({ runbook, successMean, successes, failures, reason }) => ({
       runbook: runbook.name,

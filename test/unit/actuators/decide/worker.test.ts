@@ -1,0 +1,281 @@
+// The decide and diagnose workers on a log: the loop closes, and a crash neither doubles nor loses a decision.
+
+import { generateKeyPairSync } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { decideWorker } from '../../../../actuators/decide/worker.ts'
+import { commandSigner, commandVerifier } from '../../../../actuators/execute/signer.ts'
+import { diagnoseWorker } from '../../../../detectors/diagnose/worker.ts'
+import { anomalyRecord } from '../../../../schemas/anomaly.ts'
+import { type Command, commandRecord } from '../../../../schemas/command.ts'
+import { controlRecord } from '../../../../schemas/control.ts'
+import { type Decision, decisionRecord } from '../../../../schemas/decision.ts'
+import { decodeRecord, encodeRecord, type RecordType } from '../../../../schemas/envelope.ts'
+import { AppError } from '../../../../schemas/errors.ts'
+import { type Incident, incidentRecord } from '../../../../schemas/incident.ts'
+import { outcomeRecord, type Verdict } from '../../../../schemas/outcome.ts'
+import type { Checkpoint, CheckpointStore, Logger, Meter, Page } from '../../../../schemas/ports.ts'
+import { commandsTopic, deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
+import { memoryLog } from '../../../support/memory-log.ts'
+import { seededRandom, virtualClock } from '../../../support/virtual-clock.ts'
+import { absence, closing } from '../../detectors/diagnose/builders.ts'
+import { anOutcome, killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
+
+const { privateKey } = generateKeyPairSync('ed25519')
+const signer = commandSigner(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
+const AUTO = 'autonomy: auto\ncooldown: {initial: 5s, jitter: 0}\nattempts: {max: 2, window: 1h}'
+const CONFIG = { commandExpiry: 60_000, policiesDir: undefined, runbooksDir: undefined, signingKeyFile: undefined } as never
+
+function quietLogger(): Logger {
+  const logger: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => logger }
+  return logger
+}
+
+function memoryCheckpoints() {
+  const history: [string, Checkpoint][] = []
+  const store: CheckpointStore = {
+    async save(name, checkpoint) {
+      history.push([name, structuredClone(checkpoint)])
+    },
+    load: async name => history.findLast(([saved]) => saved === name)?.[1]
+  }
+  return {
+    ...store,
+    saves: () => history.length,
+    /** Forgets all but the first `count` saves. */
+    rewind: (count: number) => void history.splice(count)
+  }
+}
+
+/** A log with both workers; `open` starts them anew on the same log and checkpoints. */
+function rig(spec = AUTO) {
+  const clock = virtualClock(T0)
+  const log = memoryLog({ nowMs: clock.nowMs })
+  const checkpoints = memoryCheckpoints()
+  const pages: Page[] = []
+  const counts = new Map<string, number>()
+  let pagesFail = false
+  const meter: Meter = { count: (name, value = 1) => void counts.set(name, (counts.get(name) ?? 0) + value), gauge() {} }
+  const ports = { log, checkpoints, clock, meter, logger: quietLogger() }
+  let seed = 1
+  async function open() {
+    const diagnose = diagnoseWorker({ ...ports, config: { groupWindow: 60_000, resolveAfter: 20_000 } })
+    const decide = decideWorker({
+      ...ports,
+      config: CONFIG,
+      policies: policySet(policyYaml(spec), runbookYaml()),
+      environments: ['lab'],
+      sign: signer.sign,
+      escalations: {
+        default: {
+          async notify(page) {
+            if (pagesFail) throw new AppError('escalation_failed', 'the webhook is down')
+            pages.push(page)
+          }
+        }
+      },
+      random: seededRandom(seed++)
+    })
+    await diagnose.start()
+    await decide.start()
+    return {
+      decide,
+      diagnose,
+      async close() {
+        await diagnose.close()
+        await decide.close()
+      }
+    }
+  }
+  const all = <T>(topic: string, type: RecordType<T>): T[] =>
+    log.records(topic).flatMap(record => {
+      const decoded = decodeRecord(type, record)
+      return decoded.ok ? [decoded.record] : []
+    })
+  async function settle(ms = 0) {
+    await log.drained()
+    await clock.advance(ms)
+    await log.drained()
+  }
+  return {
+    ...ports,
+    checkpoints,
+    pages,
+    counts,
+    open,
+    settle,
+    incidents: () => all<Incident>(TOPICS.incidents.name, incidentRecord),
+    decisions: () => all<Decision>(TOPICS.decisions.name, decisionRecord),
+    commands: () => all<Command>(commandsTopic('lab'), commandRecord),
+    failPages: (on: boolean) => {
+      pagesFail = on
+    },
+    put: async <T>(topic: string, type: RecordType<T>, ...records: T[]) =>
+      void (await log.append(
+        topic,
+        records.map(record => encodeRecord(type, record))
+      )),
+    async answer(verdict: Verdict) {
+      const decision = all<Decision>(TOPICS.decisions.name, decisionRecord).findLast(one => one.commandId !== null)!
+      await log.append(TOPICS.outcomes.name, [
+        encodeRecord(
+          outcomeRecord,
+          anOutcome(decision, verdict, { recordedAtMs: clock.nowMs(), healedAtMs: verdict === 'healed' ? clock.nowMs() - 1_000 : null })
+        )
+      ])
+    }
+  }
+}
+
+const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
+
+test('an anomaly becomes an incident, a decision, a signed command; the healed outcome and the closed anomaly resolve it', async () => {
+  const { open, put, settle, incidents, decisions, commands, answer, pages } = rig()
+  const workers = await open()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_500)
+  expect(commands()).toHaveLength(1)
+  expect(commandVerifier({ keys: { [signer.keyId]: signer.publicKeyPem } }).verify(commands()[0]!)).toBeUndefined()
+  expect(incidents().at(-1)).toMatchObject({ status: 'acting', attempts: 1 })
+  expect(workers.decide.explain(incidents()[0]!.id)!.join('\n')).toContain('acted')
+  await settle(10_000)
+  await answer('healed')
+  await put(TOPICS.anomalies.name, anomalyRecord, closing(SILENT, 12))
+  await settle(30_000)
+  expect(incidents().at(-1)).toMatchObject({ status: 'resolved', resolution: 'remediated' })
+  expect(decisions().map(decision => decision.outcome)).toEqual(['act'])
+  expect(pages).toEqual([])
+  await workers.close()
+  await workers.close()
+})
+
+test('a restart goes on where it was: budgets, fences and answers are kept, nothing is decided twice', async () => {
+  const { open, put, settle, decisions, commands, answer, pages, clock } = rig()
+  let workers = await open()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_000)
+  await workers.close()
+  workers = await open()
+  await settle(5_000)
+  expect(commands()).toHaveLength(1)
+  await answer('ineffective')
+  await settle(2_000)
+  await workers.close()
+  workers = await open()
+  await settle(5_000)
+  expect(commands()).toHaveLength(2)
+  expect(commands()[1]!.fence).toBeGreaterThan(commands()[0]!.fence)
+  await answer('ineffective')
+  await settle(60_000)
+  await workers.close()
+  workers = await open()
+  await settle(60_000)
+  expect(decisions().map(decision => decision.outcome)).toEqual(['act', 'blocked', 'act', 'escalate'])
+  expect(pages).toHaveLength(1)
+  expect(clock.sleeping).toBeGreaterThan(0)
+  await workers.close()
+})
+
+test('a crash after every write repeats ids and decides nothing anew', async () => {
+  // Harsher than the disk: only the first saves survive, though what was published after the lost ones stays in the log.
+  for (let survivors = 0; survivors < 8; survivors++) {
+    const { open, put, settle, commands, decisions, incidents, checkpoints } = rig()
+    const first = await open()
+    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+    await settle(3_000)
+    await first.close()
+    checkpoints.rewind(survivors)
+    const second = await open()
+    await settle(3_000)
+    expect(new Set(commands().map(command => command.id)).size, `after ${survivors} saves`).toBe(1)
+    expect(new Set(commands().map(command => command.steps[0]!.idempotencyKey)).size).toBe(1)
+    expect(new Set(decisions().map(decision => decision.id)).size).toBe(1)
+    expect(new Set(incidents().map(incident => incident.id)).size).toBe(1)
+    await second.close()
+  }
+})
+
+test('without a checkpoint the state is rebuilt from what was published', async () => {
+  const { open, put, settle, commands, decisions, answer, checkpoints, pages } = rig()
+  let workers = await open()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_000)
+  await answer('ineffective')
+  await settle(20_000)
+  await answer('ineffective')
+  await settle(20_000)
+  expect(decisions().map(decision => decision.outcome)).toEqual(['act', 'blocked', 'act', 'escalate'])
+  await workers.close()
+  checkpoints.rewind(0)
+  workers = await open()
+  await settle(60_000)
+  expect(commands()).toHaveLength(2)
+  expect(decisions()).toHaveLength(4)
+  expect(pages).toHaveLength(1)
+  await workers.close()
+})
+
+test('what cannot be written now is written later, once', async () => {
+  const { open, put, settle, log, commands, decisions } = rig()
+  const workers = await open()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  log.failAppends(new AppError('log_unavailable', 'the broker is away'))
+  await new Promise(resolve => setImmediate(resolve))
+  log.failAppends(undefined)
+  await settle(5_000)
+  expect(commands()).toHaveLength(1)
+  expect(decisions()).toHaveLength(1)
+  await workers.close()
+})
+
+test('a kill switch on the control topic stops the next decision, turning it off lets it act', async () => {
+  const { open, put, settle, commands, decisions } = rig()
+  const workers = await open()
+  await put(TOPICS.control.name, controlRecord, killSwitch('global', true))
+  await settle()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(2_000)
+  expect(commands()).toEqual([])
+  expect(decisions().at(-1)).toMatchObject({ outcome: 'blocked', blockedBy: ['kill_switch'] })
+  await put(TOPICS.control.name, controlRecord, killSwitch('global', false, T0 + 5_000))
+  await settle(1_000)
+  expect(commands()).toHaveLength(1)
+  await workers.close()
+})
+
+test('a page waits for a channel that is down, across a restart, and goes out once', async () => {
+  const { open, put, settle, answer, pages, failPages } = rig('autonomy: auto\nattempts: {max: 1, window: 1h}')
+  let workers = await open()
+  failPages(true)
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_000)
+  await answer('ineffective')
+  await settle(10_000)
+  expect(pages).toEqual([])
+  await workers.close()
+  failPages(false)
+  workers = await open()
+  await settle(10_000)
+  expect(pages).toHaveLength(1)
+  await settle(60_000)
+  expect(pages).toHaveLength(1)
+  await workers.close()
+})
+
+test('a record that cannot be read goes to the dead letters and stops nothing', async () => {
+  const { open, put, settle, log, commands } = rig()
+  const workers = await open()
+  await log.append(TOPICS.anomalies.name, [{ key: 'lab', value: new TextEncoder().encode('{'), headers: { ce_type: 'homeostat.anomaly.v1' } }])
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(2_000)
+  expect(log.records(deadLetterTopic(TOPICS.anomalies.name))).toHaveLength(1)
+  expect(commands()).toHaveLength(1)
+  await workers.close()
+})
+
+test('healthy ticks write no checkpoint', async () => {
+  const { open, settle, checkpoints } = rig()
+  const workers = await open()
+  await settle(60_000)
+  expect(checkpoints.saves()).toBe(0)
+  await workers.close()
+})
