@@ -1,6 +1,6 @@
 // Checkpoints of shards: state and input position are one, saved together, and only then is the position committed.
 //
-// Flow: worker (timer, revoke, close) -> checkpoint -> CheckpointStore. One name per partition (`detect/<topic>/<partition>`).
+// Flow: worker (timer, revoke, close) -> checkpoint -> CheckpointStore. One name per partition (`detect:<topic>:<partition>`).
 // Promise: after a crash a shard continues from its last checkpoint; records after it are read again and give the same
 // verdicts with the same ids. A save that fails keeps its parts for the next one. Invalid or foreign formats are not
 // repaired: a metrics shard is rebuilt from the log, the open windows of spans and logs (seconds of counts) are given up.
@@ -34,7 +34,7 @@ export interface LiveShard {
 }
 
 export function checkpointName({ topic, partition }: TopicPartition): string {
-  return `detect/${topic}/${partition}`
+  return `detect:${topic}:${partition}`
 }
 
 /** Restores a partition's shard. `position` is where to read on; undefined: where the group stands. */

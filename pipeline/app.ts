@@ -1,6 +1,7 @@
 // The composition root: opens every part in the order of the data's way, closes them in reverse.
 //
-// Main thread: log, intake, diagnose, decide, act, console. Threads: detect, store, training. Nothing here decides anything.
+// Main thread: log, intake, diagnose, decide, act, console. Hosted beside it: detect and training (threads), store (a
+// process). Nothing here decides anything.
 // What fails while opening closes what is open already; the error names the part.
 
 import { join } from 'node:path'
@@ -14,13 +15,14 @@ import { holdInstance, publishAddresses } from './instance.ts'
 import { Intake } from './intake/intake.ts'
 import { openAct } from './roles/act.ts'
 import { openControl } from './roles/control.ts'
+import type { RoleData } from './roles/detect-role.ts'
 import { pipelineHealth } from './roles/health.ts'
 import { openSigningKey } from './roles/keys.ts'
 import { openLog } from './roles/log.ts'
 import { openLogger } from './self/logger.ts'
 import { openSelfMeter } from './self/meter.ts'
 import { systemClock, systemRandom } from './system.ts'
-import { ThreadHost } from './threads/host.ts'
+import { type RoleOptions, RoleHost } from './hosting/role-host.ts'
 
 export { loadRunbookSet } from './roles/control.ts'
 
@@ -75,19 +77,27 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
   const log = await openLog(config, ports)
   closers.push(() => log.close())
 
-  const workerData = { config, pretty: options.pretty }
-  const thread = (name: string, extra: object = {}): Promise<ThreadHost> =>
-    ThreadHost.start({ name, entry: new URL(`./roles/${name}-thread.ts`, import.meta.url), workerData, clock: systemClock, logger, meter, ...extra })
-  const storeThread = await thread('store')
-  closers.push(() => storeThread.close())
-  const store: Pick<Store, 'query'> = { query: (sql, parameters) => storeThread.call('query', { sql, parameters }) }
+  const host = (name: string, kind: RoleOptions['kind'], extra: Partial<RoleOptions> = {}): Promise<RoleHost> =>
+    RoleHost.start({
+      name,
+      kind,
+      entry: new URL(`./roles/${name}-role.ts`, import.meta.url),
+      data: { config, pretty: options.pretty } satisfies RoleData,
+      clock: systemClock,
+      logger,
+      meter,
+      ...extra
+    })
+  const storeRole = await host('store', 'process')
+  closers.push(() => storeRole.close())
+  const store: Pick<Store, 'query'> = { query: (sql, parameters) => storeRole.call('query', { sql, parameters }) }
   const signals: Signals = {
-    series: query => storeThread.call('series', query),
-    logs: (...parameters) => storeThread.call('logs', parameters),
-    spans: (...parameters) => storeThread.call('spans', parameters)
+    series: query => storeRole.call('series', query),
+    logs: (...parameters) => storeRole.call('logs', parameters),
+    spans: (...parameters) => storeRole.call('spans', parameters)
   }
-  const detectThread = await thread('detect')
-  closers.push(() => detectThread.close())
+  const detectRole = await host('detect', 'thread')
+  closers.push(() => detectRole.close())
 
   const key = openSigningKey(config)
   const control = await openControl({ config, log, key, ...ports })
@@ -111,7 +121,7 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
       addresses,
       log,
       meter,
-      threads: { store: storeThread, detect: detectThread },
+      roles: { store: storeRole, detect: detectRole },
       ready: () => ready
     })
   let ready = false
@@ -122,9 +132,9 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
     view,
     signals,
     explain: control.explain,
-    sql: query => storeThread.call('readOnly', query),
+    sql: query => storeRole.call('readOnly', query),
     health,
-    train: progress => trainOnce(thread, store, progress),
+    train: progress => trainOnce(extra => host('train', 'thread', extra), store, progress),
     clock: systemClock,
     logger
   })
@@ -147,21 +157,21 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
 let training = false
 
 async function trainOnce(
-  thread: (name: string, extra: object) => Promise<ThreadHost>,
+  host: (extra: Partial<RoleOptions>) => Promise<RoleHost>,
   store: Pick<Store, 'query'>,
   progress: (line: string) => void
 ): Promise<Record<string, unknown>> {
   if (training) throw new AppError('usage', 'a training runs already: wait for it to end')
   training = true
   try {
-    const host = await thread('train', {
+    const role = await host({
       restart: false,
       methods: { query: ({ sql, parameters }: { sql: string; parameters: Record<string, unknown> }) => store.query(sql, parameters), progress }
     })
     try {
-      return await host.call<Record<string, unknown>>('train')
+      return await role.call<Record<string, unknown>>('train')
     } finally {
-      await host.close()
+      await role.close()
     }
   } finally {
     training = false

@@ -72,7 +72,7 @@ export async function openConsole(options: ConsoleOptions): Promise<ConsoleServe
   writeRoutes(app, options, streams.publish)
   await pageRoutes(app)
   try {
-    await app.listen(options.listen)
+    await app.listen({ ...options.listen }) // Fastify writes into what it is given.
   } catch (cause) {
     throw new AppError('config_invalid', `the console cannot listen on ${options.listen.host}:${options.listen.port}: set console.listen.port to a free one`, {
       cause
@@ -168,7 +168,7 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain }
   app.get('/api/topology', async () => view.edges())
   app.get('/api/models', async () => view.models())
   app.get('/api/controls', async () => view.controls())
-  app.get('/api/scorecard', () => sql('SELECT * FROM homeostat_scorecard ORDER BY id'))
+  app.get('/api/scorecard', () => sql('SELECT * FROM homeostat_scorecard ORDER BY toUInt8(substring(id, 2))'))
   app.get('/api/sql', async request => {
     const { query } = request.query as { query?: string }
     if (!query) throw new AppError('usage', 'give the statement as ?query=')
@@ -244,7 +244,7 @@ async function pageRoutes(app: FastifyInstance): Promise<void> {
     'preact.js': ['preact', 'text/javascript'],
     'hooks.js': ['preact/hooks', 'text/javascript'],
     'htm.js': ['htm', 'text/javascript'],
-    'uplot.js': ['uplot', 'text/javascript'],
+    'uplot.js': ['uplot/dist/uPlot.esm.js', 'text/javascript'],
     'uplot.css': ['uplot/dist/uPlot.min.css', 'text/css']
   }
   for (const [name, [module, type]] of Object.entries(libraries)) {

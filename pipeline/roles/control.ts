@@ -63,7 +63,9 @@ function openPolicies(config: Config): PolicySet {
 /** How many policies and runbooks there are, or what is wrong with them: for `homeostat doctor`. */
 export function loadRunbookSet(config: Config): { policies: number; runbooks: number; problems: string[] } {
   const read = readPolicies(config)
-  return read.ok ? { policies: read.set.policies.length, runbooks: read.set.runbooks.size, problems: [] } : { policies: 0, runbooks: 0, problems: read.problems }
+  return read.ok
+    ? { policies: read.set.policies.length, runbooks: read.set.runbooks.size, problems: [] }
+    : { policies: 0, runbooks: 0, problems: read.problems }
 }
 
 function readPolicies(config: Config): { ok: true; set: PolicySet } | { ok: false; problems: string[] } {

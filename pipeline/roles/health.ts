@@ -4,7 +4,7 @@ import type { Config } from '../../schemas/config.ts'
 import type { Log } from '../../schemas/ports.ts'
 import type { PipelineHealth } from '../console/server.ts'
 import type { SelfMeter } from '../self/meter.ts'
-import type { ThreadHost } from '../threads/host.ts'
+import type { RoleHost } from '../hosting/role-host.ts'
 
 /** Above this a consumer is not keeping up, and the instance is not ready for more. */
 const LAG_READY_MAX = 100_000
@@ -16,16 +16,16 @@ export interface HealthSources {
   addresses: Readonly<Record<string, string>>
   log: Log & { groupLags?(): Promise<Readonly<Record<string, number>>> }
   meter: SelfMeter
-  threads: Readonly<Record<string, ThreadHost>>
+  roles: Readonly<Record<string, RoleHost>>
   ready(): boolean
 }
 
 export async function pipelineHealth(sources: HealthSources): Promise<PipelineHealth> {
-  const { config, version, startedAtMs, addresses, meter, threads, log } = sources
+  const { config, version, startedAtMs, addresses, meter, roles, log } = sources
   const lag = await logLag(log)
   const checks = [
     { name: 'started', ok: sources.ready(), detail: sources.ready() ? 'every part is open' : 'opening' },
-    ...Object.entries(threads).map(([name, thread]) => ({ name: `${name} thread`, ok: thread.alive, detail: thread.alive ? 'running' : 'restarting' })),
+    ...Object.entries(roles).map(([name, role]) => ({ name: `${name} role`, ok: role.alive, detail: role.alive ? 'running' : 'restarting' })),
     lag.error ? { name: 'log', ok: false, detail: lag.error } : { name: 'log', ok: true, detail: 'readable' },
     ...Object.entries(lag.groups)
       .filter(([, records]) => records > LAG_READY_MAX)

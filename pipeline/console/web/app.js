@@ -85,7 +85,7 @@ function Scorecard({ rows }) {
 
 function scoreValue({ value, unit }) {
   if (unit === 's') return duration(value * 1000)
-  if (unit === '%') return `${Number(value).toFixed(value < 10 && value > 0 ? 1 : 0)} %`
+  if (unit === 'ratio') return `${(value * 100).toFixed(value < 0.1 && value > 0 ? 1 : 0)} %`
   return Number(value).toLocaleString('en', { maximumFractionDigits: 2 })
 }
 
@@ -129,4 +129,6 @@ function usePoll(run, intervalMs) {
   }, [])
 }
 
-render(html`<${App} />`, document.getElementById('app'))
+const root = document.getElementById('app')
+root.replaceChildren()
+render(html`<${App} />`, root)

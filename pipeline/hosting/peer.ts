@@ -1,12 +1,18 @@
-// Calls between threads: both ends of a message port may call the other's methods; errors keep their code.
+// Calls between threads and processes: both ends of a port may call the other's methods; errors keep their code.
 //
-// Used between the main thread and its worker threads (detect, store, train). Answers come in any order; a closed
-// port fails what is still open, so that nobody waits for a thread that died.
+// Used between the main thread and the roles it hosts (detect, store, train). Answers come in any order; a closed
+// port fails what is still open, so that nobody waits for a role that died.
 
-import type { MessagePort, Worker } from 'node:worker_threads'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 
 export type Methods = Readonly<Record<string, (parameters: never) => unknown>>
+
+/** A worker thread, a message port, or a child process behind the same two calls. */
+export interface Port {
+  postMessage(message: unknown): void
+  // biome-ignore lint/suspicious/noExplicitAny: what Node's own ports declare; openPeer narrows it.
+  on(event: 'message', listener: (message: any) => void): unknown
+}
 
 export interface Peer {
   /** Calls `method` on the other side. @throws AppError of the other side, or `timeout` when the port closes */
@@ -28,7 +34,7 @@ interface AnswerMessage {
   error?: { code: ErrorCode; message: string; stack?: string | undefined }
 }
 
-export function openPeer(port: MessagePort | Worker, methods: Methods): Peer {
+export function openPeer(port: Port, methods: Methods): Peer {
   const open = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   let lastId = 0
 
@@ -41,7 +47,7 @@ export function openPeer(port: MessagePort | Worker, methods: Methods): Peer {
     const reply: AnswerMessage = { kind: 'answer', id }
     try {
       const handler = methods[method]
-      if (!handler) throw new AppError('bug', `no method ${method} on this thread`)
+      if (!handler) throw new AppError('bug', `no method ${method} here`)
       reply.value = await handler(parameters as never)
     } catch (cause) {
       reply.error = describe(cause)

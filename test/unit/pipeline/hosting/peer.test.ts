@@ -1,8 +1,8 @@
 // Calls between threads: answers find their callers, errors keep their code, a closed line fails what waits.
 
-import { MessageChannel } from 'node:worker_threads'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { afterEach, describe, expect, it } from 'vitest'
-import { openPeer } from '../../../../pipeline/threads/peer.ts'
+import { openPeer, type Port } from '../../../../pipeline/hosting/peer.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 
 const channels: MessageChannel[] = []
@@ -13,11 +13,13 @@ afterEach(() => {
   }
 })
 
+const portOf = (port: MessagePort): Port => ({ postMessage: message => port.postMessage(message), on: (_event, listener) => port.on('message', listener) })
+
 function pair(methods: Parameters<typeof openPeer>[1]) {
   const channel = new MessageChannel()
   channels.push(channel)
-  openPeer(channel.port2, methods)
-  return openPeer(channel.port1, {})
+  openPeer(portOf(channel.port2), methods)
+  return openPeer(portOf(channel.port1), {})
 }
 
 describe('calls between threads', () => {
@@ -45,7 +47,7 @@ describe('calls between threads', () => {
   it('fail when the other side is gone', async () => {
     const peer = pair({ never: () => new Promise(() => undefined) })
     const waiting = peer.call('never')
-    peer.close('the store thread ended')
-    await expect(waiting).rejects.toThrow('the store thread ended')
+    peer.close('the store role ended')
+    await expect(waiting).rejects.toThrow('the store role ended')
   })
 })

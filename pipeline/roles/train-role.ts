@@ -2,7 +2,6 @@
 
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { workerData } from 'node:worker_threads'
 import { openBackend } from '../../models/backends/open-backend.ts'
 import { labelRows } from '../../models/dataset.ts'
 import { readHistory } from '../../models/history.ts'
@@ -14,8 +13,8 @@ import type { Store } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { openLogger } from '../self/logger.ts'
 import { systemClock } from '../system.ts'
-import { serveThread } from '../threads/serve.ts'
-import type { ThreadData } from './detect-thread.ts'
+import { serveRole } from '../hosting/serve-role.ts'
+import type { RoleData } from './detect-role.ts'
 import { openLog } from './log.ts'
 
 export const MODEL_NAME = 'failure'
@@ -24,9 +23,7 @@ const HISTORY_MS = 30 * 86_400_000
 /** Below this there is nothing to split, let alone to learn. */
 const ROWS_MIN = 50
 
-const { config, pretty } = workerData as ThreadData
-
-await serveThread(async ({ meter, parent }) => {
+await serveRole<RoleData>(async ({ data: { config, pretty }, meter, parent }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'train', pretty })
   const store: Pick<Store, 'query'> = { query: (sql, parameters) => parent.call('query', { sql, parameters }) }
   return {

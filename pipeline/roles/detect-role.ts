@@ -2,7 +2,6 @@
 //
 // Ends by a bug: the host starts it again, and it goes on from its last checkpoint.
 
-import { workerData } from 'node:worker_threads'
 import { detectWorker } from '../../detectors/worker.ts'
 import { FEATURE_METRIC } from '../../models/history.ts'
 import type { Config } from '../../schemas/config.ts'
@@ -11,18 +10,16 @@ import { encodeDerived } from '../otlp/writer.ts'
 import { openReader } from '../otlp/reader.ts'
 import { openLogger } from '../self/logger.ts'
 import { systemClock } from '../system.ts'
-import { serveThread } from '../threads/serve.ts'
+import { serveRole } from '../hosting/serve-role.ts'
 import { openLog } from './log.ts'
 import { liveModels } from './live-models.ts'
 
-export interface ThreadData {
+export interface RoleData {
   config: Config
   pretty: boolean
 }
 
-const { config, pretty } = workerData as ThreadData
-
-await serveThread(async ({ meter }) => {
+await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'detect', pretty })
   const log = await openLog(config, { clock: systemClock, logger, meter })
   const checkpoints = checkpointStore(log, {})
@@ -42,7 +39,8 @@ await serveThread(async ({ meter }) => {
   })
   await worker.start()
   return {
-    methods: { stats: () => worker.stats() },
+    methods: { stats: () => worker.stats(), explain: (entity: string) => worker.explain(entity) },
+    finished: worker.finished,
     async close() {
       await worker.close()
       await models.close()

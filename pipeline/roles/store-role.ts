@@ -1,30 +1,31 @@
-// The store role in its thread: ClickHouse (embedded or a server), the worker that fills it, and reads for the others.
+// The store role in its process: ClickHouse (embedded or a server), the worker that fills it, and reads for the others.
 //
-// The embedded engine allows one data directory a process: this thread owns it, everybody else asks through the port.
+// The embedded engine allows one process a data directory: this one owns it, everybody else asks through the port. After
+// kill -9 of the parent it ends by itself; its successor waits for the lock.
 
-import { workerData } from 'node:worker_threads'
 import { clickHouseSignals } from '../store/signals.ts'
 import { ClickHouseStore } from '../store/clickhouse-store.ts'
 import { readOnlyQuery } from '../store/read-only.ts'
 import { storeWorker } from '../store/store-worker.ts'
 import { openLogger } from '../self/logger.ts'
 import { systemClock } from '../system.ts'
+import { AppError } from '../../schemas/errors.ts'
 import type { SignalQuery } from '../../schemas/ports.ts'
-import { serveThread } from '../threads/serve.ts'
-import type { ThreadData } from './detect-thread.ts'
+import { serveRole } from '../hosting/serve-role.ts'
+import type { RoleData } from './detect-role.ts'
 import { openLog } from './log.ts'
 import { resolveSecret } from '../config/load.ts'
 
 /** Rows that `homeostat sql` and the console get at most. */
 const SQL_ROWS_MAX = 10_000
+const OPEN_DEADLINE_MS = 30_000
+const OPEN_PAUSE_MS = 250
 
-const { config, pretty } = workerData as ThreadData
-
-await serveThread(async ({ meter }) => {
+await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'store', pretty })
   const log = await openLog(config, { clock: systemClock, logger, meter })
   const { password, ...settings } = config.store
-  const store = await ClickHouseStore.open({
+  const store = await openPatiently({
     config: password ? { ...settings, password: resolveSecret(password, process.env) } : settings,
     dataDir: config.dataDir,
     clock: systemClock,
@@ -48,3 +49,17 @@ await serveThread(async ({ meter }) => {
     }
   }
 })
+
+/** The engine of a killed predecessor may hold its lock for a moment; a server may still be starting. */
+async function openPatiently(options: Parameters<typeof ClickHouseStore.open>[0]): Promise<ClickHouseStore> {
+  const deadlineMs = systemClock.monotonicMs() + OPEN_DEADLINE_MS
+  for (;;) {
+    try {
+      return await ClickHouseStore.open(options)
+    } catch (cause) {
+      if (!(cause instanceof AppError && cause.retriable) || systemClock.monotonicMs() > deadlineMs) throw cause
+      options.logger.warn({ err: cause }, 'ClickHouse is not to be had yet, trying again')
+      await systemClock.sleep(OPEN_PAUSE_MS)
+    }
+  }
+}
