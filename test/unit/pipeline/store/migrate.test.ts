@@ -1,0 +1,105 @@
+// Migrations are applied once, in order, and never silently changed.
+
+import { describe, expect, test } from 'vitest'
+import {
+  type Migration,
+  type MigrationRunner,
+  migrate,
+  migrationStatements,
+  planMigrations,
+  quoteIdentifier,
+  readMigrations
+} from '../../../../pipeline/store/migrate.ts'
+import { quietLogger } from '../../../support/log-tools.ts'
+
+const OPTIONS = { database: 'homeostat', telemetryTtlDays: 7, recordsTtlDays: 400 }
+const aMigration = (version: number, text = `-- why; with a semicolon\nCREATE TABLE {database}.t${version} (a Int8);\n`): Migration => ({
+  version,
+  name: `m${version}`,
+  checksum: `sum-${text}`,
+  text
+})
+
+interface Fake extends MigrationRunner {
+  commands: string[]
+}
+/** Remembers commands; knows what `applied` says was applied and the tables' TTLs. */
+function aRunner(applied: Migration[] = [], tables: { name: string; engine_full: string }[] = []): Fake {
+  const commands: string[] = []
+  return {
+    commands,
+    command: async sql => void commands.push(sql),
+    query: async <Row>(sql: string) =>
+      (sql.includes('homeostat_migrations') ? applied.map(each => ({ Version: each.version, Name: each.name, Checksum: each.checksum })) : tables) as Row[]
+  }
+}
+
+describe('migrations', () => {
+  test('what is not applied is planned, in order', async () => {
+    const migrations = [aMigration(1), aMigration(2), aMigration(3)]
+    expect(await planMigrations(aRunner([migrations[0]!]), { ...OPTIONS, migrations })).toEqual(migrations.slice(1))
+  })
+
+  test('a file that was applied with another text is refused by name', async () => {
+    const runner = aRunner([aMigration(1, 'before')])
+    await expect(migrate(runner, { ...OPTIONS, migrations: [aMigration(1, 'after')], logger: quietLogger })).rejects.toMatchObject({
+      code: 'migration_changed',
+      message: expect.stringContaining('0001_m1.sql')
+    })
+    expect(runner.commands).toEqual([])
+  })
+
+  test('nothing due means no statement at all', async () => {
+    const migrations = [aMigration(1)]
+    const runner = aRunner(migrations)
+    expect(await migrate(runner, { ...OPTIONS, migrations, logger: quietLogger })).toEqual([])
+    expect(runner.commands).toEqual([])
+  })
+
+  test('a migration is recorded only after all of its statements', async () => {
+    const runner = aRunner()
+    const failing: MigrationRunner = {
+      ...runner,
+      command: async sql => {
+        if (sql.includes('broken')) throw new Error('refused')
+        await runner.command(sql)
+      }
+    }
+    const migrations = [aMigration(1, 'CREATE TABLE {database}.fine (a Int8);\nCREATE broken;\n')]
+    await expect(migrate(failing, { ...OPTIONS, migrations, logger: quietLogger })).rejects.toThrow('refused')
+    expect(runner.commands.filter(sql => sql.startsWith('INSERT'))).toEqual([])
+    await migrate(runner, { ...OPTIONS, migrations, logger: quietLogger })
+    expect(runner.commands.at(-1)).toContain('INSERT INTO `homeostat`.homeostat_migrations')
+  })
+
+  test('a table whose TTL is not the configured one gets it; foreign TTLs are left alone', async () => {
+    const runner = aRunner(
+      [],
+      [
+        { name: 'otel_logs', engine_full: 'MergeTree TTL toDateTime(Timestamp) + toIntervalDay(3) SETTINGS x' },
+        { name: 'homeostat_outcomes', engine_full: 'MergeTree TTL toDateTime(Timestamp) + toIntervalDay(400) SETTINGS x' },
+        { name: 'otel_traces', engine_full: 'MergeTree TTL toDate(Timestamp) + toIntervalDay(3) SETTINGS x' }
+      ]
+    )
+    await migrate(runner, { ...OPTIONS, migrations: [], logger: quietLogger })
+    expect(runner.commands).toEqual([
+      'ALTER TABLE `homeostat`.otel_logs MODIFY TTL toDateTime(Timestamp) + toIntervalDay(7) SETTINGS materialize_ttl_after_modify = 0'
+    ])
+  })
+
+  test('the files of the schema only ever create, fill every placeholder and are numbered without a gap', () => {
+    const migrations = readMigrations()
+    expect(migrations.map(each => each.version)).toEqual(migrations.map((_, index) => index + 1))
+    for (const migration of migrations) {
+      for (const statement of migrationStatements(migration, OPTIONS)) {
+        expect(statement).toMatch(/^CREATE (TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS `homeostat`\./)
+        expect(statement).not.toMatch(/\{\w+\}/)
+      }
+    }
+  })
+
+  test('a database name that is no identifier never reaches a statement', () => {
+    expect(() => quoteIdentifier('a`; DROP')).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+    expect(quoteIdentifier('otel')).toBe('`otel`')
+  })
+})
