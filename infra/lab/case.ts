@@ -98,16 +98,22 @@ async function storiesSince(homeostat: Homeostat, injectedAtMs: number): Promise
 }
 
 /** HealedAt − StartedAt of the incident as an analyst reads it; null when it does not get there in time. */
-async function mttrOf({ homeostat, signal }: CaseContext, story: IncidentStory | undefined): Promise<number | null> {
+async function mttrOf({ homeostat, say, signal }: CaseContext, story: IncidentStory | undefined): Promise<number | null> {
   if (!story) return null
   const query =
     'SELECT toUnixTimestamp64Milli(StartedAt) AS startedAtMs, toUnixTimestamp64Milli(HealedAt) AS healedAtMs ' +
     `FROM homeostat_incidents_latest WHERE IncidentId = '${story.incident.id}' AND Status = 'resolved'`
   const deadlineMs = Date.now() + STORE_DEADLINE_MS
+  let problem = 'no resolved row with HealedAt'
   while (Date.now() < deadlineMs && !signal.aborted) {
-    const [row] = await homeostat.sql<{ startedAtMs: number; healedAtMs: number | null }>(query).catch(() => [])
-    if (row && row.healedAtMs !== null) return Number(row.healedAtMs) - Number(row.startedAtMs)
+    try {
+      const [row] = await homeostat.sql<{ startedAtMs: number; healedAtMs: number | null }>(query)
+      if (row && row.healedAtMs !== null) return Number(row.healedAtMs) - Number(row.startedAtMs)
+    } catch (error) {
+      problem = (error as Error).message
+    }
     await pause(POLL_MS)
   }
+  say(`no MTTR of incident ${story.incident.id}: ${problem}`)
   return null
 }

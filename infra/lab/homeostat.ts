@@ -4,7 +4,7 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
+import { listProcesses, type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
 import type { ConfigInput } from '../../schemas/config.ts'
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
@@ -32,7 +32,7 @@ export interface Homeostat {
   /** Starts it and waits until it is ready. @returns ms that took @throws Error with the end of its log */
   start(): Promise<number>
   process(): ProcessStat | undefined
-  /** kill -9, gone when it resolves. */
+  /** kill -9 of the process and of those that it hosts roles in (its process group), gone when it resolves. */
   kill(): Promise<void>
   incidents(): Promise<Incident[]>
   story(id: string): Promise<IncidentStory>
@@ -80,10 +80,12 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
     },
     process: running,
     async kill() {
-      const process = running()
-      if (!process) return
-      signalProcess(process, 'SIGKILL')
-      while (sameProcess(process)) await pause(5)
+      const leader = running()
+      if (!leader) return
+      // Services that it restarted lead groups of their own and live on.
+      const group = listProcesses().filter(({ group }) => group === leader.pid)
+      for (const member of group) signalProcess(member, 'SIGKILL')
+      while (group.some(member => sameProcess(member))) await pause(5)
     },
     incidents: () => get<Incident[]>('/api/incidents?limit=100'),
     story: id => get<IncidentStory>(`/api/incidents/${id}`),
