@@ -9,6 +9,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { Config } from '../../schemas/config.ts'
 import type { Driver, DriverOrder } from '../../schemas/ports.ts'
+import { checkKey } from './order-key.ts'
 import { runProgram } from './run-program.ts'
 import { KEY_VARIABLE } from './supervise.ts'
 
@@ -48,6 +49,7 @@ export function execDriver({ commands }: { commands: ExecCommands }): Driver {
     },
     async apply(order, signal) {
       const { argv, timeoutMs } = argvOf(order)
+      checkKey(order.idempotencyKey)
       const env = {
         PATH: '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin',
         LC_ALL: 'C.UTF-8',

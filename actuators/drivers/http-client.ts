@@ -83,21 +83,22 @@ function exchange({ method, url, headers, body, timeoutMs, signal }: HttpOrder, 
       },
       signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])])
     }
-    const fail = (reason: string): void => resolve({ kind: connected ? 'lost' : 'not_sent', reason: `${url.host}: ${reason}` })
+    // Once the status is there it is what counts, however the body ends.
+    let answered: (() => void) | undefined
+    const fail = (reason: string): void => (answered ? answered() : resolve({ kind: connected ? 'lost' : 'not_sent', reason: `${url.host}: ${reason}` }))
     const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, response => {
       const chunks: Buffer[] = []
       let size = 0
-      const answered = (): void => {
+      answered = (): void => {
         response.destroy()
         resolve({ kind: 'answered', status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString('utf8').slice(0, RESPONSE_BYTES_MAX) })
       }
       response.on('data', (chunk: Buffer) => {
         chunks.push(chunk)
         size += chunk.length
-        if (size >= RESPONSE_BYTES_MAX) answered()
+        if (size >= RESPONSE_BYTES_MAX) answered?.()
       })
       response.on('end', answered)
-      // The status is what counts, and it is here.
       response.on('error', answered)
     })
     request.on('socket', socket =>

@@ -10,6 +10,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, DriverClass, DriverOrder } from '../../schemas/ports.ts'
 import { sendHttp } from './http-client.ts'
+import { checkKey } from './order-key.ts'
 import { redactor } from './redact.ts'
 
 const ARGS_BYTES_MAX = 16 * 1_024
@@ -61,6 +62,7 @@ export function httpDriver({ endpoints }: { endpoints: Readonly<Record<string, H
   async function apply(order: DriverOrder, signal: AbortSignal): Promise<{ detail: string }> {
     const { method, url, headers, statusMax, timeout } = check(order)
     const { target, args, idempotencyKey, fence, verb } = order
+    checkKey(idempotencyKey)
     const result = await sendHttp({
       method,
       url: filled(url, order),

@@ -7,6 +7,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, DriverOrder, Observation } from '../../schemas/ports.ts'
 import type { ProcessDefinition } from '../../schemas/process-definitions.ts'
+import { checkKey } from './order-key.ts'
 import { readRunFile, withKey, writeRunFile } from './run-file.ts'
 import { endFamily, findByKey, findRunning, spawnSupervised } from './supervise.ts'
 
@@ -43,7 +44,8 @@ export function processDriver({ definitions, runDir }: ProcessDriverOptions): Dr
 
   async function act(order: DriverOrder, signal: AbortSignal): Promise<{ detail: string }> {
     const { name, definition } = definitionOf(order.target)
-    const { running, file } = findRunning(runDir, name, definition)
+    const { running, file, strangers } = findRunning(runDir, name, definition)
+    if (strangers > 1) throw new AppError('driver_failed', `${name}: ${strangers} processes have its command line; end those that should not be`)
     if (file.keys.includes(order.idempotencyKey)) return { detail: `${name}: was applied already` }
     if (order.fence < file.fence) throw new AppError('step_refused', `${name}: fence ${order.fence} is older than ${file.fence}`)
     if (signal.aborted) throw new AppError('driver_failed', `${name}: too late to begin`)
@@ -83,6 +85,7 @@ export function processDriver({ definitions, runDir }: ProcessDriverOptions): Dr
     },
     async apply(order, signal) {
       check(order)
+      checkKey(order.idempotencyKey)
       const { name } = definitionOf(order.target)
       return inTurn(name, () => act(order, signal))
     },
@@ -101,8 +104,9 @@ export function processDriver({ definitions, runDir }: ProcessDriverOptions): Dr
   }
 }
 
-function observation({ running, file }: ReturnType<typeof findRunning>): Observation {
+function observation({ running, file, strangers }: ReturnType<typeof findRunning>): Observation {
   const restarts = file.restarts
+  if (strangers > 1) return { state: 'unknown', facts: { restarts, strangers } }
   if (!running) return { state: file.process === null ? 'stopped' : 'failed', facts: { restarts } }
   const { pid, startedAtMs, rssBytes, state } = running
   return { state: 'running', facts: { pid, startedAtMs, rssBytes, procState: state, restarts } }

@@ -71,18 +71,25 @@ export async function spawnSupervised(options: SpawnOptions): Promise<ProcessSta
   return started
 }
 
+export interface Found {
+  running: ProcessStat | undefined
+  file: RunFile
+  /** Processes of this command line that are not known to be ours, when there are several. */
+  strangers: number
+}
+
 /**
  * The running process of `name`: the remembered one, or one that someone else started with exactly this command line
- * under our user, which is then remembered. More than one such stranger is nobody.
+ * under our user, which is then remembered. Of more than one such stranger none is taken: `strangers` counts them.
  */
-export function findRunning(runDir: string, name: string, definition: ProcessDefinition): { running: ProcessStat | undefined; file: RunFile } {
+export function findRunning(runDir: string, name: string, definition: ProcessDefinition): Found {
   const file = readRunFile(runDir, name)
   const remembered = file.process && sameProcess(file.process)
-  if (remembered) return { running: remembered, file }
+  if (remembered) return { running: remembered, file, strangers: 0 }
   const user = process.getuid?.()
   const twins = listProcesses().filter(({ pid, state }) => state !== 'Z' && userOf(pid) === user && sameArguments(commandLineOf(pid), definition.argv))
   const strangers = twins.filter(({ parent }) => !twins.some(({ pid }) => pid === parent)) // A child that is yet to exec looks like its parent.
-  if (strangers.length !== 1) return { running: undefined, file }
+  if (strangers.length !== 1) return { running: undefined, file, strangers: strangers.length }
   const [running] = strangers as [ProcessStat]
   const { pid, startTicks, startedAtMs } = running
   const key = environmentOf(pid, KEY_VARIABLE)
@@ -90,7 +97,7 @@ export function findRunning(runDir: string, name: string, definition: ProcessDef
   const adopted = { ...file, process: { pid, startTicks, startedAtMs }, argv: definition.argv, keys, stoppedAtMs: null }
   if (key === adopted.spawning) adopted.spawning = null
   writeRunFile(runDir, name, adopted)
-  return { running, file: adopted }
+  return { running, file: adopted, strangers: 0 }
 }
 
 /**

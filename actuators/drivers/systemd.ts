@@ -11,8 +11,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, DriverClass, DriverOrder, Observation } from '../../schemas/ports.ts'
-import { listProcesses } from './process-table.ts'
-import { environmentOf } from './process-table.ts'
+import { checkKey } from './order-key.ts'
+import { environmentOf, listProcesses } from './process-table.ts'
 import { writeDurably } from './run-file.ts'
 import { runProgram } from './run-program.ts'
 import { KEY_VARIABLE } from './supervise.ts'
@@ -80,6 +80,7 @@ export function systemdDriver({ units, verbs, stateDir, systemctl = ['/usr/bin/s
 
   async function apply(order: DriverOrder, signal: AbortSignal): Promise<{ detail: string }> {
     check(order)
+    checkKey(order.idempotencyKey)
     const { target, verb, idempotencyKey: key, fence } = order
     const note = readNote(stateDir, target)
     if (note && fence < note.fence) throw new AppError('step_refused', `${target}: fence ${fence} is older than ${note.fence}`)

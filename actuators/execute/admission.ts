@@ -12,6 +12,7 @@ import type { Refusal } from './signer.ts'
 
 /** How far ahead of us the decider's clock may run. NTP keeps machines within tens of ms; this allows a bad day. */
 export const CLOCK_SKEW_MS_MAX = 5_000
+const KEY_PATTERN = /^[A-Za-z0-9_.:-]{1,128}$/ // It goes into environments, headers and URLs.
 const STEPS_MAX = 10 // As runbookSchema.
 const WAIT_MS_MAX = 86_400_000 // A step that waits longer than a day is a broken number, not a plan.
 
@@ -23,7 +24,8 @@ export function formFault(command: Command): string | undefined {
   if (command.steps.length === 0) return 'steps: none'
   if (command.steps.length > STEPS_MAX) return `steps: ${command.steps.length}, at most ${STEPS_MAX}`
   if (new Set(command.steps.map(step => step.idempotencyKey)).size !== command.steps.length) return 'steps: one idempotency key twice'
-  for (const { name, step } of command.steps) {
+  for (const { idempotencyKey, name, step } of command.steps) {
+    if (!KEY_PATTERN.test(idempotencyKey)) return `step ${name}: an idempotency key is letters, digits and _.:-`
     const waits = [step.timeout, step.settle, step.verify?.deadline, step.verify?.holdFor]
     if (!waits.every(ms => typeof ms === 'number' && ms >= 0 && ms <= WAIT_MS_MAX))
       return `step ${name}: timeout, settle, deadline and holdFor must be 0..1 day in ms`

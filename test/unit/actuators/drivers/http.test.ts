@@ -1,0 +1,245 @@
+import { createHmac } from 'node:crypto'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { addressRefusal } from '../../../../actuators/drivers/http-client.ts'
+import { httpProbe } from '../../../../actuators/drivers/http-probe.ts'
+import { type HttpEndpoint, httpDriver } from '../../../../actuators/drivers/http.ts'
+import { webhookEscalation } from '../../../../actuators/drivers/webhook.ts'
+import type { DriverOrder, Page } from '../../../../schemas/ports.ts'
+import { driverContract } from '../../../contract/driver.ts'
+import { PAYLOADS } from './injection-payloads.ts'
+
+const SECRET = 'Bearer s3cr3t-t0ken'
+const never = new AbortController().signal
+
+interface Seen {
+  method: string
+  url: string
+  rawHeaders: string[]
+  headers: IncomingMessage['headers']
+  body: string
+}
+interface Api {
+  url: string
+  seen: Seen[]
+  /** Effects by idempotency key, counted by the server. */
+  effects: Map<string, number>
+  answer: (seen: Seen, response: ServerResponse) => void
+  close(): Promise<void>
+}
+
+async function openApi(): Promise<Api> {
+  const api: Partial<Api> & Pick<Api, 'seen' | 'effects' | 'answer'> = { seen: [], effects: new Map(), answer: (_seen, response) => response.end('ok') }
+  const server: Server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const { method = '', url = '', rawHeaders, headers } = request
+    const seen = { method, url, rawHeaders, headers, body: Buffer.concat(chunks).toString('utf8') }
+    api.seen.push(seen)
+    if (method === 'GET') {
+      response.statusCode = api.effects.has(decodeURIComponent(url.split('/').at(-1)!)) ? 200 : 404
+      return response.end()
+    }
+    const key = String(headers['idempotency-key'] ?? '')
+    api.effects.set(key, (api.effects.get(key) ?? 0) + 1)
+    api.answer(seen, response)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  api.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  api.close = () =>
+    new Promise<void>(resolve => {
+      server.closeAllConnections()
+      server.close(() => resolve())
+    })
+  return api as Api
+}
+
+const endpoint = (over: Partial<HttpEndpoint> & { url: string }): HttpEndpoint => ({
+  method: 'POST',
+  headers: { authorization: SECRET },
+  statusMax: 299,
+  timeout: 2_000,
+  ...over
+})
+const endpointsOf = (url: string): Record<string, HttpEndpoint> => ({
+  post: endpoint({ url: `${url}/act/{target}` }),
+  put: endpoint({ method: 'PUT', url: `${url}/desired` }),
+  asked: endpoint({ url: `${url}/act`, statusUrl: `${url}/orders/{key}` })
+})
+const anOrder = (verb: string, key: string, over: Partial<DriverOrder> = {}): DriverOrder => ({
+  ...{ idempotencyKey: key, target: 'orders', verb, args: { replicas: 3 }, fence: 1, deadlineMs: Date.now() + 5_000 },
+  ...over
+})
+
+driverContract(
+  'http',
+  async () => {
+    const api = await openApi()
+    const open = () => httpDriver({ endpoints: endpointsOf(api.url) })
+    return {
+      open,
+      order: anOrder,
+      effects: async key => api.effects.get(key) ?? 0,
+      async crash(order, when) {
+        if (when === 'before') return
+        // The connection is lost after the effect: nobody hears of it.
+        api.answer = (_seen, response) => response.destroy()
+        await expect(open().apply(order, never)).rejects.toMatchObject({ code: 'driver_unknown' })
+        api.answer = (_seen, response) => response.end('ok')
+      },
+      close: api.close
+    }
+  },
+  {
+    verbs: ['post', 'put', 'asked'],
+    refused: [
+      { what: 'an endpoint that is not listed', order: { verb: 'delete' } },
+      { what: 'a name that every object has', order: { verb: '__proto__' } },
+      { what: 'an empty target', order: { target: '' } },
+      { what: 'a target that is a dot segment', order: { target: '..' } },
+      { what: 'a target with a line break', order: { target: 'a\r\nX-Evil: 1' } },
+      { what: 'args that are too large', order: { args: { text: 'x'.repeat(20_000) } } }
+    ],
+    keepsFences: false
+  }
+)
+
+describe('http', () => {
+  let api: Api
+  beforeEach(async () => {
+    api = await openApi()
+  })
+  afterEach(() => api.close())
+  const driverOf = () => httpDriver({ endpoints: endpointsOf(api.url) })
+
+  it('declares classes honestly', () => {
+    expect(driverOf().verbs).toEqual({ post: 'opaque', put: 'convergent', asked: 'detectable' })
+  })
+
+  it('sends exactly the template, whatever target and args hold', async () => {
+    const driver = driverOf()
+    await driver.apply(anOrder('post', 'plain'), never)
+    const names = api.seen[0]!.rawHeaders.filter((_text, index) => index % 2 === 0)
+    let sent = 0
+    for (const [index, payload] of PAYLOADS.entries()) {
+      for (const wrong of [{ target: payload }, { args: { value: payload, [payload]: { nested: [payload] } } }]) {
+        api.seen.length = 0
+        const order = anOrder('post', `k${index}`, wrong)
+        try {
+          driver.check(order)
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'step_refused' })
+          continue
+        }
+        await driver.apply(order, never)
+        expect(api.seen).toHaveLength(1)
+        const [{ method, url, rawHeaders, headers, body }] = api.seen as [Seen]
+        expect(method).toBe('POST')
+        expect(url).toBe(`/act/${encodeURIComponent(order.target)}`)
+        expect(rawHeaders.filter((_text, position) => position % 2 === 0)).toEqual(names)
+        expect(headers).toMatchObject({ authorization: SECRET, 'idempotency-key': `k${index}`, 'homeostat-fence': '1', 'content-type': 'application/json' })
+        expect(JSON.parse(body)).toEqual(JSON.parse(JSON.stringify({ target: order.target, args: order.args, idempotencyKey: `k${index}`, fence: 1 })))
+        sent++
+      }
+    }
+    expect(sent).toBeGreaterThan(200)
+  })
+
+  it('refuses a key that could become a header of its own', async () => {
+    await expect(driverOf().apply(anOrder('post', 'a\r\nX-Evil: 1'), never)).rejects.toMatchObject({ code: 'step_refused' })
+    expect(api.seen).toEqual([])
+  })
+
+  it('keeps secrets out of every message', async () => {
+    api.answer = (seen, response) => {
+      response.statusCode = 500
+      response.end(`you sent ${seen.headers.authorization}, base64 ${Buffer.from('s3cr3t-t0ken').toString('base64')}`)
+    }
+    const error = await driverOf()
+      .apply(anOrder('post', 'k'), never)
+      .catch((caught: Error) => caught)
+    expect(error).toMatchObject({ code: 'driver_unknown', message: expect.stringContaining('[redacted]') })
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toMatch(/s3cr3t|czNjcjN0/)
+  })
+
+  it('tells what did not happen from what may have', async () => {
+    const codes: Record<number, string> = {
+      301: 'driver_failed',
+      400: 'driver_failed',
+      404: 'driver_failed',
+      409: 'driver_unknown',
+      500: 'driver_unknown',
+      501: 'driver_failed',
+      503: 'driver_unknown'
+    }
+    for (const [status, code] of Object.entries(codes)) {
+      api.answer = (_seen, response) => response.writeHead(Number(status), { location: `${api.url}/elsewhere` }).end()
+      await expect(driverOf().apply(anOrder('post', `s${status}`), never), status).rejects.toMatchObject({ code })
+    }
+    expect(api.seen.some(({ url }) => url === '/elsewhere')).toBe(false)
+    const { url } = api
+    await api.close()
+    await expect(httpDriver({ endpoints: endpointsOf(url) }).apply(anOrder('post', 'gone'), never)).rejects.toMatchObject({ code: 'driver_failed' })
+    api = await openApi()
+  })
+
+  it('does not wait for an answer that never ends', async () => {
+    api.answer = (_seen, response) => void response.writeHead(200).write('x')
+    const slow = httpDriver({ endpoints: { post: endpoint({ url: `${api.url}/act`, timeout: 200 }) } })
+    await expect(slow.apply(anOrder('post', 'k'), never)).resolves.toMatchObject({ detail: expect.stringContaining('200') })
+    api.answer = () => {}
+    await expect(slow.apply(anOrder('post', 'k2'), never)).rejects.toMatchObject({ code: 'driver_unknown' })
+  })
+
+  it('refuses endpoints whose host could be chosen by a target', () => {
+    for (const url of ['http://{target}/x', 'ftp://host/x', 'nonsense']) {
+      expect(() => httpDriver({ endpoints: { x: endpoint({ url }) } })).toThrow(expect.objectContaining({ code: 'config_invalid' }))
+    }
+  })
+
+  it('never asks link-local and metadata addresses, and this machine only by name', () => {
+    for (const address of ['169.254.169.254', '0.0.0.0', '224.0.0.1', 'fe80::1', '::', 'fd00:ec2::254', '::ffff:169.254.169.254']) {
+      expect(addressRefusal('api.example.com', address), address).toBeDefined()
+      expect(addressRefusal(address, address), address).toBeDefined()
+    }
+    for (const address of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1']) expect(addressRefusal('api.example.com', address), address).toBeDefined()
+    expect(addressRefusal('localhost', '127.0.0.1')).toBeUndefined()
+    expect(addressRefusal('127.0.0.1', '127.0.0.1')).toBeUndefined()
+    expect(addressRefusal('api.example.com', '10.1.2.3')).toBeUndefined()
+  })
+
+  it('probes this machine and listed hosts, nothing else, and follows no redirect', async () => {
+    const probe = httpProbe({ hosts: ['api.invalid'] })
+    expect(await probe(`${api.url}/orders/none`, 1_000)).toEqual({ status: 404 })
+    for (const url of ['http://example.com/', 'http://169.254.169.254/latest', 'file:///etc/passwd', 'nonsense', `http://user:secret@127.0.0.1:1/`]) {
+      await expect(probe(url, 500), url).rejects.toMatchObject({ code: 'step_refused' })
+    }
+    await expect(probe('http://api.invalid/', 500)).rejects.toMatchObject({ code: 'timeout' })
+  })
+})
+
+describe('webhook', () => {
+  const page: Page = { action: 'trigger', dedupKey: 'i1', severity: 'critical', summary: 'orders is down', details: { target: 'orders' } }
+
+  it('signs what it sends', async () => {
+    const api = await openApi()
+    await webhookEscalation({ url: `${api.url}/hook/abcdef`, secret: 'whsec' }).notify(page)
+    const [{ body, headers }] = api.seen as [Seen]
+    const [, atS, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(headers['homeostat-signature']))!
+    expect(signature).toBe(createHmac('sha256', 'whsec').update(`${atS}.${body}`).digest('hex'))
+    expect(JSON.parse(body)).toEqual({ source: 'homeostat', ...page })
+    await api.close()
+  })
+
+  it('fails without telling the secret path, so that the outbox repeats it', async () => {
+    const api = await openApi()
+    api.answer = (seen, response) => void response.writeHead(500).end(`no such hook ${seen.url}`)
+    const failure = await webhookEscalation({ url: `${api.url}/hook/abcdef` })
+      .notify(page)
+      .catch((error: Error) => error)
+    expect(failure).toMatchObject({ code: 'escalation_failed', retriable: true })
+    expect((failure as Error).message).not.toContain('abcdef')
+    await api.close()
+  })
+})
