@@ -3,9 +3,10 @@
 // Flow: the histogram and summary readers append chunk after chunk, as protobuf allows; the count may exceed the scratch,
 // which stores what fits and lets the caller reject the point. No allocation.
 
-import { fixed64, malformed, readVarint, type Wire } from './wire.ts'
+import { malformed, readVarint, type Wire } from './wire.ts'
 
 const DOUBLE_BYTES = 8
+const TWO_32 = 4_294_967_296
 
 /** Appends the packed doubles of [position, end) behind `count`. @returns the new count, which may exceed the scratch */
 export function appendDoubles(view: DataView, scratch: Float64Array, count: number, position: number, end: number): number {
@@ -21,7 +22,8 @@ export function appendFixed(view: DataView, scratch: Float64Array, count: number
   if ((end - position) % DOUBLE_BYTES !== 0) throw malformed(position, 'packed counts are cut off')
   const total = count + (end - position) / DOUBLE_BYTES
   const stored = Math.min(total, scratch.length)
-  for (let index = count, at = position; index < stored; index++, at += DOUBLE_BYTES) scratch[index] = fixed64(view, at)
+  for (let index = count, at = position; index < stored; index++, at += DOUBLE_BYTES)
+    scratch[index] = view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true)
   return total
 }
 

@@ -4,14 +4,11 @@
 
 import { addAttributes } from './attribute-keys.ts'
 import { appendOne, appendVarints } from './buckets.ts'
+import { clearDistribution, readDistributionField } from './distribution.ts'
 import { BUCKETS_MAX, type PointCursor } from './point-cursor.ts'
-import { doubleField, fixedField, readStop, readVarint, skipField, type Wire, zigzag32 } from './wire.ts'
+import { readDouble, readFixed64, readStop, readVarint, skipField, type Wire, zigzag32 } from './wire.ts'
 
 const ATTRIBUTE = 0x0a
-const START = 0x11
-const TIME = 0x19
-const COUNT = 0x21
-const SUM = 0x29
 const SCALE = 0x30
 const ZERO_COUNT = 0x39
 const POSITIVE = 0x42
@@ -63,21 +60,13 @@ export function readExponentialPoint(cursor: PointCursor, wire: Wire, bytes: Uin
 }
 
 function clear(cursor: PointCursor): void {
-  cursor.keyLow = cursor.baseLow
-  cursor.keyHigh = cursor.baseHigh
-  cursor.timeMs = 0
-  cursor.startMs = 0
-  cursor.count = 0
-  cursor.sum = Number.NaN
-  cursor.min = Number.NaN
-  cursor.max = Number.NaN
+  clearDistribution(cursor, Number.NaN)
   cursor.scale = 0
   cursor.zeroCount = 0
   cursor.positiveOffset = 0
   cursor.bucketCount = 0
   cursor.negativeOffset = 0
   cursor.negativeBucketCount = 0
-  cursor.noRecordedValue = false
 }
 
 /** Reads one Buckets message into `scratch` and `run`. */
@@ -109,34 +98,25 @@ function readBuckets(wire: Wire, bytes: Uint8Array, position: number, end: numbe
 
 function readExponentialScalar(cursor: PointCursor, wire: Wire, bytes: Uint8Array, view: DataView, at: number, end: number): number {
   switch (bytes[at]) {
-    case START:
-      cursor.startMs = fixedField(view, at, end) / 1e6
-      return at + 9
-    case TIME:
-      cursor.timeMs = fixedField(view, at, end) / 1e6
-      return at + 9
-    case COUNT:
-      cursor.count = fixedField(view, at, end)
-      return at + 9
-    case SUM:
-      cursor.sum = doubleField(view, at, end)
-      return at + 9
     case SCALE:
       cursor.scale = zigzag32(readVarint(wire, at + 1, end))
       return wire.next
     case ZERO_COUNT:
-      cursor.zeroCount = fixedField(view, at, end)
+      readFixed64(wire, view, at, end)
+      cursor.zeroCount = wire.number
       return at + 9
     case FLAGS:
       cursor.noRecordedValue = readVarint(wire, at + 1, end) % 2 === 1
       return wire.next
     case MIN:
-      cursor.min = doubleField(view, at, end)
+      readDouble(wire, view, at, end)
+      cursor.min = wire.number
       return at + 9
     case MAX:
-      cursor.max = doubleField(view, at, end)
+      readDouble(wire, view, at, end)
+      cursor.max = wire.number
       return at + 9
     default:
-      return skipField(wire, at, end)
+      return readDistributionField(cursor, wire, bytes, view, at, end)
   }
 }

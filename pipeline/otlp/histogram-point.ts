@@ -4,13 +4,10 @@
 
 import { addAttributes } from './attribute-keys.ts'
 import { appendDoubles, appendFixed, appendOne } from './buckets.ts'
+import { clearDistribution, readDistributionField } from './distribution.ts'
 import { BUCKETS_MAX, type PointCursor } from './point-cursor.ts'
-import { doubleField, fixedField, readStop, readVarint, skipField, type Wire } from './wire.ts'
+import { readDouble, readFixed64, readStop, readVarint, type Wire } from './wire.ts'
 
-const START = 0x11
-const TIME = 0x19
-const COUNT = 0x21
-const SUM = 0x29
 const BUCKET = 0x31
 const BUCKETS_PACKED = 0x32
 const BOUND = 0x39
@@ -32,7 +29,7 @@ export function readHistogramPoint(cursor: PointCursor, wire: Wire, bytes: Uint8
   let at = position
   let boundCount = 0
   let bucketCount = 0
-  clear(cursor)
+  clearDistribution(cursor, Number.NaN)
   while (at < end) {
     switch (bytes[at]) {
       case ATTRIBUTE:
@@ -47,15 +44,31 @@ export function readHistogramPoint(cursor: PointCursor, wire: Wire, bytes: Uint8
         boundCount = appendDoubles(view, bounds, boundCount, wire.next, at)
         break
       case BUCKET:
-        bucketCount = appendOne(buckets, bucketCount, fixedField(view, at, end))
+        readFixed64(wire, view, at, end)
+        bucketCount = appendOne(buckets, bucketCount, wire.number)
         at += 9
         break
       case BOUND:
-        boundCount = appendOne(bounds, boundCount, doubleField(view, at, end))
+        readDouble(wire, view, at, end)
+        boundCount = appendOne(bounds, boundCount, wire.number)
         at += 9
         break
+      case MIN:
+        readDouble(wire, view, at, end)
+        cursor.min = wire.number
+        at += 9
+        break
+      case MAX:
+        readDouble(wire, view, at, end)
+        cursor.max = wire.number
+        at += 9
+        break
+      case FLAGS:
+        cursor.noRecordedValue = readVarint(wire, at + 1, end) % 2 === 1
+        at = wire.next
+        break
       default:
-        at = readHistogramScalar(cursor, wire, bytes, view, at, end)
+        at = readDistributionField(cursor, wire, bytes, view, at, end)
     }
   }
   cursor.boundCount = boundCount
@@ -63,46 +76,6 @@ export function readHistogramPoint(cursor: PointCursor, wire: Wire, bytes: Uint8
   if (bucketCount > BUCKETS_MAX) return `a histogram has more than ${BUCKETS_MAX} buckets`
   if (bucketCount !== boundCount + 1 && bucketCount + boundCount > 0) return 'a histogram has not one bucket more than bounds'
   return areIncreasing(bounds, boundCount) ? '' : 'the bounds of a histogram do not increase'
-}
-
-function clear(cursor: PointCursor): void {
-  cursor.keyLow = cursor.baseLow
-  cursor.keyHigh = cursor.baseHigh
-  cursor.timeMs = 0
-  cursor.startMs = 0
-  cursor.count = 0
-  cursor.sum = Number.NaN
-  cursor.min = Number.NaN
-  cursor.max = Number.NaN
-  cursor.noRecordedValue = false
-}
-
-function readHistogramScalar(cursor: PointCursor, wire: Wire, bytes: Uint8Array, view: DataView, at: number, end: number): number {
-  switch (bytes[at]) {
-    case START:
-      cursor.startMs = fixedField(view, at, end) / 1e6
-      return at + 9
-    case TIME:
-      cursor.timeMs = fixedField(view, at, end) / 1e6
-      return at + 9
-    case COUNT:
-      cursor.count = fixedField(view, at, end)
-      return at + 9
-    case SUM:
-      cursor.sum = doubleField(view, at, end)
-      return at + 9
-    case MIN:
-      cursor.min = doubleField(view, at, end)
-      return at + 9
-    case MAX:
-      cursor.max = doubleField(view, at, end)
-      return at + 9
-    case FLAGS:
-      cursor.noRecordedValue = readVarint(wire, at + 1, end) % 2 === 1
-      return wire.next
-    default:
-      return skipField(wire, at, end)
-  }
 }
 
 /** False for a NaN among them too. */

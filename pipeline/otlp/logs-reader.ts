@@ -8,7 +8,7 @@ import { attributeText, hexAt, textAt, valueText } from './any-value.ts'
 import { checkKeyValue, checkNested, makeKeyValueParts, parseAnyValue, VALUE } from './key-value.ts'
 import { type Records, reject } from './records.ts'
 import type { ResourceCursor } from './resources.ts'
-import { fixedField, readStop, readVarint, skipField, type Wire } from './wire.ts'
+import { readFixed64, readStop, readVarint, skipField, type Wire } from './wire.ts'
 
 const LOG_RECORD = 0x12 // in ScopeLogs
 const TIME = 0x09 // in LogRecord, as all to OBSERVED
@@ -84,11 +84,13 @@ function readLogRecord(cursor: LogCursor, wire: Wire, position: number, end: num
   while (at < end) {
     switch (bytes[at]) {
       case TIME:
-        cursor.timeMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        cursor.timeMs = wire.number / 1e6
         at += 9
         break
       case OBSERVED:
-        cursor.observedMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        cursor.observedMs = wire.number / 1e6
         at += 9
         break
       case SEVERITY_NUMBER:

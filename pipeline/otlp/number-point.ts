@@ -4,7 +4,7 @@
 
 import { addAttributes } from './attribute-keys.ts'
 import type { PointCursor } from './point-cursor.ts'
-import { doubleField, fixedField, need, readVarint, signedFixed64, skipField, type Wire } from './wire.ts'
+import { readDouble, readFixed64, readSignedFixed64, readVarint, skipField, type Wire } from './wire.ts'
 
 const START = 0x11
 const TIME = 0x19
@@ -35,21 +35,24 @@ export function readNumberPoint(cursor: PointCursor, wire: Wire, bytes: Uint8Arr
         at = addAttributes(cursor, wire, bytes, view, at, end, ATTRIBUTE)
         break
       case START:
-        startMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        startMs = wire.number / 1e6
         at += 9
         break
       case TIME:
-        timeMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        timeMs = wire.number / 1e6
         at += 9
         break
       case AS_DOUBLE:
-        value = doubleField(view, at, end)
+        readDouble(wire, view, at, end)
+        value = wire.number
         hasValue = true
         at += 9
         break
       case AS_INT:
-        need(at, 9, end)
-        value = signedFixed64(view, at + 1)
+        readSignedFixed64(wire, view, at, end)
+        value = wire.number
         hasValue = true
         at += 9
         break

@@ -10,7 +10,7 @@ import { type Hasher, hashRange } from './hash.ts'
 import { checkKeyValue, makeKeyValueParts } from './key-value.ts'
 import { type Records, reject } from './records.ts'
 import type { ResourceCursor } from './resources.ts'
-import { fixedField, malformed, readStop, readVarint, skipField, type Wire } from './wire.ts'
+import { malformed, readFixed64, readStop, readVarint, skipField, type Wire } from './wire.ts'
 
 const SPAN = 0x12 // in ScopeSpans
 const TRACE_ID = 0x0a // in Span, as all to STATUS
@@ -98,11 +98,13 @@ function readSpan(cursor: SpanCursor, wire: Wire, position: number, end: number)
   while (at < end) {
     switch (bytes[at]) {
       case START:
-        cursor.timeMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        cursor.timeMs = wire.number / 1e6
         at += 9
         break
       case END:
-        endMs = fixedField(view, at, end) / 1e6
+        readFixed64(wire, view, at, end)
+        endMs = wire.number / 1e6
         at += 9
         break
       case KIND:

@@ -3,8 +3,9 @@
 // Flow: reader.ts loads a request into one Wire; every reader walks [position, end) ranges of it and never past its
 // parent's end. Nothing here allocates except the error of a malformed request. Runs in any thread; no state but Wire.
 //
-// Hot callers read one-byte tags and lengths themselves and come here only for the long forms. A number that a function
-// returns besides the next position is left in `wire.next`, because two results would be an allocation.
+// Hot callers read one-byte tags and lengths themselves and come here only for the long forms. A second result is left in
+// `wire.next`, and doubles in `wire.number`: V8 boxes a double that a function returns wherever it does not inline
+// the function (measured: 11 bytes a histogram point), while a field of doubles is overwritten in place.
 
 import { AppError } from '../../schemas/errors.ts'
 
@@ -20,13 +21,15 @@ export interface Wire {
   view: DataView
   /** Position after what `readVarint` read. */
   next: number
+  /** What `readFixed64`, `readSignedFixed64` and `readDouble` read. */
+  number: number
 }
 
 const NOTHING = new Uint8Array(0)
 const NOTHING_VIEW = new DataView(NOTHING.buffer)
 
 export function makeWire(): Wire {
-  return { bytes: NOTHING, view: NOTHING_VIEW, next: 0 }
+  return { bytes: NOTHING, view: NOTHING_VIEW, next: 0, number: 0.5 } // 0.5: a field of doubles from the start.
 }
 
 /**
@@ -100,31 +103,22 @@ export function readStop(wire: Wire, bytes: Uint8Array, position: number, end: n
   return stop
 }
 
-/** fixed64 as a number: exact below 2^53, else rounded. */
-export function fixed64(view: DataView, position: number): number {
-  return view.getUint32(position + 4, true) * TWO_32 + view.getUint32(position, true)
+/** Reads the fixed64 after the one-byte tag at `position` into `wire.number`: exact below 2^53, else rounded. */
+export function readFixed64(wire: Wire, view: DataView, position: number, end: number): void {
+  if (position + 9 > end) throw malformed(position, 'a fixed-size field is cut off')
+  wire.number = view.getUint32(position + 5, true) * TWO_32 + view.getUint32(position + 1, true)
 }
 
-/** sfixed64 as a number: exact between -2^53 and 2^53, else rounded. */
-export function signedFixed64(view: DataView, position: number): number {
-  return view.getInt32(position + 4, true) * TWO_32 + view.getUint32(position, true)
+/** Reads the sfixed64 after the one-byte tag at `position` into `wire.number`: exact between -2^53 and 2^53, else rounded. */
+export function readSignedFixed64(wire: Wire, view: DataView, position: number, end: number): void {
+  if (position + 9 > end) throw malformed(position, 'a fixed-size field is cut off')
+  wire.number = view.getInt32(position + 5, true) * TWO_32 + view.getUint32(position + 1, true)
 }
 
-/** Checks that `size` bytes follow. */
-export function need(position: number, size: number, end: number): void {
-  if (position + size > end) throw malformed(position, 'a fixed-size field is cut off')
-}
-
-/** The double after the one-byte tag at `position`. */
-export function doubleField(view: DataView, position: number, end: number): number {
-  need(position, 9, end)
-  return view.getFloat64(position + 1, true)
-}
-
-/** The fixed64 after the one-byte tag at `position`. */
-export function fixedField(view: DataView, position: number, end: number): number {
-  need(position, 9, end)
-  return fixed64(view, position + 1)
+/** Reads the double after the one-byte tag at `position` into `wire.number`. */
+export function readDouble(wire: Wire, view: DataView, position: number, end: number): void {
+  if (position + 9 > end) throw malformed(position, 'a fixed-size field is cut off')
+  wire.number = view.getFloat64(position + 1, true)
 }
 
 /** Undoes zigzag of a 32-bit value (sint32). */
