@@ -14,6 +14,8 @@ export const causeSchema = z.object({
   score: z.number(),
   /** What kind of trouble its own signals show. */
   signature: z.enum(['silent', 'errors', 'latency', 'saturation', 'traffic', 'logs', 'failure_predicted', 'other']),
+  /** Whether an open anomaly still shows it; false: its signs have closed, so there is nothing to act upon. Absent means true. */
+  open: z.boolean().optional(),
   /** Sentences, each restating evidence: position in the graph, time order, severity. */
   evidence: z.array(z.string())
 })

@@ -11,7 +11,7 @@ import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Edge } from '../../schemas/topology.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
-import { advance, applyOutcome, breaksAgain, reopen } from './lifecycle.ts'
+import { advance, applyOutcome } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
 import { addEdge } from './service-graph.ts'
@@ -104,10 +104,8 @@ function openIncident(state: DiagnoseState, anomaly: Anomaly, nowMs: number): Tr
 }
 
 function join(state: DiagnoseState, entry: Tracked, anomaly: Anomaly): void {
-  const member = memberOf(anomaly)
   state.owners.set(anomaly.id, entry.incident.id)
-  omit(entry, admitMember(entry.incident.members, member))
-  if (entry.healed !== null && breaksAgain(member, entry.healed.healedAtMs)) reopen(entry)
+  omit(entry, admitMember(entry.incident.members, memberOf(anomaly)))
 }
 
 function omit(entry: Tracked, member: Incident['members'][number] | undefined): void {
@@ -207,7 +205,10 @@ function causesOf(state: DiagnoseState, incident: Incident, nowMs: number, confi
 function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {
   return (
     a.length === b.length &&
-    a.every((cause, index) => cause.entity === b[index]!.entity && cause.score === b[index]!.score && cause.signature === b[index]!.signature)
+    a.every(
+      (cause, index) =>
+        cause.entity === b[index]!.entity && cause.score === b[index]!.score && cause.signature === b[index]!.signature && cause.open === b[index]!.open
+    )
   )
 }
 

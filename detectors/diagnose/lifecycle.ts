@@ -4,10 +4,12 @@
 //    ▲                       │                              └──a member stays beyond the grace──► open again
 //    └──any other verdict────┘        open | escalated ──quiet for resolveAfter──► resolved (self_healed | escalated)
 //
-// Alerts decay later than the fault (seasonal bands, windows): a verdict from raw signals is believed for a grace.
+// Alerts decay later than the fault (seasonal bands, windows), and what was restarted is slow at first: a verdict from raw
+// signals is believed for a grace. Only new trouble of the very target that lasts contradicts it sooner.
 
 import type { Incident, IncidentMember } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
+import { serviceName } from './rank-causes.ts'
 import { readSignal } from './signal-kind.ts'
 import { settle, type Tracked } from './state.ts'
 
@@ -38,8 +40,9 @@ export function advance(entry: Tracked, nowMs: number, config: LifecycleConfig):
   if (nowMs - incident.updatedAtMs >= EXPIRE_AFTER_MS) return resolve(incident, 'expired', incident.healedAtMs, nowMs)
   if (holdingMembers(entry).length > 0 || [...entry.omitted.values()].includes(true)) {
     entry.quietSinceMs = null
-    if (entry.healed === null || nowMs - entry.healed.recordedAtMs <= config.resolveAfter * HEALED_GRACE_FACTOR) return false
-    return reopen(entry)
+    if (entry.healed === null) return false
+    const inGrace = nowMs - entry.healed.recordedAtMs <= config.resolveAfter * HEALED_GRACE_FACTOR
+    return inGrace && !brokeAgain(entry, entry.healed, nowMs - config.resolveAfter) ? false : reopen(entry)
   }
   entry.quietSinceMs ??= nowMs
   if (entry.healed !== null) return resolve(incident, 'remediated', entry.healed.healedAtMs, nowMs)
@@ -57,19 +60,23 @@ export function applyOutcome(entry: Tracked, outcome: Outcome): boolean {
   if (incident.status === 'acting') incident.status = 'open'
   if (outcome.verdict !== 'healed') return true
   const healedAtMs = outcome.healedAtMs ?? outcome.recordedAtMs
-  if (holdingMembers(entry).some(member => breaksAgain(member, healedAtMs))) return true
-  entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs }
+  entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs, target: outcome.target }
   incident.healedAtMs = healedAtMs
   return true
 }
 
-/** Whether a new member contradicts the healed verdict: it began after it, and it hurts. */
-export function breaksAgain(member: IncidentMember, healedAtMs: number): boolean {
-  return member.sinceMs > healedAtMs && readSignal(member).hurts
+/** Whether trouble of the target itself began after it was healed and has lasted since `beforeMs`. */
+function brokeAgain(entry: Tracked, healed: NonNullable<Tracked['healed']>, beforeMs: number): boolean {
+  const service = serviceName(healed.target)
+  return holdingMembers(entry).some(member => {
+    const { kind, peer, hurts } = readSignal(member)
+    const about = serviceName(peer ?? member.entity)
+    return hurts && kind !== 'other' && about === service && member.sinceMs > healed.healedAtMs && member.sinceMs <= beforeMs
+  })
 }
 
-/** The verdict no longer holds: undecided again. @returns true */
-export function reopen(entry: Tracked): true {
+/** The verdict no longer holds: undecided again. */
+function reopen(entry: Tracked): true {
   entry.healed = null
   entry.incident.healedAtMs = null
   if (entry.incident.status === 'acting' && entry.actingCommandId === null) entry.incident.status = 'open'

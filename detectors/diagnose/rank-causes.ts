@@ -67,6 +67,7 @@ export function rankCauses(
   instancesOf: (node: string) => readonly string[] = () => []
 ): Cause[] {
   const suspects = suspectsOf(members, graph)
+  for (const suspect of suspects.values()) focus(suspect)
   // First judge all, then move: what is cleared must not change the judgement of the next.
   for (const clear of [...suspects.values()].map(suspect => clearance(suspect, suspects, graph, nowMs))) clear?.()
   const firstMs = Math.min(...[...suspects.values()].filter(isTroubled).map(onsetMs))
@@ -94,6 +95,17 @@ function suspectsOf(members: readonly IncidentMember[], graph: ServiceGraph): Ma
     else suspectOf(node).harmless.push({ member, kind })
   }
   return suspects
+}
+
+/** What closed is remembered only as long as nothing of the suspect is open: it tells who it was, not how it is. */
+function focus(suspect: Suspect): void {
+  if (!isOpen(suspect)) return
+  suspect.own = suspect.own.filter(sign => sign.member.closedAtMs === null)
+  suspect.accusations = suspect.accusations.filter(sign => sign.member.closedAtMs === null)
+}
+
+function isOpen(suspect: Suspect): boolean {
+  return [...suspect.own, ...suspect.accusations].some(sign => sign.member.closedAtMs === null)
 }
 
 /** The graph node that a member's entity belongs to. */
@@ -153,6 +165,7 @@ function causesOf(
     // Instances of one service that show the same: named one by one, the strongest first.
     score: round(clamp(score - index * 0.01)),
     signature,
+    open: isOpen(suspect),
     evidence: evidence.slice(0, EVIDENCE_MAX)
   }))
 }

@@ -24,7 +24,8 @@ const SCARCE = /(^|[._])(free|available|headroom|remaining)([._]|$)/i
 const ERRORS = /(^|[._])(errors?|failures?|failed|exceptions?|restarts?|timeouts?|rejected|refused|dropped)([._]|$)|error_ratio/i
 const LATENCY = /(duration|latency|response[._]time|wait[._]time|delay)([._]|$)/i
 const SATURATION =
-  /memory|cpu|heap|rss|swap|usage|utili[sz]ation|saturation|pressure|queue|backlog|lag([._]|$)|pool|connections|filesystem|disk|file_descriptor|eventloop|threads/i
+  /memory|heap|rss|swap|usage|utili[sz]ation|saturation|pressure|queue|backlog|lag([._]|$)|pool|connections|filesystem|disk|file_descriptor|eventloop|threads/i
+const WORK = /(^|[._])(cpu|load_average)([._]|$)/i // A busy processor is work; it is trouble only with what suffers from it.
 const TRAFFIC = /requests|throughput|messages|operations|calls|(^|[._])(rate|io|bytes|packets|jobs)([._]|$)/i
 const ERROR_SEVERITY = /^(error|fatal|critical|emerg|alert)/i
 
@@ -58,6 +59,7 @@ function measuredReading(metric: string, direction: Signal['direction']): Omit<S
   if (SCARCE.test(metric)) return { kind: 'saturation', hurts: !above }
   if (ERRORS.test(metric)) return { kind: 'errors', hurts: above }
   if (LATENCY.test(metric)) return { kind: 'latency', hurts: above }
+  if (WORK.test(metric)) return { kind: 'other', hurts: above }
   if (SATURATION.test(metric)) return { kind: 'saturation', hurts: above }
   if (TRAFFIC.test(metric)) return { kind: 'traffic', hurts: false }
   return { kind: 'other', hurts: true }

@@ -18,7 +18,7 @@ export interface Tracked {
   /** Commands whose outcome is known; a decision may be read after its outcome, they travel on two topics. */
   settledCommandIds: string[]
   /** A `healed` verdict that nothing has contradicted yet. */
-  healed: { recordedAtMs: number; healedAtMs: number } | null
+  healed: { recordedAtMs: number; healedAtMs: number; target: string } | null
   /** Since when no member holds it open, by our clock. */
   quietSinceMs: number | null
 }

@@ -18,7 +18,7 @@ import { type DiagnoseEffect, type DiagnoseEvent, diagnose } from './diagnose.ts
 import { addEdge } from './service-graph.ts'
 import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
 
-const VERSION = 1
+const VERSION = 2
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
 
 export interface DiagnoseWorkerOptions {
@@ -101,7 +101,8 @@ async function rebuild(log: Log, nowMs: number): Promise<DiagnoseState> {
     const incident = decoded.record
     const known = state.open.get(incident.id)
     if (known !== undefined && known.incident.version >= incident.version) return
-    const healed = incident.healedAtMs === null ? null : { recordedAtMs: incident.updatedAtMs, healedAtMs: incident.healedAtMs }
+    const healed =
+      incident.healedAtMs === null ? null : { recordedAtMs: incident.updatedAtMs, healedAtMs: incident.healedAtMs, target: incident.causes[0]?.entity ?? '' }
     adopt(state, { ...tracked(incident), healed, actedAtMs: incident.attempts > 0 ? incident.updatedAtMs : null })
     if (incident.status === 'resolved') retire(state, incident.id, nowMs)
   })

@@ -10,6 +10,7 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
   const inputs = {
     causeScore: cause.score,
     causeScoreMin,
+    causeOpen: cause.open !== false,
     openMembers: telling,
     membersMin,
     omittedMembers: incident.membersOmitted,
@@ -18,6 +19,10 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
   }
   if (telling === 0) {
     return wait('evidence', inputs, 'no anomaly of this incident is open: the condition has cleared', 'An open anomaly of warning or above.', null)
+  }
+  if (cause.open === false) {
+    const reason = `the signs of ${cause.entity} have closed; what is still open does not point at it`
+    return wait('evidence', inputs, reason, `An open anomaly of ${cause.entity} or of a caller that complains of it.`, null)
   }
   if (cause.score < causeScoreMin) {
     const reason = `the first cause scores ${cause.score}, ${causeScoreMin} is needed`

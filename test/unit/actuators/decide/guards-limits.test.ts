@@ -24,6 +24,12 @@ describe('cooldown', () => {
     expect(cooldown(aContext({ spec, attempts, nowMs: T0 + 40_000 })).verdict).toBe('allow')
     expect(cooldown(aContext({ spec, attempts: [anAttempt({ runbook: 'other' })] })).verdict).toBe('allow')
   })
+  test('after one runbook healed the target every other waits the initial time', () => {
+    const attempts = [anAttempt({ runbook: 'other', verdict: 'healed', endedAtMs: T0 })]
+    const spec = 'cooldown: {initial: 60s}'
+    expect(cooldown(aContext({ spec, attempts }))).toMatchObject({ verdict: 'wait', retryAtMs: T0 + 60_000 })
+    expect(cooldown(aContext({ spec, attempts, nowMs: T0 + 60_000 })).verdict).toBe('allow')
+  })
   test('its answer stands still while it is waited for', () => {
     const context = () => cooldown(aContext({ attempts: [anAttempt({ jitter: 0.7 })] })).retryAtMs
     expect(context()).toBe(context())

@@ -61,6 +61,10 @@ describe('evidence', () => {
     expect(evidence(aContext({ spec: 'confirmFor: 30s' }))).toMatchObject({ verdict: 'wait', retryAtMs: T0 + 30_000 })
     expect(evidence(aContext({ spec: 'confirmFor: 30s', nowMs: T0 + 30_000 })).verdict).toBe('allow')
   })
+  test('a cause whose own signs have closed is not acted upon, though a symptom is open', () => {
+    expect(evidence(aContext({ cause: { open: false } }))).toMatchObject({ verdict: 'wait', inputs: { causeOpen: false, openMembers: 1 } })
+    expect(evidence(aContext({ cause: { open: true } })).verdict).toBe('allow')
+  })
   test('a condition that cleared, or is only a note, is no evidence', () => {
     expect(evidence(aContext({ incident: { members: [aMember({ closedAtMs: T0 })] } })).verdict).toBe('wait')
     expect(evidence(aContext({ incident: { members: [aMember({ severity: 'info' })] } })).verdict).toBe('wait')

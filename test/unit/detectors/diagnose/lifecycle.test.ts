@@ -63,18 +63,30 @@ test('what the action itself causes does not keep a healed incident open', () =>
   expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated' })
 })
 
-test('trouble that begins after the healed moment contradicts the verdict', () => {
-  const { feed, see, incident, last } = acting()
+test('new trouble of the healed target that lasts contradicts the verdict before the grace is over', () => {
+  const { feed, see, tick, incident, last } = acting()
   feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
-  see(anAnomaly({ entity: ORDERS, metric: 'http.server.errors', atS: 35 }))
+  see(absence(ORDERS, 'telemetry', { atS: 35 }))
+  tick(35 + CONFIG.resolveAfter / 1_000 - 1)
+  expect(last().healedAtMs).toBe(T0 + 15_000)
+  tick(35 + CONFIG.resolveAfter / 1_000)
   expect(last()).toMatchObject({ status: 'open', healedAtMs: null })
 })
 
-test('a late symptom from before the healed moment does not contradict it', () => {
-  const { feed, see, incident, last } = acting()
+test.each([
+  ['a blip of the target that passes', ORDERS, 'http.server.errors', 35],
+  ['a busy processor after the restart', ORDERS, 'process.cpu.utilization', 35],
+  ['a late symptom from before the healed moment', ORDERS, 'http.server.errors', 14],
+  ['trouble of a neighbour', 'lab/gateway', 'homeostat.span.duration', 35]
+])('%s does not contradict the verdict', (_what, entity, metric, atS) => {
+  const { feed, see, tick, incident, last } = acting()
   feed({ kind: 'outcome', record: anOutcome(incident) }, 30)
-  see(anAnomaly({ entity: ORDERS, metric: 'http.server.errors', atS: 14 }))
+  const blip = anAnomaly({ entity, metric, atS })
+  see(blip)
+  tick(70)
   expect(last().healedAtMs).toBe(T0 + 15_000)
+  see(closing(blip, 75), closing(SILENT, 75), closing(ERRORS, 76))
+  expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated' })
 })
 
 test.each(['partial', 'ineffective', 'harmful', 'inconclusive', 'unknown', 'refused'] as const)(

@@ -63,13 +63,27 @@ const LEAK = [
   anAnomaly({ entity: WORKER, metric: 'v8js.memory.heap.used', atS: 3, score: 7 })
 ]
 
-const FAULTS: [string, Anomaly[], { entity: string; signature: string }][] = [
+const SERVICE_FAULTS: [string, Anomaly[], { entity: string; signature: string }][] = [
   ['a crash at start', CRASH, { entity: PAYMENTS, signature: 'silent' }],
   ['a hang', HANG, { entity: ORDERS, signature: 'silent' }],
   ['latency in a dependency without spans', SLOW_STORE, { entity: 'store', signature: 'latency' }],
   ['an error burst after a bad configuration', BAD_CONFIG, { entity: 'lab/payments', signature: 'errors' }],
   ['a memory leak', LEAK, { entity: WORKER, signature: 'saturation' }]
 ]
+
+/** The same faults told by series of the instance, as detect derives them, and by series of the service. */
+const FAULTS = [
+  ...SERVICE_FAULTS,
+  ...SERVICE_FAULTS.map(([name, anomalies, guilty]): (typeof SERVICE_FAULTS)[number] => [
+    `${name}, by instance`,
+    anomalies.map(anomaly => ({ ...anomaly, entity: instanceOf(anomaly.entity) })),
+    { ...guilty, entity: instanceOf(guilty.entity) }
+  ])
+]
+
+function instanceOf(entity: string): string {
+  return entity.includes('@') || !entity.startsWith('lab/') ? entity : `${entity}@${entity.slice('lab/'.length)}-1`
+}
 
 describe.each(FAULTS)('%s', (_name, anomalies, guilty) => {
   test('becomes one incident whose first cause is the guilty one', () => {
@@ -166,6 +180,25 @@ test('memory that grew long before the errors is the signature, memory that grew
   const together = reducer()
   together.see(anAnomaly({ entity: WORKER, metric: 'process.memory.usage', atS: 0 }), anAnomaly({ entity: WORKER, metric: 'worker.job.errors', atS: 5 }))
   expect(together.top().signature).toBe('errors')
+})
+
+test('a cause whose signs have closed is remembered, and said to be closed, while a symptom lingers', () => {
+  const { see, published, tick } = reducer()
+  const silent = absence(ORDERS, 'telemetry', { atS: 1 })
+  const symptom = anAnomaly({ entity: GATEWAY, metric: 'homeostat.span.duration', atS: 2 })
+  see(silent, symptom)
+  expect(published.at(-1)!.causes[0]).toMatchObject({ entity: ORDERS, open: true })
+  see(closing(silent, 20))
+  expect(published.at(-1)!.causes[0]).toMatchObject({ entity: ORDERS, open: false })
+  tick(100)
+  expect(published.at(-1)!.causes[0]).toMatchObject({ entity: GATEWAY, open: true })
+})
+
+test('what is heard again but still fails has another signature', () => {
+  const { see, top } = reducer()
+  const silent = absence(ORDERS, 'telemetry', { atS: 1 })
+  see(silent, edgeSignal(GATEWAY, 'lab/orders', 'errors', { atS: 1 }), closing(silent, 20))
+  expect(top()).toMatchObject({ entity: ORDERS, signature: 'errors', open: true })
 })
 
 test('of two instances only the troubled one is the target', () => {
