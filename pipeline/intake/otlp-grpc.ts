@@ -14,6 +14,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream
 } from 'node:http2'
+import type { Socket } from 'node:net'
 import { AppError } from '../../schemas/errors.ts'
 import type { Lease } from './admission.ts'
 import { GRPC, type Refusal, statusBytes, successBytes } from './answer.ts'
@@ -29,6 +30,7 @@ import {
   HEADERS_TIMEOUT_MS,
   IDLE_TIMEOUT_MS,
   listen,
+  openProbation,
   outcomeOf,
   peerAddress,
   REQUEST_TIMEOUT_MS,
@@ -52,17 +54,28 @@ const ACCEPT_ENCODING = { 'grpc-accept-encoding': 'identity,gzip,zstd' }
 /** Binds the gRPC door. @throws AppError `config_invalid` */
 export async function openGrpcDoor(options: DoorOptions): Promise<Door> {
   const sessions = new Set<ServerHttp2Session>()
+  const sockets = new Set<Socket>()
   const server = openServer(options)
+  server.maxConnections = CONNECTIONS_MAX
+  const probation = openProbation<ServerHttp2Session>()
   const serve = grpcHandler(options)
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   server.on('session', session => {
     sessions.add(session)
+    probation.add(session, session)
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)
     session.setTimeout(HEADERS_TIMEOUT_MS, () => session.close()) // A connection that never calls is not worth its memory …
     session.once('stream', () => session.setTimeout(IDLE_TIMEOUT_MS)) // … one that called may rest between exports.
     session.once('close', () => sessions.delete(session))
     session.on('error', () => session.destroy())
   })
-  server.on('stream', (stream, headers) => void serve(stream, headers))
+  server.on('stream', (stream, headers) => {
+    probation.prove(stream.session as ServerHttp2Session)
+    void serve(stream, headers)
+  })
   server.on('sessionError', () => {}) // The session's own handler has destroyed it.
   const address = await listen(server, options.address, 'grpc')
 
@@ -72,7 +85,8 @@ export async function openGrpcDoor(options: DoorOptions): Promise<Door> {
     void closed.then(() => done.abort())
     for (const session of sessions) session.close() // GOAWAY: calls under way finish, new ones go elsewhere.
     await options.clock.sleep(DRAIN_MS, done.signal)
-    for (const session of sessions) session.destroy()
+    // A session that was closed in good order waits for its peer to hang up, however long: its socket is cut instead.
+    for (const socket of sockets) socket.destroy()
     await closed
   }
 
@@ -156,12 +170,8 @@ function openServer(options: DoorOptions): Http2Server {
     },
     maxSessionMemory: SESSION_MEMORY_MB
   }
-  const server =
-    options.tls === undefined
-      ? createServer(settings)
-      : (createSecureServer({ ...settings, ...tlsOptions(options.tls), allowHTTP1: false }) as unknown as Http2Server)
-  server.maxConnections = CONNECTIONS_MAX
-  return server
+  if (options.tls === undefined) return createServer(settings)
+  return createSecureServer({ ...settings, ...tlsOptions(options.tls), allowHTTP1: false }) as unknown as Http2Server
 }
 
 /** Status messages travel as printable ASCII; the rest of their UTF-8 as %XX. */

@@ -21,6 +21,7 @@ import {
   HEADERS_TIMEOUT_MS,
   IDLE_TIMEOUT_MS,
   listen,
+  openProbation,
   outcomeOf,
   peerAddress,
   REQUEST_TIMEOUT_MS,
@@ -44,10 +45,15 @@ export async function openHttpDoor(options: DoorOptions): Promise<Door> {
   const server = options.tls === undefined ? createServer(settings) : createTlsServer({ ...settings, ...tlsOptions(options.tls) })
   server.maxHeadersCount = HEADERS_COUNT_MAX
   server.maxConnections = CONNECTIONS_MAX
+  const probation = openProbation<string>()
   let draining = false
   const answers = httpAnswers(options, () => draining)
   const serve = httpHandler(options, answers)
-  server.on('request', (request, response) => void serve(request, response))
+  server.on('connection', (socket: Socket) => probation.add(socketName(socket), socket))
+  server.on('request', (request, response) => {
+    probation.prove(socketName(request.socket))
+    void serve(request, response)
+  })
   // Preflight before a body that waits for leave: an oversized one is refused without being sent.
   server.on('checkContinue', (request, response) => void serve(request, response, true))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseConnection(error, socket as Socket, answers.retryAfter))
@@ -113,6 +119,11 @@ function httpHandler({ receiver, clock, ...options }: DoorOptions, answers: Http
       if (!handedOver) lease.release()
     }
   }
+}
+
+/** The same for a TLS socket and the one below it. */
+function socketName(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`
 }
 
 function mediaType(request: IncomingMessage): string {

@@ -15,7 +15,9 @@ export const HEADERS_TIMEOUT_MS = 10_000 // Headers fit one packet; ten seconds 
 export const HEADER_BYTES_MAX = 16 * 1_024 // Node's default; a bearer token and the usual fields need 2 KiB.
 /** Idle connections are kept: reconnecting costs senders more. Longer than the Collector's own 90 s, so that it is the one who closes. */
 export const IDLE_TIMEOUT_MS = 100_000
-export const CONNECTIONS_MAX = 2_000 // A door. A Collector holds one a signal; about 20 KiB each, so 40 MiB at most.
+export const CONNECTIONS_MAX = 10_000 // A door. A Collector holds one a signal; about 10 KiB each at rest.
+/** Connections that have not yet brought one whole request head. An honest one needs a moment for that; a slowloris never does. */
+export const UNPROVEN_MAX = 1_000
 export const DRAIN_MS = 5_000 // What is under way at `close` may finish; then connections are cut.
 
 export interface DoorOptions {
@@ -70,7 +72,33 @@ export function listen(server: Server, { host, port }: { host: string; port: num
   })
 }
 
-const BACKLOG = 511 // Connections that wait for the process to accept them; the kernel caps it anyway.
+const BACKLOG = 2_048 // Connections that wait for the process to accept them; a flood must not cost honest ones a second try.
+
+interface Connection {
+  destroy(): void
+  once(event: 'close', listener: () => void): unknown
+}
+
+/**
+ * Keeps room for new connections: of too many that have not brought a request yet, the oldest is cut.
+ * `name` is what `add` and `prove` agree on for one connection.
+ */
+export function openProbation<Name>(): { add(name: Name, connection: Connection): void; prove(name: Name): void } {
+  const unproven = new Map<Name, Connection>()
+  return {
+    add(name, connection) {
+      unproven.set(name, connection)
+      connection.once('close', () => {
+        if (unproven.get(name) === connection) unproven.delete(name)
+      })
+      if (unproven.size <= UNPROVEN_MAX) return
+      const [oldest] = unproven
+      unproven.delete(oldest![0])
+      oldest![1].destroy()
+    },
+    prove: name => void unproven.delete(name)
+  }
+}
 
 /** The peer's address without port; IPv4 in its own form also where the socket is dual-stack. */
 export function peerAddress(socket: Socket | undefined): string {

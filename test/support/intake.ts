@@ -146,3 +146,8 @@ export function grpcFrame(message: Uint8Array, flag = 0): Buffer {
   frame.set(message, 5)
   return frame
 }
+
+/** Waits for real I/O of the process itself: turns of the event loop, no fixed time. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise(resolve => setImmediate(resolve))
+}

@@ -1,15 +1,12 @@
 // What both doors promise while all goes well, while the log is slow, and while the process goes down.
 
-import { readFileSync } from 'node:fs'
-import { connect } from 'node:http2'
-import { request as httpsRequest } from 'node:https'
-import { fileURLToPath } from 'node:url'
+import { connect as connectTcp } from 'node:net'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Signal } from '../../../../pipeline/intake/slices.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import { TOPICS } from '../../../../schemas/topics.ts'
-import { GRPC_METHODS, grpcCall, grpcFrame, http2Call, httpCall, openTestIntake } from '../../../support/intake.ts'
+import { GRPC_METHODS, grpcCall, grpcFrame, http2Call, httpCall, openTestIntake, until } from '../../../support/intake.ts'
 import { aLogsRequest, aMetricsRequest, aSpansRequest } from '../../../support/otlp.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
 
@@ -19,7 +16,7 @@ const SIGNALS = ['metrics', 'spans', 'logs'] as const
 
 const closers: (() => unknown)[] = []
 afterEach(async () => {
-  for (const close of closers.splice(0)) await close()
+  for (const close of closers.splice(0).reverse()) await close()
 })
 async function intakeWith(options: Parameters<typeof openTestIntake>[0] = {}) {
   const open = await openTestIntake(options)
@@ -183,6 +180,20 @@ describe('going down', () => {
     expect(log.records(TOPICS.metrics.name)).toHaveLength(2)
   })
 
+  test('close ends even where a peer neither sends nor hangs up', async () => {
+    const clock = virtualClock(0)
+    const { intake } = await openTestIntake({ clock })
+    const [host, port] = intake.addresses.grpc.split(':')
+    const silent = connectTcp(Number(port), host) // It never reads, so it does not even notice that it was asked to go.
+    closers.push(() => silent.destroy())
+    await new Promise(resolve => silent.write('PRI', resolve))
+    await grpcCall(intake.addresses.grpc, { body: REQUESTS.metrics })
+    const closing = intake.close()
+    await until(() => clock.sleeping > 0)
+    await clock.advance(5_000)
+    await closing
+  })
+
   test('an address that is taken is refused with the key that names it', async () => {
     const { intake } = await intakeWith()
     const port = Number(intake.addresses.http.split(':')[1])
@@ -202,56 +213,3 @@ describe('going down', () => {
     expect(quiet.logger.lines.filter(line => line.level === 'warn')).toEqual([])
   })
 })
-
-/** Waits for real I/O of the process itself: turns of the event loop, no fixed time. */
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(resolve => setImmediate(resolve))
-}
-
-describe('TLS', () => {
-  const file = (name: string): string => fileURLToPath(new URL(`../../../data/tls/${name}.pem`, import.meta.url))
-  const tls = { certFile: file('cert'), keyFile: file('key') }
-
-  test('both doors speak it where it is configured', async () => {
-    const { intake, log } = await intakeWith({ config: { tls } })
-    const ca = readFileSync(tls.certFile)
-    const https = await fetchHttps(intake.addresses.http, ca, REQUESTS.metrics)
-    expect(https).toBe(200)
-    const session = connect(`https://${intake.addresses.grpc}`, { ca })
-    const stream = session.request({ ':method': 'POST', ':path': GRPC_METHODS.metrics, 'content-type': 'application/grpc' })
-    stream.end(grpcFrame(REQUESTS.metrics))
-    stream.resume()
-    const trailers = await new Promise<Record<string, unknown>>(resolve => stream.once('trailers', resolve))
-    session.close()
-    expect(trailers['grpc-status']).toBe('0')
-    expect(log.records(TOPICS.metrics.name)).toHaveLength(2)
-  })
-
-  test('a client certificate is asked for where a CA for clients is configured', async () => {
-    const { intake, log } = await intakeWith({ config: { tls: { ...tls, clientCaFile: tls.certFile } } })
-    const ca = readFileSync(tls.certFile)
-    await expect(fetchHttps(intake.addresses.http, ca, REQUESTS.metrics)).rejects.toThrow(/certificate required|ECONNRESET|socket hang up/i)
-    expect(await fetchHttps(intake.addresses.http, ca, REQUESTS.metrics, { cert: ca, key: readFileSync(tls.keyFile) })).toBe(200)
-    expect(log.records(TOPICS.metrics.name)).toHaveLength(1)
-  })
-
-  test('a file that is not there is a configuration error that names it', async () => {
-    await expect(openTestIntake({ config: { tls: { ...tls, keyFile: '/nowhere/key.pem' } } })).rejects.toMatchObject({
-      code: 'config_invalid',
-      message: expect.stringMatching(/intake.tls.keyFile: cannot read \/nowhere\/key.pem/)
-    })
-  })
-})
-
-function fetchHttps(address: string, ca: Buffer, body: Uint8Array, client: { cert?: Buffer; key?: Buffer } = {}): Promise<number> {
-  const [host, port] = address.split(':')
-  const headers = { 'content-type': 'application/x-protobuf' }
-  return new Promise((resolve, reject) => {
-    const request = httpsRequest({ host, port, ca, ...client, method: 'POST', path: '/v1/metrics', headers, agent: false }, response => {
-      response.resume()
-      resolve(response.statusCode!)
-    })
-    request.on('error', reject)
-    request.end(body)
-  })
-}
