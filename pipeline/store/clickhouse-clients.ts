@@ -7,7 +7,10 @@
 // directory left by kill -9 opens again at once.
 
 import { mkdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 import { resolve } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -98,6 +101,7 @@ export async function embeddedClients(dataDir: string, database: string): Promis
   const path = resolve(dataDir, 'clickhouse')
   mkdirSync(path, { recursive: true })
   // Loaded here and not above: the library is 500 MB on disk, and who uses a server needs none of it.
+  if (!isMainThread) keepLibraryLoaded()
   const { Session, drainPending } = await import('chdb')
   const { createChdbConnection } = await import('chdb/connection')
   const client = (clickhouse_settings?: ClickHouseSettings): ClickHouseClient =>
@@ -132,4 +136,19 @@ export async function embeddedClients(dataDir: string, database: string): Promis
       { cause }
     )
   }
+}
+
+const RTLD_NODELETE: Readonly<Record<string, number>> = { linux: 0x1000, darwin: 0x80 }
+
+/**
+ * Opens the engine's library so that it stays until the process ends. Node unloads a library with the last thread that required it, and
+ * this one has threads of its own, which then run code that is gone: every end of a worker thread was a segmentation fault (chdb 3.4.0).
+ */
+function keepLibraryLoaded(): void {
+  const require = createRequire(import.meta.url)
+  const { optionalDependencies } = require('chdb/package.json') as { optionalDependencies: Record<string, string> }
+  const name = Object.keys(optionalDependencies).find(each => each.includes(`${process.platform}-${process.arch}`))
+  if (name === undefined) return // The import that follows says that the platform is not supported.
+  const file = createRequire(require.resolve('chdb')).resolve(`${name}/chdb_node.node`)
+  process.dlopen({ exports: {} } as NodeJS.Module, file, constants.dlopen.RTLD_LAZY | (RTLD_NODELETE[process.platform] ?? 0))
 }

@@ -19,6 +19,9 @@ export const ENTITY_SQL = `if(${SERVICE} = '',
   if(${INSTANCE} != '', concat('@', ${INSTANCE}), ${attribute(FALLBACK_ENTITY_ATTRIBUTE)}),
   concat(if(${NAMESPACE} != '', concat(${NAMESPACE}, '/'), ''), ${SERVICE}, if(${INSTANCE} != '', concat('@', ${INSTANCE}), '')))`
 
+/** True where the row is of `{entity:String}`; an entity without an instance means every instance of the service. */
+export const ENTITY_MATCHES_SQL = `(${ENTITY_SQL} = {entity:String} OR (position({entity:String}, '@') = 0 AND startsWith(${ENTITY_SQL}, concat({entity:String}, '@'))))`
+
 /**
  * Every value that the ServiceName column can have in rows of this entity, so that the order key narrows the search before the
  * expression is computed. '' is among them: resources without service.name (bare hosts, deployments) have it.

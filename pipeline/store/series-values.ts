@@ -48,6 +48,21 @@ export function seriesValues(points: readonly StoredPoint[], fromMs: number): Ti
   return values.sort((a, b) => a.atMs - b.atMs)
 }
 
+/**
+ * Errors over requests at each instant that had requests, summed over the series of each; 0..1. An instant with requests
+ * and no point of errors had none.
+ */
+export function ratioValues(errors: readonly TimedValue[], requests: readonly TimedValue[]): TimedValue[] {
+  const errorsAt = sumByTime(errors)
+  return [...sumByTime(requests)].flatMap(([atMs, count]) => (count > 0 ? [{ atMs, value: Math.min(1, (errorsAt.get(atMs) ?? 0) / count) }] : []))
+}
+
+function sumByTime(values: readonly TimedValue[]): Map<number, number> {
+  const sums = new Map<number, number>()
+  for (const { atMs, value } of values) sums.set(atMs, (sums.get(atMs) ?? 0) + value)
+  return sums
+}
+
 function pointValue(point: StoredPoint, before: StoredPoint | undefined): number | undefined {
   if (point.kind === 'gauge') return point.value
   if (point.kind === 'sum') return sumValue(point, before)

@@ -4,13 +4,18 @@
 // Columns are read by name with casts, so tables that the Collector's exporter made (whole-second times in its newer releases) work too.
 
 import type { LogLine, SignalQuery, Signals, SpanLine, Store } from '../../schemas/ports.ts'
-import { ENTITY_SQL, serviceNames } from './entity-sql.ts'
-import { type StoredPoint, seriesValues } from './series-values.ts'
+import { ENTITY_MATCHES_SQL, serviceNames } from './entity-sql.ts'
+import { ratioValues, type StoredPoint, seriesValues, type TimedValue } from './series-values.ts'
 
 /** How far before the window the point is looked for that a counter's first difference needs; exporters send at least each minute. */
 const LOOKBACK_MS = 120_000
 /** Points of one answer. An hour of ten attribute sets at one a second; checks look at minutes. */
 const POINTS_MAX = 50_000
+
+/** What detect adds to the identity of a series that it made from a distribution; no telemetry row carries it. */
+const STATISTIC_ATTRIBUTE = 'stat'
+/** Detect scores errors over requests without storing the quotient: it is computed here from the same two series. */
+const ERROR_RATIO = /^(homeostat\.(?:span|edge))\.error_ratio$/
 
 const AT_MS = (column: string): string => `toFloat64(toUnixTimestamp64Micro(toDateTime64(${column}, 9))) / 1000`
 
@@ -18,7 +23,7 @@ const FILTER = `ServiceName IN {services:Array(String)} AND MetricName = {metric
   AND TimeUnix >= fromUnixTimestamp64Milli({fromMs:Int64}) AND TimeUnix <= fromUnixTimestamp64Milli({toMs:Int64})
   AND bitAnd(Flags, 1) = 0
   AND arrayAll((name, value) -> Attributes[name] = value, {names:Array(String)}, {values:Array(String)})
-  AND ${ENTITY_SQL} = {entity:String}`
+  AND ${ENTITY_MATCHES_SQL}`
 
 /** One SELECT a table, all with the same columns. */
 function points(table: string, kind: StoredPoint['kind'], columns: { value?: string; count?: string; temporality: string; monotonic?: string }): string {
@@ -44,7 +49,7 @@ const LOGS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, if(SeverityText != '', S
 FROM otel_logs
 WHERE toStartOfFiveMinutes(Timestamp) >= toStartOfFiveMinutes(fromUnixTimestamp64Milli({fromMs:Int64}))
   AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
-  AND ServiceName IN {services:Array(String)} AND ${ENTITY_SQL} = {entity:String}
+  AND ServiceName IN {services:Array(String)} AND ${ENTITY_MATCHES_SQL}
 ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
 
 const SPANS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, SpanName AS name, lower(SpanKind) AS kind, toFloat64(Duration) / 1e6 AS durationMs,
@@ -52,7 +57,7 @@ const SPANS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, SpanName AS name, lower
 FROM otel_traces
 WHERE ServiceName IN {services:Array(String)}
   AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
-  AND ${ENTITY_SQL} = {entity:String}
+  AND ${ENTITY_MATCHES_SQL}
 ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
 
 /**
@@ -65,19 +70,25 @@ export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
     const rows = await store.query<Line>(sql, { entity, services: serviceNames(entity), fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs), rowsMax })
     return rows.reverse()
   }
+  const stored = async ({ entity, metric, attributes = {}, fromMs, toMs }: SignalQuery): Promise<TimedValue[]> => {
+    const named = Object.entries(attributes).filter(([name]) => name !== STATISTIC_ATTRIBUTE)
+    const rows = await store.query<StoredPoint>(SERIES_SQL, {
+      entity,
+      metric,
+      services: serviceNames(entity),
+      names: named.map(([name]) => name),
+      values: named.map(([, value]) => value),
+      fromMs: Math.floor(fromMs - LOOKBACK_MS),
+      toMs: Math.ceil(toMs)
+    })
+    return seriesValues(rows.reverse(), fromMs)
+  }
   return {
-    async series({ entity, metric, attributes, fromMs, toMs }: SignalQuery) {
-      const named = Object.entries(attributes ?? {})
-      const rows = await store.query<StoredPoint>(SERIES_SQL, {
-        entity,
-        metric,
-        services: serviceNames(entity),
-        names: named.map(([name]) => name),
-        values: named.map(([, value]) => value),
-        fromMs: Math.floor(fromMs - LOOKBACK_MS),
-        toMs: Math.ceil(toMs)
-      })
-      return seriesValues(rows.reverse(), fromMs)
+    async series(query) {
+      const ratio = ERROR_RATIO.exec(query.metric)
+      if (!ratio) return stored(query)
+      const [requests, errors] = await Promise.all(['requests', 'errors'].map(part => stored({ ...query, metric: `${ratio[1]}.${part}` })))
+      return ratioValues(errors!, requests!)
     },
     logs: (entity, fromMs, toMs, rowsMax) => lines<LogLine>(LOGS_SQL, entity, fromMs, toMs, rowsMax),
     spans: (entity, fromMs, toMs, rowsMax) => lines<SpanLine>(SPANS_SQL, entity, fromMs, toMs, rowsMax)
