@@ -164,7 +164,10 @@ export interface Store {
 
 /** Raw signals for verification and evidence, read from what was measured and never from an alert. */
 export interface Signals {
-  /** Values of one metric of one entity over [fromMs, toMs], time-ordered. Empty means no data, which is never healthy. */
+  /**
+   * Values of one metric of one entity over [fromMs, toMs], time-ordered. An entity without an instance (`shop/orders`)
+   * means all of its instances. Empty means no data, which is never healthy.
+   */
   series(query: SignalQuery): Promise<readonly { atMs: number; value: number }[]>
   logs(entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<readonly LogLine[]>
   spans(entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<readonly SpanLine[]>

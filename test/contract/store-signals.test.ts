@@ -50,8 +50,38 @@ describe('series', () => {
       { atMs: atMs(2), value: 20 },
       { atMs: atMs(3), value: 30 }
     ])
-    expect(await signals.series({ entity: 'worker', metric: 'queue.size', fromMs: atMs(0), toMs: atMs(9) })).toEqual([])
+    expect((await signals.series({ entity: 'worker', metric: 'queue.size', fromMs: atMs(3), toMs: atMs(9) })).map(({ value }) => value).sort()).toEqual([
+      30, 300
+    ])
+    expect(await signals.series({ entity: 'work', metric: 'queue.size', fromMs: atMs(0), toMs: atMs(9) })).toEqual([])
     expect(await signals.series({ entity: 'worker@worker-1', metric: 'nothing', fromMs: atMs(0), toMs: atMs(9) })).toEqual([])
+  })
+
+  test('the error ratio of spans is errors over requests of the same instant, whatever statistic was asked for', async () => {
+    const delta = (name: string, values: [second: number, operation: string, value: number][]): object => ({
+      name,
+      sum: {
+        aggregationTemporality: 1,
+        isMonotonic: true,
+        dataPoints: values.map(([n, operation, value]) => ({ timeUnixNano: nano(n), asDouble: value, attributes: attributes({ operation }) }))
+      }
+    })
+    const identity = { 'service.namespace': 'shop', 'service.name': 'orders', 'service.instance.id': 'orders-1' }
+    await insertMetric(
+      identity,
+      delta('homeostat.span.requests', [
+        [1, 'GET /a', 8],
+        [1, 'GET /b', 2],
+        [2, 'GET /a', 10]
+      ])
+    )
+    await insertMetric(identity, delta('homeostat.span.errors', [[1, 'GET /b', 2]]))
+    const query = { entity: 'shop/orders', metric: 'homeostat.span.error_ratio', fromMs: atMs(0), toMs: atMs(9) }
+    expect(await signals.series(query)).toEqual([
+      { atMs: atMs(1), value: 0.2 },
+      { atMs: atMs(2), value: 0 }
+    ])
+    expect(await signals.series({ ...query, attributes: { operation: 'GET /b', stat: 'value' } })).toEqual([{ atMs: atMs(1), value: 1 }])
   })
 
   test('a counter is a rate by attribute set, and a restarted process is another series', async () => {
