@@ -1,7 +1,7 @@
 // A disk that is really full, on a small tmpfs: refused and retriable, nothing acknowledged lost, no restart needed.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -34,6 +34,8 @@ describe('on a full disk', () => {
       writeFileSync(ballast, Buffer.alloc(ballastMib * 2 ** 20))
       const refusals = await fillUp(log, round % 2 === 0 ? 200_000 : 3_000, acknowledged)
       expect(refusals).toEqual(Array.from({ length: 5 }, () => 'log_full'))
+      // What a refused append had written already is given back.
+      if (round === 0) expect(segmentBytes()).toBe(acknowledged.length * 200_000)
       expect(() => fillLedger(ledger, round)).toThrow(expect.objectContaining({ code: 'log_full' }))
       await expectReadable(log, acknowledged)
       rmSync(ballast)
@@ -53,6 +55,11 @@ describe('on a full disk', () => {
 function openLog(): Promise<EmbeddedLog> {
   const ports = { clock: systemClock, logger: quietLogger, meter: countingMeter() }
   return EmbeddedLog.open({ ...ports, dir: join(dir, 'log'), bytesMax: 2 ** 30, groupCommitMs: 0 })
+}
+
+function segmentBytes(): number {
+  const folder = join(dir, 'log', 'segments')
+  return readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0)
 }
 
 function fillLedger(ledger: SqliteLedger, round: number): void {

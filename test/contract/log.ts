@@ -190,11 +190,16 @@ function consuming(promise: Promised): void {
     const other = await another()
     const seen = collector()
     const subscription = await log.subscribe({ group: 'g', topics: [ANOMALIES], from: 'latest', onBatch: seen.onBatch })
-    await seen.settles()
-    const begunMs = performance.now()
-    await other.append(ANOMALIES, [aRecord('x')])
-    await seen.reaches(1)
-    expect(performance.now() - begunMs).toBeLessThan(250)
+    const waitedMs: number[] = []
+    for (let count = 1; count <= 5; count++) {
+      await seen.settles()
+      const position = await other.append(ANOMALIES, [aRecord('x')])
+      const appendedMs = performance.now()
+      await seen.reaches(position[0]!.offset + 1)
+      waitedMs.push(performance.now() - appendedMs)
+    }
+    // The median: a busy machine may hold one of them up.
+    expect(waitedMs.sort((a, b) => a - b)[2]).toBeLessThan(250)
     await subscription.close()
   })
 

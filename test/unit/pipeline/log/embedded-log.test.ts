@@ -88,6 +88,16 @@ describe('a log at its size limit', () => {
     expect(segmentBytes()).toBeLessThan(4 * MIB)
   })
 
+  test('keeps telemetry that no group has ever read: it refuses more instead of dropping', async () => {
+    const log = await open({ bytesMax: 4 * MIB })
+    let appended = 0
+    await expect(async () => {
+      for (; appended < 100; appended++) await log.append(METRICS, [{ key: 'k', value: aValue(100_000, 1), partition: 0 }])
+    }).rejects.toMatchObject({ code: 'log_full' })
+    await log.maintain()
+    expect((await log.offsets(METRICS))[0]).toEqual({ partition: 0, start: 0, end: appended })
+  })
+
   test('counts records that age takes from a group which has not read them', async () => {
     const clock = shiftedClock()
     const meter = countingMeter()
@@ -202,6 +212,25 @@ describe('owners that disappear', () => {
     await eventually('the second reads', () => generations.length === 2)
     expect(generations[1]).toBeGreaterThan(generations[0]!)
     expect(await first.commit([{ topic: ANOMALIES, partition: 0, offset: 1, generation: generations[0]! }])).toBe(false)
+  })
+
+  test('a position from a log that was replaced by another starts over instead of waiting for ever', async () => {
+    const log = await open()
+    await log.append(ANOMALIES, [aRecord('x')])
+    const offsets: number[] = []
+    await log.subscribe({
+      group: 'g',
+      topics: [ANOMALIES],
+      from: 'earliest',
+      autoCommit: false,
+      onAssigned: async () => [{ topic: ANOMALIES, partition: 0, offset: 5_000 }],
+      async onBatch(batch) {
+        offsets.push(batch.records[0]!.offset)
+        return { kind: 'done' }
+      }
+    })
+    await eventually('the record is read', () => offsets.length > 0)
+    expect(offsets).toEqual([0])
   })
 
   test('six processes may create one log at the same moment', async () => {
