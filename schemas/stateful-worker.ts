@@ -36,6 +36,8 @@ export interface StatefulWorkerOptions<State, Event, Effect> {
   tick: Event
   /** May change `state` in place. JSON-valued effects. A throw is a bug and stops the worker. */
   reduce(state: State, event: Event, nowMs: number): readonly Effect[]
+  /** Leaves out effects that later ones of the same batch replace. Default: keeps all. */
+  coalesce?(effects: readonly Effect[]): Effect[]
   /** Publishes effects in order; may see them again after a crash. @throws AppError; a retriable one is tried again */
   deliver(effects: readonly Effect[]): Promise<void>
 }
@@ -88,6 +90,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   async function settle(): Promise<string | undefined> {
     try {
       if (dirty) {
+        pending = options.coalesce?.(pending) ?? pending
         const bytes = encoder.encode(JSON.stringify({ inner: options.snapshot(state!), effects: pending }))
         await checkpoints.save(name, { version: options.version, positions: [...positions.values()], parts: new Map([[PART, bytes]]) })
         dirty = false

@@ -64,12 +64,24 @@ export function diagnoseWorker(options: DiagnoseWorkerOptions): DiagnoseWorker {
       meter.gauge('homeostat.diagnose.incidents_open', state.open.size)
       return effects.filter(effect => effect.kind === 'publish')
     },
+    coalesce: latestRecords,
     async deliver(effects) {
       const records = effects.flatMap(effect => (effect.kind === 'publish' ? [encodeRecord(incidentRecord, effect.record)] : []))
       if (records.length > 0) await log.append(TOPICS.incidents.name, records)
     }
   })
   return { start: worker.start, finished: worker.finished, close: worker.close }
+}
+
+/** Of each incident the last record: it holds the whole state, and a storm would write thousands. */
+function latestRecords(effects: readonly DiagnoseEffect[]): DiagnoseEffect[] {
+  const last = new Map<string, DiagnoseEffect>()
+  for (const effect of effects) {
+    if (effect.kind !== 'publish') continue
+    last.delete(effect.record.id) // Set again at the end: order of the last change.
+    last.set(effect.record.id, effect)
+  }
+  return [...last.values()]
 }
 
 function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {

@@ -272,6 +272,17 @@ test('a record that cannot be read goes to the dead letters and stops nothing', 
   await workers.close()
 })
 
+test('a storm that arrives at once is one incident and one record of it', async () => {
+  const { open, put, settle, incidents } = rig('autonomy: observe')
+  const storm = Array.from({ length: 200 }, (_, index) => absence(`lab/orders@orders-${index}`, 'telemetry', { atS: index % 5 }))
+  await put(TOPICS.anomalies.name, anomalyRecord, ...storm)
+  const workers = await open()
+  await settle()
+  expect(incidents()).toHaveLength(1)
+  expect(incidents()[0]!.members.length + incidents()[0]!.membersOmitted).toBe(200)
+  await workers.close()
+})
+
 test('healthy ticks write no checkpoint', async () => {
   const { open, settle, checkpoints } = rig()
   const workers = await open()
