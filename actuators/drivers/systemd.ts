@@ -114,7 +114,7 @@ export function systemdDriver({ units, verbs, stateDir, systemctl = ['/usr/bin/s
         const now = await show(target)
         if (now.InvocationID !== note.invocation) return 'yes'
         // A systemctl that outlived us may be about to ask for it.
-        if ((now.Job ?? '0') === '0' && !systemctlRuns(key)) return 'no'
+        if (!queued(now) && !systemctlRuns(key)) return 'no'
         if (Date.now() >= deadlineMs) return 'unknown'
         await new Promise(resolve => setTimeout(resolve, ASK_POLL_MS))
       }
@@ -137,6 +137,9 @@ function observation(unit: Readonly<Record<string, string>>): Observation {
   const state = ActiveState === 'active' || ActiveState === 'reloading' ? 'running' : ActiveState === 'failed' ? 'failed' : 'stopped'
   return { state, facts: shownFacts }
 }
+
+/** `Job=` is empty or 0 when nothing is queued for the unit. */
+const queued = ({ Job = '' }: Readonly<Record<string, string>>): boolean => Job !== '' && Job !== '0'
 
 function systemctlRuns(key: string): boolean {
   return listProcesses().some(({ pid, state }) => state !== 'Z' && environmentOf(pid, KEY_VARIABLE) === key)

@@ -205,7 +205,7 @@ function accept(rows: LedgerRows, command: Command, nowMs: number): void {
     const { driver, verb, args, target = command.target } = step.action
     write<StepRow>(rows, 'step', newStep(command.id, 'act', driver, { idempotencyKey, target, verb, args, fence: command.fence }))
   }
-  write<NonceRow>(rows, 'nonce', { key: command.nonce, open: false, commandId: command.id, seenAtMs: nowMs })
+  write<NonceRow>(rows, 'nonce', { key: command.nonce, open: false, commandId: command.id, seenAtMs: nowMs, expiresAtMs: command.expiresAtMs })
   const target = read<TargetRow>(rows, 'fence', command.target)
   write<TargetRow>(rows, 'fence', { key: command.target, open: false, frozen: null, ...target, fence: command.fence })
 }
@@ -215,7 +215,7 @@ function refuse(rows: LedgerRows, command: Command, nowMs: number, outcome: Outc
   const row: CommandRow = { key: command.id, open: false, state: 'recorded', command, receivedAtMs: nowMs, evidence: null, begunAtMs: null }
   write(rows, 'command', row)
   if (!read(rows, 'nonce', command.nonce)) {
-    write<NonceRow>(rows, 'nonce', { key: command.nonce, open: false, commandId: command.id, seenAtMs: nowMs })
+    write<NonceRow>(rows, 'nonce', { key: command.nonce, open: false, commandId: command.id, seenAtMs: nowMs, expiresAtMs: command.expiresAtMs })
   }
   write<OutcomeOutboxRow>(rows, 'outbox', outboxOf(outcome))
 }

@@ -67,6 +67,8 @@ export interface NonceRow {
   open: false
   commandId: string
   seenAtMs: number
+  /** Of its command: past it, and a margin for clocks, the row may be forgotten, for the expiry refuses a replay by itself. */
+  expiresAtMs: number
 }
 
 /** Key: `outcome/<outcome id>`. Open until the log has it. */

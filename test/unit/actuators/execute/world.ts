@@ -189,3 +189,16 @@ export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {},
 
 /** How often each idempotency key had an effect. */
 export const actions = (world: Pick<World, 'driver'>): number[] => [...world.driver.effects.values()]
+
+/** The target is well again `afterMs` after each act. */
+export function healsAfter(world: World, afterMs: number): void {
+  world.driver.onEffect = () => world.health(world.clock.nowMs() + afterMs, 60)
+}
+
+/** Starts the worker, sends the command and lets time pass. @returns the outcomes so far */
+export async function runOne(world: World, command: Command = aCommand(), ms = 120_000): Promise<Outcome[]> {
+  await world.worker.start()
+  await world.send(command)
+  await world.clock.advance(ms)
+  return world.outcomes()
+}
