@@ -18,6 +18,8 @@ export interface EntityState {
   firstSeenMs: number
   /** Log's clock: when it was last heard. What derive/ wrote about it counts by its window instead. */
   lastSeenMs: number
+  /** Log's clock: when the last point about it was taken, derived ones included. */
+  lastArrivalMs: number
   /** Newest event time of its points. */
   maxEventMs: number
   /** Usual time between two hearings and its mean absolute deviation, ms; hearings counted. */
@@ -87,6 +89,7 @@ function newEntity(index: number, entity: string, service: string, environment: 
     environment,
     firstSeenMs: 0,
     lastSeenMs: 0,
+    lastArrivalMs: 0,
     maxEventMs: 0,
     gapMs: 0,
     gapDeviationMs: 0,

@@ -79,6 +79,13 @@ export function takeDistribution(
     close(state)
     if (Number.isNaN(state.open.startMs)) state.open.startMs = startMs
   }
+  if (startMs === state.open.startMs - windowMs && Number.isNaN(state.next.startMs) && startMs + windowMs > closedMs) {
+    // The later window was seen first: it becomes the next one.
+    const { open } = state
+    state.open = state.next
+    state.next = open
+    state.open.startMs = startMs
+  }
   if (startMs < state.open.startMs) return TAKEN.late
   const window = startMs === state.open.startMs ? state.open : state.next
   const seen = remember(window.seen, isDerived, view.timeMs, view.startMs, startMs)

@@ -279,7 +279,11 @@ function trackOnset({ f64, u8 }: SeriesPage, row: number, isBelow: boolean, dist
     if (wasBelow !== isBelow) u8[row * U8_STRIDE + U8.run] = 0
   }
   if (distance < STRONG_SHARE * limit) f64[base64 + F64.strongMs] = 0
-  else if (f64[base64 + F64.strongMs] === 0) f64[base64 + F64.strongMs] = onsetMs
+  else if (f64[base64 + F64.strongMs] === 0) {
+    f64[base64 + F64.strongMs] = onsetMs
+    // A step: what came before on this side was chance. A drift passes the half-way mark before the limit.
+    if (distance > limit) f64[base64 + F64.onsetMs] = onsetMs
+  }
 }
 
 /** The present level is the new normal; the scale is kept, and young again it finds its way quickly. */

@@ -112,6 +112,7 @@ export class Scorer implements PointSink {
     const page = table.page(series)
     const row = table.row(series)
     const descriptor = table.descriptors.get(page.u32[row * F32_STRIDE + U32.descriptor]!)
+    entity.lastArrivalMs = this.#arrivalMs
     if (descriptor.derived) {
       if (!entity.hasOwnMetrics) hear(entity, Math.min(this.#arrivalMs, view.startMs > 0 ? view.startMs : view.timeMs))
     } else {
@@ -248,7 +249,7 @@ export class Scorer implements PointSink {
 
   /** How far the event time of an entity has come. Silence moves it on with the clock, but only to close what has data. */
   #watermark(entity: EntityState, nowMs: number): number {
-    return entity.maxEventMs + Math.max(0, nowMs - entity.lastSeenMs)
+    return entity.maxEventMs + Math.max(0, nowMs - entity.lastArrivalMs)
   }
 
   #delayMs(descriptor: Descriptor): number {

@@ -115,7 +115,16 @@ function takeDelta(page: SeriesPage, row: number, value: number, timeMs: number,
     u32[base32 + U32.nextShards] = 0
     u8[flagsAt] = u8[flagsAt]! | FLAG.window
   }
-  const ahead = (start - f64[base64 + F64.startMs]!) / windowMs
+  let ahead = (start - f64[base64 + F64.startMs]!) / windowMs
+  if (ahead === -1 && u32[base32 + U32.nextShards] === 0 && start + windowMs > f64[base64 + F64.lastTimeMs]!) {
+    // The later window was seen first: it becomes the next one.
+    f64[base64 + F64.startMs] = start
+    f64[base64 + F64.nextSum] = f64[base64 + F64.raw]!
+    u32[base32 + U32.nextShards] = u32[base32 + U32.shards]!
+    f64[base64 + F64.raw] = 0
+    u32[base32 + U32.shards] = 0
+    ahead = 0
+  }
   if (ahead < 0) return TAKEN.late
   if (ahead > 1) return TAKEN.beyond
   const seenAt = base32 + (ahead === 0 ? U32.shards : U32.nextShards)
