@@ -23,7 +23,7 @@ export interface CaseReport {
   /** From onset to healing as ClickHouse has it; null when it has none. */
   mttrMs: number | null
   target: string
-  /** First cause of the incident; '' when there is none. */
+  /** The cause that was acted on, else the first cause of the incident; '' when there is none. */
   cause: string
   signature: string
   /** Effects at the witness on the guilty service, and on any other. */
@@ -57,8 +57,7 @@ export function judgeCase({ truth, stories, effects, mttrMs }: CaseFacts): CaseR
     healedMs: truth.healthyAgainAtMs === null ? null : truth.healthyAgainAtMs - truth.injectedAtMs,
     mttrMs,
     target: truth.target,
-    cause: story?.incident.causes[0]?.entity ?? '',
-    signature: story?.incident.causes[0]?.signature ?? '',
+    ...causeOf(story),
     actions: effects.filter(({ service }) => service === truth.target).length,
     wrongActions: effects.filter(({ service }) => service !== truth.target).length,
     steps: steps.filter(({ result }) => result === 'applied').map(({ name }) => name),
@@ -79,6 +78,13 @@ export function mainStory(stories: readonly IncidentStory[], target: string): In
   const inOrder = [...stories].sort((a, b) => a.incident.openedAtMs - b.incident.openedAtMs)
   const actedOn = (story: IncidentStory): boolean => story.outcomes.some(({ steps }) => steps.some(step => serviceOf(step.target) === target))
   return inOrder.findLast(actedOn) ?? inOrder.find(({ outcomes }) => outcomes.length > 0) ?? inOrder[0]
+}
+
+/** As it was when it mattered: once members close, what is left of an incident ranks its causes differently. */
+function causeOf(story: IncidentStory | undefined): { cause: string; signature: string } {
+  const acted = story?.decisions.find(({ outcome }) => outcome === 'act')?.target
+  const cause = story?.incident.causes.find(({ entity }) => acted === undefined || acted === null || entity === acted)
+  return { cause: acted ?? cause?.entity ?? '', signature: cause?.signature ?? '' }
 }
 
 function detectionFailures({ detectedMs }: { detectedMs: number | null }): string[] {
