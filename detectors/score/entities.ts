@@ -119,6 +119,7 @@ export function hear(state: EntityState, atMs: number): void {
   if (gapMs < GAP_MIN_MS) return
   state.lastSeenMs = atMs
   state.isGone = false
+  if (state.hearings === 1) state.gapMs = gapMs
   // The first gaps weigh fully; one long silence (an outage) must not make the next one look usual.
   const weight = Math.max(1 / state.hearings, GAP_WEIGHT)
   const learned = state.hearings < 5 ? gapMs : Math.min(gapMs, state.gapMs + 3 * Math.max(state.gapDeviationMs, 0.2 * state.gapMs))
