@@ -128,19 +128,28 @@ export class EmbeddedLog implements Log {
   }
 
   /** Retention, compaction and giving space back, now. Runs by itself every few seconds while the log is written. */
-  async maintain(intervalMs = 0): Promise<Maintained> {
+  async maintain(intervalMs = 0): Promise<void> {
     this.#assertOpen()
-    const { clock, meter, logger, bytesMax } = this.#options
-    const maintained = await this.#writer.call('maintain', { nowMs: clock.nowMs(), intervalMs })
+    const { clock, meter, bytesMax } = this.#options
+    let maintained = await this.#writer.call('maintain', { nowMs: clock.nowMs(), intervalMs })
+    this.#count(maintained)
+    // Appends that wait get their turn between passes.
+    while (maintained.more && !this.#closing.signal.aborted) {
+      maintained = await this.#writer.call('maintain', { nowMs: clock.nowMs(), intervalMs: 0 })
+      this.#count(maintained)
+    }
     meter.gauge('homeostat.log.used_bytes', maintained.usedBytes)
     meter.gauge('homeostat.log.used_ratio', maintained.usedBytes / bytesMax)
-    for (const { topic, records, unread } of maintained.removed) {
+  }
+
+  #count({ removed }: Maintained): void {
+    const { meter, logger } = this.#options
+    for (const { topic, records, unread } of removed) {
       meter.count('homeostat.log.removed_records', records, { topic })
       if (unread === 0) continue
       meter.count('homeostat.log.removed_unread_records', unread, { topic })
       logger.warn({ topic, records: unread }, 'retention removed records that a consumer group had not read')
     }
-    return maintained
   }
 
   close(): Promise<void> {

@@ -6,8 +6,8 @@
 // A record's id is `partition.id * 2^40 + offset`: one B-tree, in order within a partition. Every thread and process opens its
 // own connections; SQLite's locks keep them apart. Bytes of a segment behind `end_bytes` belong to nobody (a torn append).
 
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { AppError } from '../../schemas/errors.ts'
 import { logError } from './log-error.ts'
@@ -93,6 +93,16 @@ export function transaction<T>(db: DatabaseSync, work: () => T): T {
   }
 }
 
+/** Makes the names in a folder durable. */
+export function syncFolder(folder: string): void {
+  const handle = openSync(folder, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+}
+
 function prepare(db: DatabaseSync, dir: string): void {
   db.exec('PRAGMA auto_vacuum = INCREMENTAL') // Takes effect on a new file only; given back space needs it.
   db.exec('PRAGMA journal_mode = WAL')
@@ -103,6 +113,8 @@ function prepare(db: DatabaseSync, dir: string): void {
       db.exec(DDL)
       db.prepare("INSERT OR IGNORE INTO meta VALUES ('format', ?), ('maintained_at_ms', '0')").run(FORMAT_VERSION)
     })
+    // The files' names must be as durable as what will be acknowledged in them.
+    for (const folder of [segmentsDir(dir), dir, dirname(dir)]) syncFolder(folder)
   } else if (version !== FORMAT_VERSION) {
     throw new AppError('log_unavailable', `the log in ${dir} has format ${version}, this program reads format ${FORMAT_VERSION}: use the program that wrote it`)
   }

@@ -10,9 +10,9 @@ import type { LogReader } from './log-reader.ts'
 import type { WriterClient } from './writer-client.ts'
 import type { CommitPosition } from './writer-protocol.ts'
 
-const LEASE_MS = 6_000 // A hung member is replaced after this; a dead process at once.
+const LEASE_MS = 9_000 // A hung member is replaced after this; a dead process at once.
 const RENEW_MS = LEASE_MS / 3 // Two renewals may be missed.
-const BALANCE_MS = 4_000 // How late an expired member is noticed: replaced within 10 s at worst.
+const BALANCE_MS = 4_000 // How late an expired member is noticed: replaced within 13 s at worst.
 const LOOK_MS = 100 // The group's state is looked at (a read of microseconds) no more often.
 
 /** What a consumer needs of its log. */
@@ -50,6 +50,7 @@ export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions)
   const { owner, writer, reader, signal, clock, logger } = parts
   const { group, from } = options
   const topics = options.topics.map(topic => ({ topic, partitionCount: parts.partitions(topic) }))
+  const partitionTotal = topics.reduce((sum, topic) => sum + topic.partitionCount, 0)
   const owned = new Map<string, Owned>()
   const ended = new AbortController()
   let waiting: Awaited<ReturnType<typeof askBalance>> | undefined = await askBalance()
@@ -59,7 +60,7 @@ export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions)
   void renewLoop()
 
   function askBalance() {
-    return writer.call('balance', { group, owner, topics, from, nowMs: clock.nowMs(), leaseMs: LEASE_MS })
+    return writer.call('balance', { group, owner, topics, holds: [...owned.keys()], from, nowMs: clock.nowMs(), leaseMs: LEASE_MS })
   }
 
   async function balance(onLeft: (name: string) => void): Promise<void> {
@@ -68,7 +69,7 @@ export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions)
       if (nowMs - lookedMs < LOOK_MS) return
       lookedMs = nowMs
       const isChanged = reader.groupState(group) !== state
-      if (!isChanged && nowMs - balancedMs < BALANCE_MS) return
+      if (!isChanged && (owned.size === partitionTotal || nowMs - balancedMs < BALANCE_MS)) return // Who owns all has nothing to gain.
       waiting = await askBalance()
     }
     const { assigned, surplus } = waiting

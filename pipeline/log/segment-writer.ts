@@ -3,9 +3,9 @@
 // `write` makes bytes durable (fdatasync) but nobody's; the index transaction that follows makes them records and moves
 // `end`. Was it not committed, `rewind` gives the bytes back and the next write overwrites them. Only the owner appends to a file.
 
-import { closeSync, fdatasyncSync, fsyncSync, ftruncateSync, openSync, writevSync } from 'node:fs'
+import { closeSync, fdatasyncSync, ftruncateSync, openSync, writevSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
-import { segmentFile, segmentsDir, transaction } from './log-schema.ts'
+import { segmentFile, segmentsDir, syncFolder, transaction } from './log-schema.ts'
 
 export interface SegmentWriter {
   /** Id of the file that `write` goes to next. */
@@ -66,16 +66,6 @@ export function openSegment(db: DatabaseSync, options: { dir: string; topic: str
       if (open) closeSync(file)
       open = false
     }
-  }
-}
-
-/** Makes the names in a folder durable. */
-export function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r')
-  try {
-    fsyncSync(handle)
-  } finally {
-    closeSync(handle)
   }
 }
 

@@ -32,7 +32,7 @@ export function groupOperations(db: DatabaseSync, partitionIds: PartitionIds): P
     }
   }
 
-  function balanceNow({ group, owner, topics, from, nowMs, leaseMs }: Parameters<WriterOperations['balance']>[0]) {
+  function balanceNow({ group, owner, topics, holds, from, nowMs, leaseMs }: Parameters<WriterOperations['balance']>[0]) {
     sql.active.run(group, nowMs)
     sql.join.run(group, owner, JSON.stringify(topics.map(t => t.topic)), nowMs + leaseMs)
     const members = liveMembers(group, owner, nowMs)
@@ -44,7 +44,8 @@ export function groupOperations(db: DatabaseSync, partitionIds: PartitionIds): P
         const due = sharing[partition % sharing.length]!.owner === owner
         const lease = sql.lease.get(group, id) as LeaseRow | undefined
         if (!due && lease?.owner === owner) surplus.push({ topic, partition })
-        else if (due && isFree(lease, nowMs)) assigned.push({ topic, partition, ...take(group, id, owner, nowMs + leaseMs, from, lease) })
+        else if (due && (isFree(lease, nowMs) || isForgotten(lease, owner, holds, `${topic}/${partition}`)))
+          assigned.push({ topic, partition, ...take(group, id, owner, nowMs + leaseMs, from, lease) })
       }
     }
     return { assigned, surplus }
@@ -104,6 +105,11 @@ export function groupOperations(db: DatabaseSync, partitionIds: PartitionIds): P
     })
 
   return { balance, renew, release, commit }
+}
+
+/** Ours by the row, but the member does not know: it would be renewed for ever and read by nobody. */
+function isForgotten(lease: LeaseRow | undefined, owner: string, holds: readonly string[], name: string): boolean {
+  return lease?.owner === owner && !holds.includes(name)
 }
 
 function isFree(lease: LeaseRow | undefined, nowMs: number): boolean {

@@ -49,6 +49,8 @@ export interface CommitPosition {
 /** Records that retention removed, for counting. `unread`: a known group had not passed them. */
 export interface Maintained {
   ran: boolean
+  /** There was more to remove than one pass does. */
+  more: boolean
   removed: readonly { topic: string; records: number; unread: number }[]
   usedBytes: number
 }
@@ -56,8 +58,16 @@ export interface Maintained {
 /** Every operation; each is one or few durable transactions. */
 export interface WriterOperations {
   append(nowMs: number, calls: readonly AppendCall[]): readonly AppendResult[]
-  /** Joins or re-joins: takes the partitions that are due to this member and free, names those it should give up. */
-  balance(request: { group: string; owner: string; topics: readonly TopicSize[]; from: 'earliest' | 'latest'; nowMs: number; leaseMs: number }): {
+  /** Joins or re-joins; `holds` = what the member knows it owns (`topic/partition`): takes the partitions that are due to this member and free, names those it should give up. */
+  balance(request: {
+    group: string
+    owner: string
+    topics: readonly TopicSize[]
+    holds: readonly string[]
+    from: 'earliest' | 'latest'
+    nowMs: number
+    leaseMs: number
+  }): {
     assigned: readonly Assigned[]
     surplus: readonly { topic: string; partition: number }[]
   }

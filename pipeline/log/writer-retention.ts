@@ -17,7 +17,7 @@ const GROUP_PIN_MS = 3_600_000 // A consumer that is down for an hour is not com
 const GROUP_KEEP_MS = 30 * 86_400_000 // Offsets of a group that nobody renewed for so long are forgotten.
 const TOMBSTONE_KEEP_MS = 86_400_000 // Readers get a day to see that a key was deleted (Kafka's delete.retention.ms).
 const ROWS_PER_STEP = 500 // One transaction: a few milliseconds, which an append may have to wait.
-const STEPS_MAX = 200 // Of one pass: 100,000 records every few seconds is beyond what is appended in that time.
+const STEPS_MAX = 40 // Of one pass, which appends wait for: some 100 ms. What is left is done by the next, at once.
 const PRESSURE_SHARE = 0.8 // Of bytesMax: from here on read telemetry is removed early, below the share where appends are refused …
 const RELIEF_SHARE = 0.7 // … down to this.
 const VACUUM_PAGES = 2_000 // 8 MB a pass.
@@ -52,10 +52,10 @@ export function createMaintenance(db: DatabaseSync, options: WriterOptions): Wri
         "UPDATE meta SET value = CAST(@now AS TEXT) WHERE key = 'maintained_at_ms' AND (CAST(value AS INTEGER) <= @now - @interval OR CAST(value AS INTEGER) > @now)"
       )
       .run({ now: Math.floor(nowMs), interval: intervalMs })
-    if (claimed.changes === 0) return { ran: false, removed: [], usedBytes: usedBytes(db) }
+    if (claimed.changes === 0) return { ran: false, more: false, removed: [], usedBytes: usedBytes(db) }
     const removed = new Map<string, Removed>()
     const partitions = db.prepare('SELECT id, topic, bytes, next_offset FROM partition ORDER BY topic, number').all() as unknown as PartitionRow[]
-    const pass: Pass = { db, nowMs, count: topic => countOf(removed, topic) }
+    const pass: Pass = { db, nowMs, stepsLeft: STEPS_MAX, count: topic => countOf(removed, topic) }
     for (const [topic, rows] of Map.groupBy(partitions, row => row.topic)) {
       const spec = topicSpec(topic)
       if (spec !== undefined) applyLimits(pass, rows, { ...spec, ...retention[topic] })
@@ -69,6 +69,7 @@ export function createMaintenance(db: DatabaseSync, options: WriterOptions): Wri
     db.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`)
     return {
       ran: true,
+      more: pass.stepsLeft <= 0,
       removed: [...removed].filter(([, count]) => count.records > 0).map(([topic, count]) => ({ topic, ...count })),
       usedBytes: usedBytes(db)
     }
@@ -82,6 +83,7 @@ interface Removed {
 interface Pass {
   db: DatabaseSync
   nowMs: number
+  stepsLeft: number
   count(topic: string): Removed
 }
 
@@ -127,7 +129,7 @@ function readOffset({ db, nowMs }: Pass, partition: PartitionRow, unread: 'start
 function removeOld(pass: Pass, partition: PartitionRow, beforeMs: number): void {
   const base = partition.id * OFFSETS_PER_PARTITION
   const passed = base + readOffset(pass, partition, 'end')
-  for (let step = 0; step < STEPS_MAX; step++) {
+  for (; pass.stepsLeft > 0; pass.stepsLeft--) {
     const victims = takeWhile(oldest(pass.db, partition, base + OFFSETS_PER_PARTITION), victim => victim.appended_at_ms < beforeMs)
     if (victims.length === 0) return
     pass.count(partition.topic).unread += victims.filter(victim => victim.id >= passed).length
@@ -141,7 +143,7 @@ function removeOldest(pass: Pass, partitions: readonly PartitionRow[], excess: n
   if (rest <= 0) return
   const limits = new Map(partitions.map(p => [p.id, p.id * OFFSETS_PER_PARTITION + readOffset(pass, p, unread)]))
   const head = pass.db.prepare('SELECT appended_at_ms FROM record WHERE id >= ? AND id < ? ORDER BY id LIMIT 1')
-  for (let step = 0; step < STEPS_MAX && rest > 0; step++) {
+  for (; pass.stepsLeft > 0 && rest > 0; pass.stepsLeft--) {
     // The partition whose oldest record is the oldest of all gives up some of its own.
     let partition: PartitionRow | undefined
     let ageMs = Number.POSITIVE_INFINITY
@@ -165,7 +167,7 @@ function compact(pass: Pass, partition: PartitionRow): void {
   const passed = base + readOffset(pass, partition, 'end')
   const overwritten = db.prepare(`SELECT record.id, appended_at_ms, size, segment, value_size FROM superseded JOIN record ON record.id = superseded.id
                                   WHERE superseded.id >= ? AND superseded.id < ? ORDER BY superseded.id LIMIT ${ROWS_PER_STEP}`)
-  for (let step = 0; step < STEPS_MAX; step++) {
+  for (; pass.stepsLeft > 0; pass.stepsLeft--) {
     const victims = overwritten.all(base, passed) as unknown as Victim[]
     if (victims.length === 0) break
     remove(pass, partition, victims, () => deleteAll(db, 'superseded', victims))

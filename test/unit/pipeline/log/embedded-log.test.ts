@@ -130,6 +130,19 @@ describe('a log at its size limit', () => {
   })
 })
 
+test('more old records than one pass removes are all removed by one call', async () => {
+  const clock = shiftedClock()
+  const log = await open({ clock })
+  for (let i = 0; i < 6; i++)
+    await log.append(
+      ANOMALIES,
+      Array.from({ length: 5_000 }, () => aRecord('x'))
+    )
+  clock.shiftMs = 31 * DAY_MS
+  await log.maintain()
+  expect(await log.offsets(ANOMALIES)).toEqual([{ partition: 0, start: 30_000, end: 30_000 }])
+})
+
 describe('damage on the disk', () => {
   test('a record whose bytes changed is left out and counted, its neighbours come through', async () => {
     const meter = countingMeter()
