@@ -33,10 +33,10 @@ export interface StoreWorker {
   close(): Promise<void>
 }
 
-const BUFFERED_FLUSHES_MAX = 4 // Rows that may wait while a flush runs, in flushes; then reading stops.
-const BUFFERED_BYTES_MAX = 8 * 2 ** 20 // OTLP bytes; as row objects about ten times that.
+const BUFFERED_FLUSHES_MAX = 2 // Rows that may wait while a flush runs, in flushes; then reading stops.
+const BUFFERED_BYTES_MAX = 2 * 2 ** 20 // OTLP bytes, 40,000 points; as row objects and JSON forty times that.
 const BATCH_RECORDS_MAX = 500
-const BATCH_BYTES_MAX = 2 * 2 ** 20 // One decode: about 50 ms of the thread.
+const BATCH_BYTES_MAX = 2 ** 19 // One decode: 10,000 points, about 50 ms of the thread.
 const REDO_RECORDS_MAX = 500 // Read at once when a flush is done again.
 
 interface Worker extends StoreWorkerOptions {

@@ -10,6 +10,8 @@ import { storeContract } from './store.ts'
 
 const WRITER = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url))
 
+const THREADS = fileURLToPath(new URL('../support/store-threads.ts', import.meta.url))
+
 let opened: TestStore
 
 beforeAll(async () => {
@@ -54,3 +56,12 @@ async function lines(child: ChildProcess, count: number): Promise<string[]> {
   }
   return read
 }
+
+test('a thread that owned the engine, closed it or died, leaves the process sound and the directory free for the next thread', async () => {
+  await opened.store.close()
+  const child = spawn(process.execPath, [THREADS, opened.dataDir], { stdio: ['ignore', 'pipe', 'ignore'] })
+  expect(await lines(child, 4)).toEqual(['opened', 'died', 'opened', 'closed'])
+  const [code, signal] = child.exitCode === null && child.signalCode === null ? await once(child, 'exit') : [child.exitCode, child.signalCode]
+  expect({ code, signal }).toEqual({ code: 0, signal: null })
+  await opened.reopen()
+}, 60_000)

@@ -155,7 +155,7 @@ describe('the store role', () => {
     await start()
     for (let n = 0; n < 40; n++) await log.append(METRICS, [{ key: 'away', value: gauges('away', numbers(n * 5, 5)) }])
     await eventually('repeated attempts', () => (meter.counts.get('homeostat.store.retries') ?? 0) >= 2)
-    expect(delivered).toBeLessThan(20) // Four flushes of ten rows wait, one is on its way.
+    expect(delivered).toBeLessThan(12) // Two flushes of ten rows wait, one is on its way.
     away = false
     await eventually('all rows', async () => (await stored('away')).length === 200, 20_000)
     expect(await stored('away')).toEqual(numbers(0, 200))
