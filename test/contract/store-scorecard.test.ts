@@ -197,7 +197,7 @@ describe('record tables', () => {
     })
     expect(await one('SELECT Verdict, ServiceName, TraceId, StepsCount, StepsApplied, StepsUndone FROM homeostat_outcomes')).toEqual({
       Verdict: 'healed',
-      ServiceName: 'shop/orders',
+      ServiceName: 'orders',
       TraceId: ID,
       StepsCount: 1,
       StepsApplied: 1,

@@ -1,8 +1,7 @@
 // An outcome as one row of homeostat_outcomes and a row of homeostat_checks for each check result of its steps.
 
-import { entityService } from '../../../schemas/entity.ts'
 import type { CheckResult, Outcome, StepResult } from '../../../schemas/outcome.ts'
-import { count, float, msText, nullableMsText, type Row, type TableRow } from './values.ts'
+import { count, float, msText, nullableMsText, type Row, serviceName, type TableRow } from './values.ts'
 
 /** @param common Timestamp and RecordId of the outcome */
 export function outcomeRows(outcome: Outcome, common: Row): TableRow[] {
@@ -13,7 +12,7 @@ export function outcomeRows(outcome: Outcome, common: Row): TableRow[] {
     TraceId: outcome.incidentId,
     Environment: outcome.environment,
     Target: outcome.target,
-    ServiceName: entityService(outcome.target)
+    ServiceName: serviceName(outcome.target)
   }
   const rows: TableRow[] = [{ table: 'homeostat_outcomes', row: { ...common, ...shared, ...outcomeColumns(outcome) } }]
   for (const step of outcome.steps) {

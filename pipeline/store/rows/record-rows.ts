@@ -7,7 +7,6 @@ import { type Anomaly, anomalyRecord } from '../../../schemas/anomaly.ts'
 import { type Command, commandRecord } from '../../../schemas/command.ts'
 import { type Control, controlRecord, controlSubject } from '../../../schemas/control.ts'
 import { type Decision, decisionRecord } from '../../../schemas/decision.ts'
-import { entityService } from '../../../schemas/entity.ts'
 import { decodeRecord, type RecordType } from '../../../schemas/envelope.ts'
 import { type Incident, incidentRecord } from '../../../schemas/incident.ts'
 import { type Model, modelRecord } from '../../../schemas/model.ts'
@@ -15,7 +14,7 @@ import type { LogRecord } from '../../../schemas/ports.ts'
 import { type Edge, edgeRecord } from '../../../schemas/topology.ts'
 import { outcomeRecord } from '../../../schemas/outcome.ts'
 import { outcomeRows } from './outcome-rows.ts'
-import { count, float, msText, nullableMsText, type Row, type TableRow } from './values.ts'
+import { count, float, msText, nullableMsText, type Row, serviceName, type TableRow } from './values.ts'
 
 export type Rows = { ok: true; rows: TableRow[] } | { ok: false; reason: string }
 
@@ -118,7 +117,7 @@ function decisionColumns(decision: Decision): Row {
     TraceId: decision.incidentId,
     Environment: decision.environment,
     Target: decision.target ?? '',
-    ServiceName: entityService(decision.target ?? ''),
+    ServiceName: serviceName(decision.target ?? ''),
     Policy: decision.policy ?? '',
     PolicyVersion: decision.policyVersion,
     Runbook: decision.runbook ?? '',
@@ -143,7 +142,7 @@ function commandColumns(command: Command): Row {
     DecisionId: command.decisionId,
     Environment: command.environment,
     Target: command.target,
-    ServiceName: entityService(command.target),
+    ServiceName: serviceName(command.target),
     Runbook: command.runbook,
     RunbookVersion: command.runbookVersion,
     Policy: command.policy,
@@ -173,7 +172,7 @@ function controlColumns(record: Control): Row {
     Subject: controlSubject(record),
     Actor: record.by,
     Environment: environment,
-    ServiceName: record.kind === 'release_target' ? entityService(record.target) : '',
+    ServiceName: record.kind === 'release_target' ? serviceName(record.target) : '',
     TraceId: record.kind === 'approval' ? record.incidentId : '',
     IncidentId: record.kind === 'approval' ? record.incidentId : '',
     DecisionId: record.kind === 'approval' ? record.decisionId : '',
@@ -214,5 +213,5 @@ function modelColumns(model: Model): Row {
 }
 
 function edgeColumns(edge: Edge): Row {
-  return { Environment: edge.environment, Source: edge.source, Target: edge.target, ServiceName: entityService(edge.source), Instrumented: edge.instrumented }
+  return { Environment: edge.environment, Source: edge.source, Target: edge.target, ServiceName: serviceName(edge.source), Instrumented: edge.instrumented }
 }

@@ -1,5 +1,6 @@
 // Values as ClickHouse's JSONEachRow takes them without loss: times as epoch text, 64-bit counts, floats that JSON cannot say.
 
+import { entityService } from '../../../schemas/entity.ts'
 import { bigintOf, type Long64, numberOf } from '../../otlp/decode.ts'
 
 export type Row = Record<string, unknown>
@@ -49,4 +50,10 @@ export function count64(value: Long64 | number): number | string {
 /** A count for an unsigned column of ours: whole, not negative, not beyond what the column can say (ClickHouse would wrap it). */
 export function count(value: number, max = 0xffff_ffff): number {
   return Number.isFinite(value) ? Math.min(max, Math.max(0, Math.round(value))) : 0
+}
+
+/** `service.name` of an entity, as the telemetry tables have it in ServiceName: `shop/orders@orders-1` → `orders`; '' for a bare host. */
+export function serviceName(entity: string): string {
+  const service = entityService(entity)
+  return service.startsWith('@') ? '' : service.slice(service.lastIndexOf('/') + 1)
 }
