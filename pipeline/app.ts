@@ -104,6 +104,13 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
   closers.push(() => control.close())
   const act = await openAct({ config, log, key, signals, ...ports })
   closers.push(() => act.close())
+  // A bug in these stops the whole process: whoever supervises it starts it again, and it goes on from its checkpoints.
+  for (const [name, { finished }] of Object.entries({ control, act })) {
+    finished.catch(cause => {
+      logger.error({ hosted: name, err: cause }, 'role failed')
+      failed.resolve(`the ${name} role failed`)
+    })
+  }
 
   const tokens = config.intake.tokens.map(token => resolveSecret(token, options.environment))
   const intake = await Intake.open({ config: { ...config.intake, tokens }, environment: config.environment, log, ...ports })

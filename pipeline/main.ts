@@ -16,10 +16,11 @@ process.exitCode = await runProgram(process.argv.slice(2), {
     const interrupted = Promise.withResolvers<string>()
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.resolve(signal))
     const app = await startApp({ configFile: config, folder: process.cwd(), environment: process.env, version, pretty })
-    const signal = await Promise.race([interrupted.promise, app.failed])
+    const reason = await Promise.race([interrupted.promise, app.failed])
     setTimeout(() => process.exit(EXIT_INTERRUPTED), CLOSE_DEADLINE_MS).unref()
     await app.close()
-    if (signal === 'SIGINT') process.exitCode = EXIT_INTERRUPTED
+    if (reason === 'SIGINT') process.exitCode = EXIT_INTERRUPTED
+    else if (reason !== 'SIGTERM') process.exitCode = 1
   }
 })
 // Native parts (the embedded engine) may hold the loop open after their close.

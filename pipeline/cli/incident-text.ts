@@ -45,7 +45,7 @@ export function incidentText(story: IncidentStory & { explanation: string[] }): 
 
 function outcomeText(outcome: Outcome): string[] {
   const lines = [
-    `${paint('bold', `Action ${outcome.attempt + 1}: ${outcome.runbook} on ${outcome.target}`)} → ${paint(outcome.verdict === 'healed' ? 'green' : 'yellow', outcome.verdict)}`,
+    `${paint('bold', `Action ${outcome.attempt}: ${outcome.runbook} on ${outcome.target}`)} → ${paint(outcome.verdict === 'healed' ? 'green' : 'yellow', outcome.verdict)}`,
     `  ${outcome.reason}`
   ]
   for (const step of outcome.steps) {

@@ -30,7 +30,7 @@ export interface ActOptions {
   meter: Meter
 }
 
-export async function openAct(options: ActOptions): Promise<{ close(): Promise<void> }> {
+export async function openAct(options: ActOptions): Promise<{ finished: Promise<unknown>; close(): Promise<void> }> {
   const { config, key, ...ports } = options
   mkdirSync(config.dataDir, { recursive: true })
   const ledger = SqliteLedger.open({ file: join(config.dataDir, 'ledger.sqlite') })
@@ -47,6 +47,7 @@ export async function openAct(options: ActOptions): Promise<{ close(): Promise<v
   })
   await worker.start()
   return {
+    finished: worker.finished,
     async close() {
       await worker.close()
       ledger.close()

@@ -28,7 +28,9 @@ export interface ControlOptions {
   meter: Meter
 }
 
-export async function openControl(options: ControlOptions): Promise<{ explain(story: IncidentStory): string[]; close(): Promise<void> }> {
+export async function openControl(
+  options: ControlOptions
+): Promise<{ explain(story: IncidentStory): string[]; finished: Promise<unknown>; close(): Promise<void> }> {
   const { config, key, ...ports } = options
   const policies = openPolicies(config)
   const checkpoints = checkpointStore(ports.log, {})
@@ -47,6 +49,7 @@ export async function openControl(options: ControlOptions): Promise<{ explain(st
   await decide.start()
   return {
     explain: story => explain(story.incident, story.decisions),
+    finished: Promise.all([diagnose.finished(), decide.finished()]),
     async close() {
       await decide.close()
       await diagnose.close()

@@ -25,7 +25,7 @@ FROM (
         WHERE Verdict = 'healed' AND DecisionId IN (SELECT DecisionId FROM {database}.homeostat_decisions WHERE Autonomy = 'auto')
     ))) AS measured, count() AS samples
     FROM {database}.homeostat_incidents_latest
-    WHERE Resolution != '' AND StartedAt >= now64(9) - INTERVAL 30 DAY
+    WHERE Resolution NOT IN ('', 'merged') AND StartedAt >= now64(9) - INTERVAL 30 DAY
 );
 
 -- M3: commands with verdict healed, of the commands that acted (a step was begun) and have their terminal verdict. Refused commands did
@@ -55,7 +55,7 @@ FROM (
         OR (Resolution = 'self_healed' AND Attempts = 0
             AND NOT hasAny(AnomalyIds, (SELECT groupArray(AnomalyId) FROM labels WHERE LastLabel = 'true_positive'))))) AS measured, count() AS samples
     FROM {database}.homeostat_incidents_latest
-    WHERE Resolution != '' AND StartedAt >= now64(9) - INTERVAL 30 DAY
+    WHERE Resolution NOT IN ('', 'merged') AND StartedAt >= now64(9) - INTERVAL 30 DAY
 );
 
 -- M5: mean over incidents with a command of: the first step's begin - the incident's opening. Target: below 1 minute.
@@ -84,7 +84,7 @@ FROM (
         OR IncidentId IN (SELECT IncidentId FROM {database}.homeostat_decisions WHERE Outcome = 'escalate')
         OR IncidentId IN (SELECT IncidentId FROM {database}.homeostat_outcomes WHERE Escalated))) AS measured, count() AS samples
     FROM {database}.homeostat_incidents_latest
-    WHERE StartedAt >= now64(9) - INTERVAL 30 DAY
+    WHERE Resolution != 'merged' AND StartedAt >= now64(9) - INTERVAL 30 DAY
 );
 
 -- M7: commands of which a step was undone or should have been (undo failed), of the commands that acted. Target: below 1 %.
