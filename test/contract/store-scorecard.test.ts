@@ -2,20 +2,17 @@
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { recordRows } from '../../pipeline/store/rows/record-rows.ts'
-import { type Anomaly, anomalyRecord } from '../../schemas/anomaly.ts'
-import { type Command, commandRecord } from '../../schemas/command.ts'
-import { type Control, controlRecord } from '../../schemas/control.ts'
-import { type Decision, decisionRecord } from '../../schemas/decision.ts'
+import { anomalyRecord } from '../../schemas/anomaly.ts'
+import { commandRecord } from '../../schemas/command.ts'
+import { controlRecord } from '../../schemas/control.ts'
+import { decisionRecord } from '../../schemas/decision.ts'
 import { encodeRecord, type RecordType } from '../../schemas/envelope.ts'
-import { type Incident, incidentRecord } from '../../schemas/incident.ts'
-import { type Model, modelRecord } from '../../schemas/model.ts'
-import { type Outcome, outcomeRecord } from '../../schemas/outcome.ts'
+import { incidentRecord } from '../../schemas/incident.ts'
+import { modelRecord } from '../../schemas/model.ts'
+import { outcomeRecord } from '../../schemas/outcome.ts'
 import { type Edge, edgeRecord } from '../../schemas/topology.ts'
+import { aCommand, aDecision, aLabel, aMember, aModel, anAnomaly, anIncident, anOutcome, aStep, INCIDENT_ID, NOW_MS, S } from '../support/store-records.ts'
 import { openTestStore, type TestStore } from '../support/store-tools.ts'
-
-const NOW_MS = Date.now()
-const S = 1_000
-const ID = 'a1'.repeat(16)
 
 let opened: TestStore
 let inserts = 0
@@ -26,138 +23,6 @@ async function put<T>(type: RecordType<T>, record: T): Promise<void> {
   if (!result.ok) throw new Error(result.reason)
   for (const { table, row } of result.rows) await opened.store.insert(table, [row], { token: `record-${++inserts}` })
 }
-
-const anAnomaly = (more: Partial<Anomaly> = {}): Anomaly => ({
-  id: 'anomaly-1',
-  status: 'open',
-  detector: 'adaptive',
-  environment: 'lab',
-  entity: 'shop/orders@orders-1',
-  service: 'orders',
-  signal: 'metric',
-  metric: 'latency',
-  unit: 's',
-  attributes: { route: '/cart' },
-  series: 'ff',
-  severity: 'critical',
-  direction: 'above',
-  observed: 2,
-  expected: null,
-  lower: 0,
-  upper: 1,
-  score: 4.5,
-  threshold: 3,
-  samples: 100,
-  sinceMs: NOW_MS - 9 * S,
-  observedAtMs: NOW_MS - 8 * S,
-  detectedAtMs: NOW_MS - 7 * S,
-  shadow: false,
-  reason: 'too slow',
-  ...more
-})
-const anIncident = (id: string, more: Partial<Incident> = {}): Incident => ({
-  id,
-  environment: 'lab',
-  status: 'resolved',
-  severity: 'critical',
-  title: 'orders is slow',
-  startedAtMs: NOW_MS - 100 * S,
-  openedAtMs: NOW_MS - 90 * S,
-  updatedAtMs: NOW_MS,
-  healedAtMs: NOW_MS - 40 * S,
-  resolvedAtMs: NOW_MS,
-  resolution: 'remediated',
-  causes: [{ entity: 'shop/orders@orders-1', service: 'orders', score: 0.9, signature: 'latency', evidence: [] }],
-  members: [],
-  membersOmitted: 0,
-  attempts: 1,
-  unknownEntities: [],
-  version: 3,
-  ...more
-})
-const member = (anomalyId: string): Incident['members'][number] => ({
-  anomalyId,
-  entity: 'e',
-  service: 's',
-  metric: 'm',
-  attributes: {},
-  detector: 'adaptive',
-  direction: 'above',
-  severity: 'info',
-  score: 1,
-  observed: null,
-  expected: null,
-  sinceMs: 0,
-  closedAtMs: null,
-  reason: ''
-})
-const aDecision = (id: string, incidentId: string, more: Partial<Decision> = {}): Decision => ({
-  id,
-  incidentId,
-  environment: 'lab',
-  decidedAtMs: NOW_MS - 80 * S,
-  policy: 'restart',
-  policyVersion: '1',
-  runbook: 'restart',
-  runbookVersion: '1',
-  target: 'shop/orders@orders-1',
-  autonomy: 'auto',
-  outcome: 'act',
-  blockedBy: [],
-  guards: [],
-  candidates: [],
-  commandId: `command-${id}`,
-  attempt: 1,
-  incidentOpenedAtMs: NOW_MS - 90 * S,
-  reason: '',
-  ...more
-})
-const anOutcome = (id: string, incidentId: string, decisionId: string, more: Partial<Outcome> = {}): Outcome => ({
-  id,
-  commandId: `command-${decisionId}`,
-  incidentId,
-  decisionId,
-  environment: 'lab',
-  target: 'shop/orders@orders-1',
-  runbook: 'restart',
-  policy: 'restart',
-  attempt: 1,
-  verdict: 'healed',
-  reason: '',
-  refusedBy: null,
-  steps: [],
-  evidence: { signals: [], logs: [], spans: [], facts: {} },
-  receivedAtMs: NOW_MS - 80 * S,
-  begunAtMs: NOW_MS - 80 * S,
-  healedAtMs: NOW_MS - 40 * S,
-  recordedAtMs: NOW_MS,
-  cost: 2,
-  escalated: false,
-  ...more
-})
-const aStep = (more: Partial<Outcome['steps'][number]> = {}): Outcome['steps'][number] => ({
-  idempotencyKey: 'k',
-  name: 'restart',
-  driver: 'process',
-  verb: 'restart',
-  target: 't',
-  result: 'applied',
-  detail: '',
-  begunAtMs: NOW_MS,
-  appliedAtMs: NOW_MS,
-  verdict: 'healed',
-  checks: [],
-  undo: 'none',
-  ...more
-})
-const aLabel = (anomalyId: string, label: 'true_positive' | 'false_positive', atMs = NOW_MS): Control => ({
-  kind: 'label',
-  anomalyId,
-  label,
-  note: '',
-  atMs,
-  by: 'ann'
-})
 
 async function scorecard(): Promise<Record<string, { value: number | null; met: boolean | null; samples: number }>> {
   const rows = await opened.store.query<{ id: string; value: number | null; met: boolean | null; samples: number }>('SELECT * FROM homeostat_scorecard')
@@ -179,7 +44,7 @@ describe('record tables', () => {
     await put(anomalyRecord, anAnomaly())
     await put(
       outcomeRecord,
-      anOutcome('outcome-1', ID, 'decision-1', { steps: [aStep({ checks: [check, { ...check, result: 'no_data', value: null }], undo: 'undone' })] })
+      anOutcome('outcome-1', INCIDENT_ID, 'decision-1', { steps: [aStep({ checks: [check, { ...check, result: 'no_data', value: null }], undo: 'undone' })] })
     )
     await put(edgeRecord, { environment: 'lab', source: 'shop/gateway', target: 'shop/orders', instrumented: true, lastSeenMs: NOW_MS } satisfies Edge)
     await put(controlRecord, { kind: 'kill_switch', scope: 'environment/lab', on: true, reason: 'drill', atMs: NOW_MS, by: 'ann' })
@@ -198,7 +63,7 @@ describe('record tables', () => {
     expect(await one('SELECT Verdict, ServiceName, TraceId, StepsCount, StepsApplied, StepsUndone FROM homeostat_outcomes')).toEqual({
       Verdict: 'healed',
       ServiceName: 'orders',
-      TraceId: ID,
+      TraceId: INCIDENT_ID,
       StepsCount: 1,
       StepsApplied: 1,
       StepsUndone: 1
@@ -230,10 +95,10 @@ describe('record tables', () => {
   test('the latest version of an incident is its state, and a record delivered twice is one row that keeps when it was first stored', async () => {
     await put(
       incidentRecord,
-      anIncident(ID, { version: 1, status: 'open', resolution: null, healedAtMs: null, resolvedAtMs: null, updatedAtMs: NOW_MS - 50 * S })
+      anIncident(INCIDENT_ID, { version: 1, status: 'open', resolution: null, healedAtMs: null, resolvedAtMs: null, updatedAtMs: NOW_MS - 50 * S })
     )
-    await put(incidentRecord, anIncident(ID, { version: 2 }))
-    await put(incidentRecord, anIncident(ID, { version: 2 }))
+    await put(incidentRecord, anIncident(INCIDENT_ID, { version: 2 }))
+    await put(incidentRecord, anIncident(INCIDENT_ID, { version: 2 }))
     const [first] = await opened.store.query<{ at: string }>('SELECT min(StoredAt) AS at FROM homeostat_incidents WHERE Version = 2')
     expect(await opened.store.query('SELECT Version, Status, StoredAt FROM homeostat_incidents_latest')).toEqual([
       { Version: 2, Status: 'resolved', StoredAt: first!.at }
@@ -286,10 +151,10 @@ describe('the scorecard', () => {
 
   test('M4: labelled as false, or gone by itself and never confirmed', async () => {
     const gone = { resolution: 'self_healed', attempts: 0 } as const
-    await put(incidentRecord, anIncident('i1', { members: [member('a1')] })) // Remediated, no label: true.
-    await put(incidentRecord, anIncident('i2', { members: [member('a2')] })) // Remediated, but labelled false.
-    await put(incidentRecord, anIncident('i3', { ...gone, members: [member('a3')] })) // By itself, no label: false.
-    await put(incidentRecord, anIncident('i4', { ...gone, members: [member('a4')] })) // By itself, confirmed: true.
+    await put(incidentRecord, anIncident('i1', { members: [aMember('a1')] })) // Remediated, no label: true.
+    await put(incidentRecord, anIncident('i2', { members: [aMember('a2')] })) // Remediated, but labelled false.
+    await put(incidentRecord, anIncident('i3', { ...gone, members: [aMember('a3')] })) // By itself, no label: false.
+    await put(incidentRecord, anIncident('i4', { ...gone, members: [aMember('a4')] })) // By itself, confirmed: true.
     await put(controlRecord, aLabel('a2', 'true_positive', NOW_MS - 5 * S))
     await put(controlRecord, aLabel('a2', 'false_positive'))
     await put(controlRecord, aLabel('a4', 'true_positive'))
@@ -319,51 +184,3 @@ describe('the scorecard', () => {
     expect(M10!.value).toBeLessThan(30)
   })
 })
-
-function aCommand(): Command {
-  return {
-    id: 'command-1',
-    incidentId: ID,
-    decisionId: 'd',
-    environment: 'lab',
-    target: 't',
-    runbook: 'r',
-    runbookVersion: '1',
-    policy: 'p',
-    policyVersion: '1',
-    attempt: 1,
-    risk: 'low',
-    cost: 1,
-    steps: [],
-    incident: {},
-    cause: {},
-    startedAtMs: NOW_MS,
-    issuedAtMs: NOW_MS,
-    expiresAtMs: NOW_MS,
-    fence: 7,
-    nonce: 'n',
-    keyId: 'k',
-    signature: 's'
-  }
-}
-
-function aModel(): Model {
-  const figures = { brier: 0.1, logLoss: 0.3, areaUnderCurve: 0.9, precision: 0.8, recall: 0.7 }
-  return {
-    name: 'failure',
-    version: '1',
-    kind: 'failure_probability',
-    stage: 'shadow',
-    trainedAtMs: NOW_MS,
-    backend: 'wasm',
-    horizonMs: 300_000,
-    windowMs: 300_000,
-    features: [],
-    layers: [],
-    threshold: 0.5,
-    rows: { train: 10, heldOut: 5, positiveTrain: 8, positiveHeldOut: 4 },
-    heldOut: figures,
-    baseline: { ...figures, brier: 0.2 },
-    baselineName: 'rate'
-  }
-}
