@@ -91,10 +91,16 @@ function summarise(name: string, samples: readonly Sample[]): CaseResult {
 }
 
 const ratePerS = (sample: Sample): number => (sample.items / sample.wallMs) * 1000
+const ratePerCpuS = (sample: Sample): number => (sample.items / sample.cpuMs) * 1000
 
-/** How many times faster `ours` is than `peer`: the median over rounds of the ratio within the round. */
-export function medianRatio(ours: CaseResult, peer: CaseResult): number {
-  return median(ours.samples.map((sample, round) => ratePerS(sample) / ratePerS(peer.samples[round]!)))
+/**
+ * How many times faster `ours` is than `peer`: the median over rounds of the ratio within the round.
+ * @param by `wall`: rate by the clock, for whatever waits; `cpu`: CPU time an item, for pure computation, which another job on the
+ *   same core slows by the clock but hardly by this
+ */
+export function medianRatio(ours: CaseResult, peer: CaseResult, by: 'wall' | 'cpu' = 'wall'): number {
+  const rate = by === 'wall' ? ratePerS : ratePerCpuS
+  return median(ours.samples.map((sample, round) => rate(sample) / rate(peer.samples[round]!)))
 }
 
 export function median(values: readonly number[]): number {
@@ -113,16 +119,20 @@ export function say(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
-/** Prints machine, load and a row for each case; the ratio column is ours (the first case) over the row's. */
+/** Prints machine, load and a row for each case; the ratios are ours (the first case) over the row's, by the clock and by CPU time. */
 export function printTable(title: string, unit: string, results: readonly CaseResult[]): void {
   const [ours] = results
   const load = loadavg().map(one => one.toFixed(2))
   say(`\n${title}`)
-  say(`${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), Node ${process.versions.node}, load ${load.join(' ')}, ${ours?.samples.length ?? 0} rounds`)
-  say(`${'case'.padEnd(52)}${`${unit}/s median`.padStart(18)}${'best'.padStart(12)}${`CPU µs/${unit}`.padStart(16)}${'ours is'.padStart(10)}`)
+  say(
+    `${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), Node ${process.versions.node}, load ${load.join(' ')}, ${ours?.samples.length ?? 0} rounds`
+  )
+  say(
+    `${'case'.padEnd(52)}${`${unit}/s median`.padStart(18)}${'best'.padStart(12)}${`CPU µs/${unit}`.padStart(16)}${'ours is'.padStart(10)}${'by CPU'.padStart(10)}`
+  )
   for (const one of results) {
-    const ratio = one === ours || !ours ? '' : `${medianRatio(ours, one).toFixed(1)}x`
+    const ratio = (by: 'wall' | 'cpu'): string => (one === ours || !ours ? '' : `${medianRatio(ours, one, by).toFixed(1)}x`).padStart(10)
     const rates = `${Math.round(one.medianPerS).toLocaleString('en').padStart(18)}${Math.round(one.bestPerS).toLocaleString('en').padStart(12)}`
-    say(`${one.name.padEnd(52)}${rates}${one.cpuMicros.toFixed(3).padStart(16)}${ratio.padStart(10)}`)
+    say(`${one.name.padEnd(52)}${rates}${one.cpuMicros.toFixed(3).padStart(16)}${ratio('wall')}${ratio('cpu')}`)
   }
 }

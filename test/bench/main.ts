@@ -47,6 +47,12 @@ async function run(benchName: string): Promise<void> {
   const module = await import(`./${benchName}.ts`)
   const bench: Bench = module[`${benchName}Bench`]
   const { json, data, out } = values
-  const result = await bench({ json, rounds: Math.max(rounds, ROUNDS_MIN), args, ...(data === undefined ? {} : { data }), ...(out === undefined ? {} : { out }) })
+  const result = await bench({
+    json,
+    rounds: Math.max(rounds, ROUNDS_MIN),
+    args,
+    ...(data === undefined ? {} : { data }),
+    ...(out === undefined ? {} : { out })
+  })
   process.stdout.write(`${JSON.stringify(result)}\n`)
 }
