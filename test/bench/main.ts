@@ -2,12 +2,11 @@
 //
 // Tables for people go to stderr; the last line of stdout is one JSON object. `--help` lists the benchmarks.
 
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type BenchOptions, type BenchResult, ROUNDS_MIN, say } from './harness.ts'
 
-/** Files beside this one that are no benchmarks. */
-const HELPERS = ['main', 'harness', 'otlp-load', 'go-pdata', 'protobufjs-peer']
 const EXIT_USAGE = 2
 
 type Bench = (options: BenchOptions) => Promise<BenchResult>
@@ -25,7 +24,7 @@ const { values, positionals } = parseArgs({
 const names = readdirSync(import.meta.dirname)
   .filter(file => file.endsWith('.ts'))
   .map(file => file.slice(0, -3))
-  .filter(name => !HELPERS.includes(name))
+  .filter(isBench)
 const [name, ...args] = positionals
 
 if (values.help) {
@@ -35,6 +34,11 @@ if (values.help) {
   process.exitCode = EXIT_USAGE
 } else {
   await run(name)
+}
+
+/** A benchmark is a file that exports the function of its name; the others help. */
+function isBench(file: string): boolean {
+  return readFileSync(join(import.meta.dirname, `${file}.ts`), 'utf8').includes(`export async function ${file}Bench`)
 }
 
 async function run(benchName: string): Promise<void> {
