@@ -48,19 +48,22 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
   // JSON is YAML; a run's configuration is written by no person and read by those who look for a failure.
   writeFileSync(configFile, JSON.stringify(configOf(layout, dataDir), null, 2))
 
+  const running = (): ProcessStat | undefined => findProcesses(layout.folder).find(({ argv }) => argv.includes(MAIN))
+  const logFile = join(layout.folder, 'homeostat.log')
+
   function address(): string {
     const { console } = JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console: string }
     return console
   }
 
   async function get<Result>(path: string): Promise<Result> {
-    const response = await fetch(`${address()}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
+    const response = await fetch(`${address()}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(cause => {
+      if (running()) throw new Error(`Homeostat does not answer at ${path.split('?')[0]}`, { cause })
+      throw new Error(`Homeostat has ended:\n${logTail(logFile)}`, { cause })
+    })
     if (!response.ok) throw new Error(`${path.split('?')[0]} answered ${response.status}: ${(await response.text()).slice(0, 300)}`)
     return (await response.json()) as Result
   }
-
-  const running = (): ProcessStat | undefined => findProcesses(layout.folder).find(({ argv }) => argv.includes(MAIN))
-  const logFile = join(layout.folder, 'homeostat.log')
 
   return {
     address,

@@ -30,13 +30,19 @@ const interrupted = new AbortController()
 const abort = (): void => interrupted.abort()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, abort)
 
-const report = await runLab({
+const run = runLab({
   seed: Number(values.seed),
   healthyMs: Number(values['healthy-s']) * 1_000,
   cases,
   keep: values.keep,
   view: openView(process.stderr),
   signal: interrupted.signal
+})
+const report = await run.catch(error => {
+  process.stderr.write(`lab: ${(error as Error).message}\n`)
+  if (values.json)
+    process.stdout.write(`${JSON.stringify({ pass: false, seed: Number(values.seed), error: (error as Error).message.split('\n')[0], cases: [] })}\n`)
+  process.exit(1)
 })
 process.stdout.write(`${closingTable(report.cases)}\n`)
 process.stdout.write(`${report.healthy.actions} actions in ${report.healthy.seconds} healthy seconds before\n`)
