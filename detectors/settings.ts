@@ -2,7 +2,7 @@
 
 import type { Config } from '../schemas/config.ts'
 import { AppError } from '../schemas/errors.ts'
-import type { ScorerSettings } from './score/scorer.ts'
+import type { ScorerSettings } from './score/scorer-settings.ts'
 import { tailTable } from './score/tail.ts'
 
 /** Runs are counted in one byte. */

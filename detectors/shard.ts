@@ -14,7 +14,8 @@ import type { Edge } from '../schemas/topology.ts'
 import { LogDeriver } from './derive/logs.ts'
 import { SpanDeriver } from './derive/spans.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
-import { Scorer, type ScorerSettings } from './score/scorer.ts'
+import { Scorer } from './score/scorer.ts'
+import type { ScorerSettings } from './score/scorer-settings.ts'
 import type { SeriesBudget } from './score/series-table.ts'
 
 export interface Outputs {

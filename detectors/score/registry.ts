@@ -10,7 +10,7 @@ import { type Descriptor, READING } from './descriptor.ts'
 import type { EntityState, EntityTable } from './entities.ts'
 import { type HistogramState, newHistogram } from './histogram.ts'
 import { histogramsFromBytes, histogramsToBytes } from './histogram-part.ts'
-import { F32_STRIDE, F64, F64_STRIDE, FLAG, STATE, U32, U8, U8_STRIDE } from './record.ts'
+import { F32_STRIDE, F64, F64_STRIDE, FLAG, PAGE_SHIFT, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import type { SeriesTable } from './series-table.ts'
 
 /** Histograms keep buckets beside their record (about 4 KB each at most); beyond this many they are refused like series. */
@@ -76,23 +76,23 @@ export class Registry {
       this.histograms.push(...histogramsFromBytes(part))
     }
     const table = this.#table
-    const interesting = new Uint8Array(table.descriptors.count)
-    for (let id = 0; id < interesting.length; id++) {
+    // 1 = windowed or with a rule, 2 = ignored by the configuration as it is now.
+    const marks = new Uint8Array(table.descriptors.count)
+    for (let id = 0; id < marks.length; id++) {
       const descriptor = table.descriptors.get(id)
-      if (descriptor.reading === READING.window || this.#rules.some(rule => rule.metric === descriptor.name)) interesting[id] = 1
+      if (descriptor.ignored) marks[id] = 2
+      else if (descriptor.reading === READING.window || this.#rules.some(rule => rule.metric === descriptor.name)) marks[id] = 1
     }
-    for (let series = 0; series < table.count; series++) {
-      const page = table.page(series)
-      const base8 = table.row(series) * U8_STRIDE
-      page.u8[base8 + U8.flags] = page.u8[base8 + U8.flags]! & ~FLAG.rules
-      const descriptor = table.descriptorOf(series)
-      // The configuration may ignore other metrics than when the checkpoint was written.
-      if (descriptor.ignored) page.u8[base8 + U8.state] = STATE.ignored
-      else if (page.u8[base8 + U8.state] === STATE.ignored) page.u8[base8 + U8.state] = STATE.warmup
-      if (interesting[descriptor.id] !== 1) continue
-      const entity = entities.all[table.entityOf(series)]
-      if (entity === undefined) throw new AppError('checkpoint_invalid', `series ${series} belongs to an entity that the checkpoint lacks`)
-      this.#index(series, entity, descriptor, () => table.attributesOf(series))
+    for (const [number, page] of table.pages.entries()) {
+      const { u8, u32, used } = page
+      for (let row = 0; row < used; row++) {
+        const base8 = row * U8_STRIDE
+        const mark = marks[u32[row * F32_STRIDE + U32.descriptor]!]
+        u8[base8 + U8.flags] = u8[base8 + U8.flags]! & ~FLAG.rules
+        if (mark === 2) u8[base8 + U8.state] = STATE.ignored
+        else if (u8[base8 + U8.state] === STATE.ignored) u8[base8 + U8.state] = STATE.warmup
+        if (mark === 1) this.#indexRestored((number << PAGE_SHIFT) + row, entities)
+      }
     }
     this.#restoreRules(parts.get('rules'))
   }
@@ -110,6 +110,12 @@ export class Registry {
       for (const state of states) if (state.sinceMs !== 0) running.push([series, state.rule.name, state.sinceMs, state.isOpen])
     }
     parts.set('rules', new TextEncoder().encode(JSON.stringify(running)))
+  }
+
+  #indexRestored(series: number, entities: EntityTable): void {
+    const entity = entities.all[this.#table.entityOf(series)]
+    if (entity === undefined) throw new AppError('checkpoint_invalid', `series ${series} belongs to an entity that the checkpoint lacks`)
+    this.#index(series, entity, this.#table.descriptorOf(series), () => this.#table.attributesOf(series))
   }
 
   #index(series: number, entity: EntityState, descriptor: Descriptor, attributesOf: () => Readonly<Record<string, string>>): void {

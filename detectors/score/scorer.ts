@@ -7,43 +7,23 @@
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { type DerivedPoint, POINT_KIND, type PointSink, type PointView } from '../../schemas/otlp.ts'
-import { type AbsenceSettings, judgeAbsence } from '../rules/absence.ts'
-import type { StaticRule } from '../rules/static-rule.ts'
+import { judgeAbsence } from '../rules/absence.ts'
 import { type Admission, admit, admitQuantile } from './admission.ts'
 import { counterRate } from './counter.ts'
 import { type Descriptor, DescriptorTable, READING } from './descriptor.ts'
 import { EntityTable, type EntityState, hear } from './entities.ts'
 import { type HistogramState, nextWindow, takeDistribution, windowMean, windowP95 } from './histogram.ts'
 import { judgeWithModels } from './learned.ts'
-import { type LevelSettings, updateLevel, VERDICT } from './level.ts'
+import { updateLevel, VERDICT } from './level.ts'
 import type { LearnedDetector } from './model-hook.ts'
 import { tellRatios } from './ratio.ts'
 import { F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { Registry } from './registry.ts'
+import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
 import { type SeriesBudget, SeriesTable } from './series-table.ts'
 import { tellVerdict } from './telling.ts'
 import { judgeRules } from './telling-rule.ts'
 import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windows.ts'
-
-export interface ScorerSettings extends LevelSettings {
-  windowMs: number
-  latenessMs: number
-  absence: AbsenceSettings
-  ignore: readonly RegExp[]
-  rules: readonly StaticRule[]
-}
-
-/** What became of points; every one is counted once, `scored` counts values (a histogram point gives none or two). */
-export interface ScorerStats {
-  points: number
-  scored: number
-  late: number
-  duplicate: number
-  future: number
-  refused: number
-  unusable: number
-  anomalies: number
-}
 
 /** A point further ahead of the log's clock than this has a wrong clock; taking it would make every right one late. */
 const FUTURE_MAX_MS = 300_000

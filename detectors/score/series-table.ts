@@ -203,14 +203,19 @@ export class SeriesTable {
   }
 
   #reindex(size: number): void {
-    this.#index = new Uint32Array(size * 2)
-    this.#mask = size - 1
-    for (const [number, page] of this.pages.entries()) {
-      const { u32, used } = page
-      for (let row = 0; row < used; row++) {
-        this.#place(u32[row * F32_STRIDE + U32.keyLow]!, u32[row * F32_STRIDE + U32.keyHigh]!, number * PAGE_RECORDS + row)
+    const index = new Uint32Array(size * 2)
+    const mask = size - 1
+    let series = 0
+    for (const { u32, used } of this.pages) {
+      for (let base = 0; base < used * F32_STRIDE; base += F32_STRIDE) {
+        let slot = u32[base + U32.keyLow]! & mask
+        while (index[slot * 2] !== 0) slot = (slot + 1) & mask
+        index[slot * 2] = ++series
+        index[slot * 2 + 1] = u32[base + U32.keyHigh]!
       }
     }
+    this.#index = index
+    this.#mask = mask
   }
 }
 

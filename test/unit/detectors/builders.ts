@@ -1,7 +1,8 @@
 // Builders for detector tests: points, spans and logs as the reader would hand them over, and a scorer that is fed with them.
 
 import { settingsFrom } from '../../../detectors/settings.ts'
-import { Scorer, type ScorerSettings } from '../../../detectors/score/scorer.ts'
+import { Scorer } from '../../../detectors/score/scorer.ts'
+import type { ScorerSettings } from '../../../detectors/score/scorer-settings.ts'
 import type { LearnedDetector } from '../../../detectors/score/model-hook.ts'
 import { type Config, configSchema } from '../../../schemas/config.ts'
 import type { Anomaly } from '../../../schemas/anomaly.ts'

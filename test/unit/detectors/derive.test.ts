@@ -27,7 +27,7 @@ function aSpanDeriver(parts?: ReadonlyMap<string, Uint8Array>) {
   }
 }
 
-const valueOf = (points: readonly DerivedPoint[], name: string, label?: string): number | undefined => {
+const countOf = (points: readonly DerivedPoint[], name: string, label?: string): number | undefined => {
   const point = points.find(candidate => candidate.name === name && (label === undefined || Object.values(candidate.attributes).includes(label)))
   return point?.data.kind === 'deltaSum' ? point.data.value : undefined
 }
@@ -45,9 +45,9 @@ describe('spans become series', () => {
     expect(advance(at(10)).points).toEqual([])
     const { points } = advance(at(17))
     expect(points.length).toBe(6)
-    expect(valueOf(points, 'homeostat.span.requests', 'GET /orders')).toBe(2)
-    expect(valueOf(points, 'homeostat.span.errors', 'GET /orders')).toBe(1)
-    expect(valueOf(points, 'homeostat.span.errors', 'POST /orders')).toBe(0)
+    expect(countOf(points, 'homeostat.span.requests', 'GET /orders')).toBe(2)
+    expect(countOf(points, 'homeostat.span.errors', 'GET /orders')).toBe(1)
+    expect(countOf(points, 'homeostat.span.errors', 'POST /orders')).toBe(0)
     const duration = points.find(point => point.name === 'homeostat.span.duration')!
     expect(duration).toMatchObject({ unit: 's', timeMs: at(10), entity: { namespace: 'shop', service: 'orders', instance: 'orders-1', environment: 'test' } })
     expect(duration.data).toMatchObject({ kind: 'deltaExponentialHistogram', count: 2, min: 0.1, max: 0.3, zeroCount: 0 })
@@ -87,7 +87,7 @@ describe('spans become series', () => {
     const { points } = advance(at(30))
     const labels = new Set(points.map(point => point.attributes['operation']))
     expect(labels.size).toBe(51)
-    expect(valueOf(points, 'homeostat.span.requests', 'other')).toBe(150)
+    expect(countOf(points, 'homeostat.span.requests', 'other')).toBe(150)
   })
 
   it('counts a call to a callee that hangs and says nothing on the edge to it', () => {
@@ -98,7 +98,7 @@ describe('spans become series', () => {
     spans(at(15), { ...client, timeMs: at(12), durationMs: 3_000, status: 2 }, { ...client, timeMs: at(12), durationMs: 3_000, status: 2 })
     const { points } = advance(at(40))
     const late = points.filter(point => point.timeMs === at(20))
-    expect(valueOf(late, 'homeostat.edge.errors', 'shop/orders')).toBe(2)
+    expect(countOf(late, 'homeostat.edge.errors', 'shop/orders')).toBe(2)
     expect(late.find(point => point.name === 'homeostat.edge.duration')!.entity.service).toBe('gateway')
   })
 })

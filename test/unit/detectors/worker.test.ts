@@ -47,7 +47,7 @@ function aRig(): Rig {
       return decoded.record
     })
   const anomalies = (): Anomaly[] => decode(TOPICS.anomalies.name, anomalyRecord)
-  return {
+  const rig: Rig = {
     clock,
     log,
     checkpoints,
@@ -58,7 +58,7 @@ function aRig(): Rig {
     async start(config = FAST) {
       const worker = detectWorker({
         log,
-        checkpoints,
+        checkpoints: rig.checkpoints,
         openReader,
         encodeDerived,
         config: detectConfig(config),
@@ -72,6 +72,7 @@ function aRig(): Rig {
       return worker
     }
   }
+  return rig
 }
 
 const text = (key: string, value: string): object => ({ key, value: { stringValue: value } })
@@ -208,6 +209,25 @@ describe('detect worker', () => {
     await rig.log.drained()
     expect(rig.opened().filter(anomaly => anomaly.detector === 'adaptive').length).toBe(1)
     expect(worker.stats().outboxRecords).toBe(0)
+  })
+
+  it('writes no checkpoint of a state whose anomalies are not durable yet', async () => {
+    const rig = aRig()
+    const saves: number[] = []
+    rig.checkpoints = { load: async () => undefined, save: async () => void saves.push(rig.clock.nowMs()) }
+    await rig.start()
+    await run(rig, 0, 40, second => metricsSecond(rig, second))
+    expect(saves.length).toBeGreaterThan(0)
+    rig.log.failAppends(new AppError('log_unavailable', 'no quorum'))
+    // Both services fall silent, which cannot be told.
+    await rig.clock.advance(5_500)
+    const before = saves.length
+    await rig.clock.advance(60_000)
+    expect(saves.length).toBe(before)
+    rig.log.failAppends(undefined)
+    await rig.clock.advance(20_000)
+    expect(rig.opened().map(anomaly => anomaly.detector)).toEqual(['absence', 'absence'])
+    expect(saves.length).toBeGreaterThan(before)
   })
 
   it('reports a bug through finished', async () => {

@@ -1,0 +1,25 @@
+// What a scorer is told (made once from the configuration, settings.ts) and what it counts.
+
+import type { AbsenceSettings } from '../rules/absence.ts'
+import type { StaticRule } from '../rules/static-rule.ts'
+import type { LevelSettings } from './level.ts'
+
+export interface ScorerSettings extends LevelSettings {
+  windowMs: number
+  latenessMs: number
+  absence: AbsenceSettings
+  ignore: readonly RegExp[]
+  rules: readonly StaticRule[]
+}
+
+/** What became of points; every one is counted once, `scored` counts values (a histogram point gives none or two). */
+export interface ScorerStats {
+  points: number
+  scored: number
+  late: number
+  duplicate: number
+  future: number
+  refused: number
+  unusable: number
+  anomalies: number
+}

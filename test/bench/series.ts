@@ -1,0 +1,202 @@
+// bench series: what a million series cost in memory, and how long it takes until they are back after a restart.
+//
+// One scorer takes a million gauge series of 2,000 entities with five attributes each (method, route, status, region: shared
+// texts; pod: one value per four series), three points a series. Bytes are the growth of the process's array buffers, which
+// is everything outside the JS heap, divided by the series; the table's own account must agree. Restore is timed twice:
+// from parts in memory, and from a checkpoint on disk, embedded log and all, which is the figure reported. Before that
+// the restored scorer must know each series and give the same verdict on the next point as the one that was never stopped.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Scorer } from '../../detectors/score/scorer.ts'
+import { settingsFrom } from '../../detectors/settings.ts'
+import { checkpointStore } from '../../pipeline/log/checkpoint-store.ts'
+import { EmbeddedLog } from '../../pipeline/log/embedded-log.ts'
+import { systemClock } from '../../pipeline/system.ts'
+import { configSchema } from '../../schemas/config.ts'
+import { POINT_KIND, type PointView, type ResourceView } from '../../schemas/otlp.ts'
+import type { Logger, Meter } from '../../schemas/ports.ts'
+import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+
+const SERIES = 1_000_000
+const ENTITIES = 2_000
+const SERIES_PER_POD = 4
+const METRICS = 50
+const POINTS_PER_SERIES = 3
+const START_MS = 1_800_000_000_000
+const BYTES_GOAL = 256
+const RESTORE_GOAL_MS = 1_000
+const MIB = 2 ** 20
+const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`), child: () => quiet }
+const deaf: Meter = { count() {}, gauge() {} }
+
+export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  const before = process.memoryUsage()
+  const settings = settingsFrom(configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' }).detect)
+  const budget = () => ({ left: SERIES, refused: 0 })
+  const scorer = new Scorer(settings, { budget: budget(), nowMs: () => START_MS })
+  const fleet = aFleet()
+
+  const begun = performance.now()
+  fleet.feed(scorer, 0)
+  const admitMs = performance.now() - begun
+  const updating = performance.now()
+  for (let step = 1; step < POINTS_PER_SERIES; step++) fleet.feed(scorer, step)
+  const updateMs = performance.now() - updating
+  if (scorer.table.count !== SERIES) throw new Error(`${scorer.table.count} series where ${SERIES} were sent`)
+
+  collect()
+  const after = process.memoryUsage()
+  const outside = after.arrayBuffers - before.arrayBuffers
+  const heap = after.heapUsed - before.heapUsed
+  const rssMb = after.rss / MIB
+  const snapshotting = performance.now()
+  const parts = scorer.takeDirty()
+  const snapshotMs = performance.now() - snapshotting
+
+  const memoryMs: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    // As a store hands parts over: buffers of their own.
+    const loaded = new Map([...parts].map(([name, bytes]) => [name, Uint8Array.from(bytes)]))
+    const restoring = performance.now()
+    const restored = new Scorer(settings, { budget: budget(), nowMs: () => START_MS, parts: loaded })
+    memoryMs.push(performance.now() - restoring)
+    if (round === 0) fleet.compare(scorer, restored)
+  }
+  const diskMs = await restoreFromDisk(parts, rounds, loaded => new Scorer(settings, { budget: budget(), nowMs: () => START_MS, parts: loaded }))
+
+  const bytesPerSeries = outside / SERIES
+  const restoreMs = median(diskMs)
+  say(`1,000,000 series of ${ENTITIES} entities, five attributes each, ${POINTS_PER_SERIES} points`)
+  say(
+    `  outside the JS heap  ${bytesPerSeries.toFixed(1)} bytes a series (goal ${BYTES_GOAL}); the tables account for ${(scorer.table.bytes / SERIES).toFixed(1)}`
+  )
+  say(`  JS heap              ${(heap / SERIES).toFixed(1)} bytes a series;  RSS ${rssMb.toFixed(0)} MiB`)
+  say(`  new series           ${Math.round(SERIES / (admitMs / 1e3)).toLocaleString('en')}/s`)
+  say(`  points               ${Math.round((SERIES * (POINTS_PER_SERIES - 1)) / (updateMs / 1e3)).toLocaleString('en')}/s (find, judge, learn; one core)`)
+  say(`  snapshot             ${snapshotMs.toFixed(0)} ms of the loop for ${(size(parts) / MIB).toFixed(0)} MiB`)
+  say(
+    `  restore              ${median(memoryMs).toFixed(0)} ms from memory, ${restoreMs.toFixed(0)} ms from disk (median of ${rounds}, best ${Math.min(...diskMs).toFixed(0)}; goal ${RESTORE_GOAL_MS}); load ${loadavg()[0]!.toFixed(1)}`
+  )
+  return {
+    bytesPerSeries: figure(bytesPerSeries),
+    rssMb: figure(rssMb),
+    restoreMs: figure(restoreMs),
+    restoreBestMs: figure(Math.min(...diskMs)),
+    restoreFromMemoryMs: figure(median(memoryMs)),
+    heapBytesPerSeries: figure(heap / SERIES),
+    snapshotMs: figure(snapshotMs),
+    pointsPerS: figure((SERIES * (POINTS_PER_SERIES - 1)) / (updateMs / 1e3))
+  }
+}
+
+/** Writes the parts through the embedded log, reopens it each time, and times load and restore together. */
+async function restoreFromDisk(
+  parts: ReadonlyMap<string, Uint8Array>,
+  rounds: number,
+  open: (parts: ReadonlyMap<string, Uint8Array>) => Scorer
+): Promise<number[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'homeostat-bench-'))
+  const openLog = () => EmbeddedLog.open({ dir: folder, clock: systemClock, logger: quiet, meter: deaf, bytesMax: 2 ** 32, groupCommitMs: 2 })
+  try {
+    const log = await openLog()
+    await checkpointStore(log).save('detect:bench', { version: 1, positions: [], parts })
+    await log.close()
+    const times: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const reopened = await openLog()
+      const begun = performance.now()
+      const saved = await checkpointStore(reopened).load('detect:bench')
+      if (saved === undefined) throw new Error('the checkpoint is not on disk')
+      const restored = open(saved.parts)
+      times.push(performance.now() - begun)
+      if (restored.table.count !== SERIES) throw new Error(`${restored.table.count} series came back`)
+      await reopened.close()
+    }
+    return times
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** A cursor that walks through all series, as the reader would: one object, overwritten. */
+function aFleet() {
+  let series = 0
+  const entities = Array.from({ length: ENTITIES }, (_, index) => `shop/service-${index % 200}@node-${index}`)
+  const resource: ResourceView = { entityIndex: 0, entity: '', service: 'service', environment: 'bench', attributes: () => ({}) }
+  const none = new Float64Array(0)
+  const view: PointView = {
+    ...{ resource, keyLow: 0, keyHigh: 0, kind: POINT_KIND.gauge, temporality: 0, monotonic: false, timeMs: 0, startMs: 0, value: 0, noRecordedValue: false },
+    ...{ count: 0, sum: 0, min: 0, max: 0, boundCount: 0, bucketCount: 0, bounds: none, buckets: none, scale: 0, zeroCount: 0, positiveOffset: 0 },
+    ...{ negativeOffset: 0, negativeBucketCount: 0, negativeBuckets: none, quantileCount: 0, quantiles: none, quantileValues: none },
+    name: () => `app.metric.${series % METRICS}`,
+    unit: () => '{item}',
+    description: () => '',
+    attributes: () => ({
+      'http.request.method': ['GET', 'POST', 'PUT', 'DELETE'][series % 4]!,
+      'http.route': `/api/v1/resource/${series % 500}`,
+      'http.response.status_code': String(200 + (series % 6)),
+      'cloud.region': `region-${series % 3}`,
+      'k8s.pod.name': podName(Math.floor(series / SERIES_PER_POD))
+    })
+  }
+  const point = (scorer: Scorer, index: number, step: number): void => {
+    series = index
+    const entity = index % ENTITIES
+    resource.entityIndex = entity
+    resource.entity = entities[entity]!
+    // Two rounds of a bijective mixer: what a keyed hash of the series looks like.
+    view.keyLow = mix(index)
+    view.keyHigh = mix(index ^ 0x5bd1e995)
+    view.timeMs = START_MS + step * 10_000
+    view.value = 100 + ((index * 7 + step * 3) % 17)
+    scorer.point(view)
+  }
+  return {
+    feed(scorer: Scorer, step: number): void {
+      scorer.begin(START_MS + step * 10_000)
+      for (let index = 0; index < SERIES; index++) point(scorer, index, step)
+    },
+    /** Throws unless both know the same series and take the next point the same way. */
+    compare(running: Scorer, restored: Scorer): void {
+      for (let index = 0; index < SERIES; index += 1) {
+        const found = restored.table.find(mix(index), mix(index ^ 0x5bd1e995))
+        if (found !== running.table.find(mix(index), mix(index ^ 0x5bd1e995)) || found < 0) throw new Error(`series ${index} was not restored`)
+      }
+      const sample = 999_983
+      if (JSON.stringify(running.table.attributesOf(sample)) !== JSON.stringify(restored.table.attributesOf(sample))) throw new Error('attributes differ')
+      for (const scorer of [running, restored]) {
+        scorer.begin(START_MS + POINTS_PER_SERIES * 10_000)
+        point(scorer, sample, POINTS_PER_SERIES)
+      }
+      const record = (scorer: Scorer) => {
+        const found = scorer.table.find(mix(sample), mix(sample ^ 0x5bd1e995))
+        return Buffer.from(scorer.table.page(found).buffer, 64 + scorer.table.row(found) * 128, 128)
+      }
+      if (!record(running).equals(record(restored))) throw new Error('a restored series judges differently')
+    }
+  }
+}
+
+/** `service-17-7d9f8b6c5-4f2k` */
+function podName(pod: number): string {
+  return `service-${pod % 200}-7d9f8b6c5-${pod.toString(36)}`
+}
+
+function mix(value: number): number {
+  let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
+  return mixed ^ (mixed >>> 16)
+}
+
+function size(parts: ReadonlyMap<string, Uint8Array>): number {
+  let bytes = 0
+  for (const part of parts.values()) bytes += part.byteLength
+  return bytes
+}
