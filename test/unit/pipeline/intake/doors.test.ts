@@ -7,7 +7,7 @@ import type { Signal } from '../../../../pipeline/intake/slices.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import { TOPICS } from '../../../../schemas/topics.ts'
 import { GRPC_METHODS, grpcCall, grpcFrame, http2Call, httpCall, openTestIntake, until } from '../../../support/intake.ts'
-import { aLogsRequest, aMetricsRequest, aSpansRequest } from '../../../support/otlp.ts'
+import { aLogsRequest, aMetricsRequest, aResource, aSpansRequest, encodeOtlp } from '../../../support/otlp.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
 
 const PATHS = { metrics: '/v1/metrics', spans: '/v1/traces', logs: '/v1/logs' }
@@ -53,6 +53,25 @@ describe('what is taken is in the log, byte for byte', () => {
     const answers = await Promise.all(Array.from({ length: 10 }, () => grpcCall(intake.addresses.grpc, { body: REQUESTS.metrics, gzip: true })))
     expect(answers.map(answer => answer.code)).toEqual(Array(10).fill(0))
     expect(log.records(TOPICS.metrics.name)).toHaveLength(10)
+  })
+
+  test('large bodies in flight at once, by both doors, never share a buffer', async () => {
+    const { intake, log } = await intakeWith({ config: { appendTimeout: 20_000 } })
+    const bodyOf = (name: string, size: number): Uint8Array =>
+      encodeOtlp('logs', { resourceLogs: [{ resource: aResource(name), scopeLogs: [{ logRecords: [{ body: { stringValue: name.repeat(size) } }] }] }] })
+    for (let round = 0; round < 3; round++) {
+      // Held back, all of them lie in their buffers together; the next round gets these buffers again.
+      const release = log.holdAppends()
+      const bodies = Array.from({ length: 8 }, (_, i) => bodyOf(`${round}-${i}`, 25_000 + 9_000 * i))
+      const http = bodies.slice(0, 4).map(body => httpCall(intake.addresses.http, { path: '/v1/logs', body }))
+      const grpc = bodies.slice(4).map(body => grpcCall(intake.addresses.grpc, { method: GRPC_METHODS.logs, body }))
+      await httpCall(intake.addresses.http, { path: '/nowhere', body: '' })
+      release()
+      expect((await Promise.all(http)).map(answer => answer.status)).toEqual([200, 200, 200, 200])
+      expect((await Promise.all(grpc)).map(answer => answer.code)).toEqual([0, 0, 0, 0])
+      const stored = log.records(TOPICS.logs.name).map(record => Buffer.from(record.value!).toString('base64'))
+      for (const body of bodies) expect(stored.filter(value => value === Buffer.from(body).toString('base64'))).toHaveLength(1)
+    }
   })
 
   test('an empty request is a success that leaves no record', async () => {
