@@ -2,6 +2,7 @@
 
 import { afterAll, describe, expect, it } from 'vitest'
 import { type LabReport, type LabView, runLab } from '../../infra/lab/lab.ts'
+import { browserMissing, type WatchedConsole, watchConsole } from '../support/console-browser.ts'
 
 const SEED = 3
 const HEALTHY_MS = 10_000
@@ -12,12 +13,41 @@ const lines: string[] = []
 const view: LabView = {
   phase: name => void lines.push(`── ${name}`),
   line: text => void lines.push(text),
-  watch: () => undefined,
-  report: () => undefined,
+  watch: ({ homeostat }) => {
+    if (noBrowser === undefined) watched = watchConsole(homeostat.address())
+  },
+  // The lab goes on at once: what the page shows of a case is looked at while the next one runs.
+  report: ({ case: name }) => {
+    looked = Promise.all([looked, lookAtConsole(name)])
+  },
   close: () => undefined
 }
+const noBrowser = browserMissing()
+if (noBrowser !== undefined) process.stderr.write(`skipped: the console in a browser: ${noBrowser}\n`)
+let watched: Promise<WatchedConsole> | undefined
+let looked: Promise<unknown> = Promise.resolve()
+const seen: { story: string; statuses: string[]; verdicts: string[]; tiles: number; errors: string[] }[] = []
+
+async function lookAtConsole(name: string): Promise<void> {
+  const browser = await watched
+  if (!browser || seen.length > 0) return
+  const { page, errors } = browser
+  await page.locator('.story .pill.healed').first().waitFor()
+  seen.push({
+    story: (await page.locator('.story').textContent()) ?? '',
+    statuses: await browser.statuses(),
+    verdicts: await page.locator('.story h3 .pill').allTextContents(),
+    tiles: await page.locator('.scorecard .tile').count(),
+    errors
+  })
+  await browser.pictures(name)
+}
+
 const ended = new AbortController()
-afterAll(() => ended.abort())
+afterAll(async () => {
+  ended.abort()
+  await (await watched)?.close()
+})
 
 describe('the lab', () => {
   it(
@@ -35,4 +65,14 @@ describe('the lab', () => {
     },
     TIMEOUT_MS
   )
+
+  it.skipIf(noBrowser !== undefined)(`was seen healing live in the console${noBrowser === undefined ? '' : ` (skipped: ${noBrowser})`}`, async () => {
+    await looked
+    const [first] = seen
+    expect(first?.errors).toEqual([])
+    expect(first?.statuses, 'the page followed the incident without a reload').toEqual(expect.arrayContaining(['open', 'resolved']))
+    expect(first?.verdicts).toContain('healed')
+    expect(first?.story).toMatch(/healthy again after/)
+    expect(first?.tiles).toBe(10)
+  })
 })
