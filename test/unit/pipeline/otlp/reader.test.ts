@@ -103,6 +103,24 @@ describe('series keys', () => {
     expect(keyOf(keyLast)).toBe(keyOf(aPoint({ attributes: [['queue', long]] })))
   })
 
+  test.each([
+    ['true spelled as 2', Uint8Array.of(0x10, 0x02), true],
+    ['true spelled in two bytes', Uint8Array.of(0x10, 0x81, 0x00), true],
+    ['false spelled in two bytes', Uint8Array.of(0x10, 0x80, 0x00), false],
+    ['1 spelled in two bytes', Uint8Array.of(0x18, 0x81, 0x00), 1],
+    ['1 set after another value', Uint8Array.of(0x10, 0x01, 0x18, 0x01), 1]
+  ])('take %s for what it says', (_what, value, same) => {
+    const request = aMetric(5, writer => {
+      writer.double(4, 1)
+      writer.message(7, () => {
+        writer.text(1, 'queue')
+        writer.bytes(2, value)
+      })
+    })
+    expect(keyOf(request)).toBe(keyOf(aPoint({ attributes: [['queue', same]] })))
+    expect(seenPoints(request).points[0]!.attributes).toEqual({ queue: String(same) })
+  })
+
   test('collide in one lane as seldom as chance allows, for 200,000 series of counted names and swapped values', () => {
     const request = aRequest({
       item: writer => {
@@ -252,6 +270,18 @@ describe('malformed requests', () => {
     ['a known field number spelled in two bytes', Uint8Array.of(0x8a, 0x00, 0x00)]
   ])('%s is refused', (_what, request) => {
     expect(refusalOf(request).code).toBe('malformed_otlp')
+  })
+
+  test('an attribute that reaches into the next point is refused', () => {
+    const point = bytesOf(writer => attribute(writer, 7, 'queue', 'main-line'))
+    const request = aRequest({
+      item: writer =>
+        writer.message(5, () => {
+          writer.bytes(1, point.subarray(0, -1))
+          writer.bytes(1, point)
+        })
+    })
+    expect(refusalOf(request).message).toContain('longer than what holds it')
   })
 
   test('attributes nested to the limit are read, deeper ones refused without a deep stack', () => {
