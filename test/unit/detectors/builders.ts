@@ -14,6 +14,9 @@ export const START_MS = 1_800_000_000_000
 
 export type DetectConfig = Config['detect']
 
+/** Event time of a second of the test. */
+export const at = (second: number): number => START_MS + second * 1_000
+
 /** The detect section with its defaults and what a test changes, as a user would write it. */
 export function detectConfig(overrides: Record<string, unknown> = {}): DetectConfig {
   return configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat', detect: overrides }).detect
@@ -198,6 +201,11 @@ export function aScorer(
     opened: () => anomalies.filter(anomaly => anomaly.status === 'open'),
     closed: () => anomalies.filter(anomaly => anomaly.status === 'close')
   }
+}
+
+/** Feeds what `point` makes, once a second. */
+export function everySecond(fed: FedScorer, from: number, to: number, point: (second: number) => PointView | PointView[]): void {
+  for (let second = from; second < to; second++) fed.feed([point(second)].flat(), at(second))
 }
 
 /** Seeded chance with the distributions that telemetry shows. */
