@@ -1,14 +1,16 @@
 // Driver `process`: starts, stops and restarts the local processes that a definitions file lists.
 //
-// Class: detectable. An applied order is known by its key in the run file, or in the environment of the process that it
-// started, so a crash at any instant is resolved; only a process that was started and ended within the few ms before its
-// pid was on disk leaves `unknown`. Nothing of a command reaches an argument vector: it names a definition.
+// Class: detectable. An applied order is known by its key in the run file, a start also by the mark that the started
+// process made, so a crash at any instant is resolved, even when the process has ended again by then.
+// Nothing of a command reaches an argument vector: it names a definition.
 
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, DriverOrder, Observation } from '../../schemas/ports.ts'
 import type { ProcessDefinition } from '../../schemas/process-definitions.ts'
 import { checkKey } from './order-key.ts'
+import type { ProcessStat } from './process-table.ts'
 import { readRunFile, withKey, writeRunFile } from './run-file.ts'
+import { decideStart } from './start-mark.ts'
 import { endFamily, findByKey, findRunning, spawnSupervised } from './supervise.ts'
 
 const VERBS = { restart: 'detectable', start: 'detectable', stop: 'detectable' } as const
@@ -92,17 +94,20 @@ export function processDriver({ definitions, runDir }: ProcessDriverOptions): Dr
     async wasApplied(order) {
       const { name, definition } = definitionOf(order.target)
       return inTurn(name, async () => {
-        const { file } = findRunning(runDir, name, definition)
-        if (file.keys.includes(order.idempotencyKey)) return 'yes'
-        if (findByKey(order.idempotencyKey)) {
-          remember(name, order, { spawning: null })
-          return 'yes'
+        if (findRunning(runDir, name, definition).file.keys.includes(order.idempotencyKey)) return 'yes'
+        // A stop leaves no mark, and repeated it finds nothing to stop.
+        const answer = order.verb === 'stop' ? 'no' : decideStart(runDir, order.idempotencyKey)
+        if (answer === 'yes') {
+          const started = findByKey(order.idempotencyKey)
+          remember(name, order, { stoppedAtMs: null, ...(started && { process: identityOf(started) }) })
         }
-        return file.spawning === order.idempotencyKey ? 'unknown' : 'no'
+        return answer
       })
     }
   }
 }
+
+const identityOf = ({ pid, startTicks, startedAtMs }: ProcessStat) => ({ pid, startTicks, startedAtMs })
 
 function observation({ running, file, strangers }: ReturnType<typeof findRunning>): Observation {
   const restarts = file.restarts

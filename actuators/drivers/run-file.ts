@@ -1,7 +1,7 @@
 // What is remembered of a supervised process, one JSON file a process: who it is, and which orders it has seen.
 //
 // Replaced as a whole (temporary file, fsync, rename, fsync of the folder), so that it is the old or the new one after a
-// crash. `spawning` stands in it from just before the start until the pid is known: the only instant of doubt.
+// crash. A start that was not written here yet is known by its mark (start-mark.ts).
 
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,8 +12,6 @@ export interface RunFile {
   /** Null before the first start and after a stop. */
   process: { pid: number; startTicks: number; startedAtMs: number } | null
   argv: readonly string[]
-  /** Idempotency key of a start that is under way. */
-  spawning: string | null
   /** Idempotency keys of applied orders, newest last. */
   keys: readonly string[]
   /** Newest fence seen. */
@@ -23,7 +21,7 @@ export interface RunFile {
   stoppedAtMs: number | null
 }
 
-const EMPTY: RunFile = { process: null, argv: [], spawning: null, keys: [], fence: 0, restarts: 0, stoppedAtMs: null }
+const EMPTY: RunFile = { process: null, argv: [], keys: [], fence: 0, restarts: 0, stoppedAtMs: null }
 
 /** The file of `name`, or an empty one. @throws SyntaxError when it is damaged by someone else */
 export function readRunFile(runDir: string, name: string): RunFile {

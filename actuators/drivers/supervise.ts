@@ -1,11 +1,11 @@
 // Starting and ending one supervised process, so that it survives us and is found again.
 //
-// A start is durable in two strokes: `spawning: key` before, pid and start time after. Between them a living child is
-// found by the idempotency key in its environment. Processes run detached in their own group, output in a file.
+// Who runs is kept in the run file; whether the start of an order took place is decided by its mark (start-mark.ts), so a
+// kill at any instant leaves no doubt. Processes run detached in their own group, output in a file.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { accessSync, closeSync, constants, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../schemas/errors.ts'
 import type { ProcessDefinition } from '../../schemas/process-definitions.ts'
@@ -22,6 +22,7 @@ import {
   userOf
 } from './process-table.ts'
 import { type RunFile, readRunFile, withKey, writeRunFile } from './run-file.ts'
+import { MARKING_LAUNCHER, nextMark } from './start-mark.ts'
 
 /** Variable in which a started process carries the idempotency key of the order that started it. */
 export const KEY_VARIABLE = 'HOMEOSTAT_IDEMPOTENCY_KEY'
@@ -46,13 +47,10 @@ export interface SpawnOptions {
 export async function spawnSupervised(options: SpawnOptions): Promise<ProcessStat> {
   const { runDir, name, definition, idempotencyKey = '', fence } = options
   const before = readRunFile(runDir, name)
-  const intent: RunFile = { ...before, process: null, argv: definition.argv, fence: Math.max(before.fence, fence ?? 0), stoppedAtMs: null }
-  writeRunFile(runDir, name, { ...intent, spawning: idempotencyKey })
   let child: ChildProcess
   try {
     child = await spawnDetached(options)
   } catch (cause) {
-    writeRunFile(runDir, name, { ...intent, spawning: null })
     throw new AppError('driver_failed', `${name}: ${definition.argv[0]} cannot be started: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause
     })
@@ -60,14 +58,10 @@ export async function spawnSupervised(options: SpawnOptions): Promise<ProcessSta
   // It may have ended already; then it is remembered as one that ended.
   const started = readProcess(child.pid!) ?? { pid: child.pid!, startTicks: 0, startedAtMs: Date.now(), state: 'X', parent: 0, group: 0, rssBytes: 0 }
   const { pid, startTicks, startedAtMs } = started
-  const keys = idempotencyKey === '' ? intent.keys : withKey(intent.keys, idempotencyKey)
-  writeRunFile(runDir, name, {
-    ...intent,
-    process: { pid, startTicks, startedAtMs },
-    spawning: null,
-    keys,
-    restarts: before.restarts + (before.argv.length > 0 ? 1 : 0)
-  })
+  const keys = idempotencyKey === '' ? before.keys : withKey(before.keys, idempotencyKey)
+  const restarts = before.restarts + (before.argv.length > 0 ? 1 : 0)
+  const process = { pid, startTicks, startedAtMs }
+  writeRunFile(runDir, name, { process, argv: definition.argv, keys, fence: Math.max(before.fence, fence ?? 0), restarts, stoppedAtMs: null })
   return started
 }
 
@@ -95,7 +89,6 @@ export function findRunning(runDir: string, name: string, definition: ProcessDef
   const key = environmentOf(pid, KEY_VARIABLE)
   const keys = key ? withKey(file.keys, key) : file.keys
   const adopted = { ...file, process: { pid, startTicks, startedAtMs }, argv: definition.argv, keys, stoppedAtMs: null }
-  if (key === adopted.spawning) adopted.spawning = null
   writeRunFile(runDir, name, adopted)
   return { running, file: adopted, strangers: 0 }
 }
@@ -123,7 +116,9 @@ export function findByKey(key: string): ProcessStat | undefined {
   return key === '' ? undefined : listProcesses().find(({ pid, state }) => state !== 'Z' && environmentOf(pid, KEY_VARIABLE) === key)
 }
 
-function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: SpawnOptions): Promise<ChildProcess> {
+async function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: SpawnOptions): Promise<ChildProcess> {
+  accessSync(definition.argv[0]!, constants.X_OK) // The launcher could only tell by an exit code.
+  mkdirSync(runDir, { recursive: true, mode: 0o700 })
   const logFile = resolve(runDir, definition.logFile ?? `${name}.log`)
   mkdirSync(dirname(logFile), { recursive: true })
   if ((statSync(logFile, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) renameSync(logFile, `${logFile}.1`)
@@ -131,10 +126,11 @@ function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: SpawnO
     process.env[variable] === undefined ? [] : [[variable, process.env[variable]]]
   )
   const env = { ...Object.fromEntries(passed), ...definition.env, ...(idempotencyKey === '' ? {} : { [KEY_VARIABLE]: idempotencyKey }) }
+  const argv = idempotencyKey === '' ? definition.argv : [...MARKING_LAUNCHER, nextMark(runDir, idempotencyKey), ...definition.argv]
   const output = openSync(logFile, 'a', 0o600)
   return new Promise((started, failed) => {
-    const cwd = definition.cwd ?? join(runDir)
-    const child = spawn(definition.argv[0]!, definition.argv.slice(1), { cwd, env, detached: true, shell: false, stdio: ['ignore', output, output] })
+    const cwd = definition.cwd ?? runDir
+    const child = spawn(argv[0]!, argv.slice(1), { cwd, env, detached: true, shell: false, stdio: ['ignore', output, output] })
     closeSync(output)
     child.once('error', failed)
     child.once('spawn', () => {

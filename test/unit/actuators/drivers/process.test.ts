@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { processDriver } from '../../../../actuators/drivers/process.ts'
 import { commandLineOf, listProcesses, readProcess, sameProcess } from '../../../../actuators/drivers/process-table.ts'
 import { readRunFile, writeRunFile } from '../../../../actuators/drivers/run-file.ts'
+import { decideStart, MARKING_LAUNCHER, nextMark } from '../../../../actuators/drivers/start-mark.ts'
 import { endFamily, KEY_VARIABLE, spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
 import type { DriverOrder } from '../../../../schemas/ports.ts'
 import { type ProcessDefinition, processDefinitionsSchema } from '../../../../schemas/process-definitions.ts'
@@ -84,8 +85,8 @@ driverContract(
         if (when === 'before') return
         await open().apply(order, never)
         await until(() => starts(folder).some(line => line.startsWith(`${order.idempotencyKey} `)))
-        // The pid never reached the disk: what is there is the intent.
-        writeRunFile(runDir, NAME, { ...before, process: null, spawning: order.idempotencyKey })
+        // The pid never reached the disk.
+        writeRunFile(runDir, NAME, before)
       },
       async close() {
         await endAll(folder)
@@ -189,8 +190,10 @@ describe('process driver', () => {
       await processDriver({ definitions, runDir }).apply({ ...order, deadlineMs: Date.now() + 10000 }, new AbortController().signal)
       process.stdout.write('applied')`
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    const resolutions = new Set<string>()
-    for (let round = 0; round < 12; round++) {
+    const rounds = 16
+    const resolutions: string[] = []
+    let wholeMs = 0
+    for (let round = 0; round < rounds; round++) {
       const order = anOrder('restart', `kill-${round}`)
       const actuator = spawn(process.execPath, [
         '--disable-warning=ExperimentalWarning',
@@ -199,21 +202,33 @@ describe('process driver', () => {
         program,
         JSON.stringify({ definitions: processes, runDir, order })
       ])
-      await new Promise(resolve => actuator.stdout.once('data', resolve))
-      await pause(round * 4)
+      const closed = new Promise(resolve => actuator.once('close', resolve))
+      let output = ''
+      for (const stream of [actuator.stdout, actuator.stderr]) {
+        stream.on('data', chunk => {
+          output += String(chunk)
+        })
+      }
+      await until(() => output.includes('ready'))
+      const begun = performance.now()
+      // The first and the last may end; the others are killed on their way, each a little later.
+      if (round === 0 || round === rounds - 1) await until(() => output.includes('applied'))
+      else await pause((wholeMs * 1.2 * round) / rounds)
+      if (round === 0) wholeMs = performance.now() - begun
       actuator.kill('SIGKILL')
-      await new Promise(resolve => actuator.once('close', resolve))
+      await closed
       const driver = driverOf(processes)
       const applied = await driver.wasApplied!(order)
-      resolutions.add(applied)
+      resolutions.push(applied)
       if (applied === 'no') await driver.apply(order, never)
-      await pause(200)
-      const count = starts(folder).filter(line => line.startsWith(`${order.idempotencyKey} `)).length
-      expect(count, `round ${round}, ${applied}`).toBe(applied === 'unknown' ? count : 1)
-      expect(count).toBeLessThanOrEqual(1)
+      const count = () => starts(folder).filter(line => line.startsWith(`${order.idempotencyKey} `)).length
+      await until(() => count() > 0)
+      await pause(50)
+      expect(count(), `round ${round} of ${wholeMs} ms: ${applied}`).toBe(1)
     }
+    expect(resolutions).not.toContain('unknown')
     expect(resolutions).toContain('no')
-    expect(resolutions).toContain('yes')
+    expect(resolutions.at(-1)).toBe('yes')
   })
 
   it('says failed when the process ended by itself, stopped when we ended it', async () => {
@@ -235,10 +250,45 @@ describe('process driver', () => {
     expect(await driverOf().wasApplied!(anOrder('start', 'k8'))).toBe('no')
   })
 
-  it('does not know about a start whose process is gone and whose pid never reached the disk', async () => {
-    writeRunFile(runDir, NAME, { ...readRunFile(runDir, NAME), argv: ['/x'], spawning: 'k9' })
-    expect(await driverOf().wasApplied!(anOrder('restart', 'k9'))).toBe('unknown')
-    expect(await driverOf().wasApplied!(anOrder('restart', 'k10'))).toBe('no')
+  it('knows a start whose process ended before its pid reached the disk', async () => {
+    const processes = definitions(folder, 'process.exit(1)')
+    const order = anOrder('restart', 'k9')
+    await driverOf(processes).apply(order, never)
+    await until(() => starts(folder).length === 1)
+    rmSync(join(runDir, `${NAME}.json`))
+    expect(await driverOf(processes).wasApplied!(order)).toBe('yes')
+    expect(await driverOf(processes).wasApplied!(anOrder('restart', 'k10'))).toBe('no')
+  })
+
+  it('a start that is late finds its place taken once recovery has said no', async () => {
+    const late = nextMark(runDir, 'k15')
+    expect(decideStart(runDir, 'k15')).toBe('no')
+    const witness = join(folder, 'late')
+    const child = spawn(MARKING_LAUNCHER[0], [...MARKING_LAUNCHER.slice(1), late, '/usr/bin/touch', witness], { stdio: 'ignore' })
+    expect(await new Promise(resolve => child.once('exit', resolve))).not.toBe(0)
+    expect(existsSync(witness)).toBe(false)
+    expect(nextMark(runDir, 'k15')).not.toBe(late)
+    await driverOf().apply(anOrder('restart', 'k15'), never)
+    await until(() => starts(folder).length === 1)
+  })
+
+  it('the launcher hands on arguments as they are', async () => {
+    const odd = ['$(id)', '`id`', 'a b', "';", '"', '*', '-x', '', '\n']
+    const child = spawn(MARKING_LAUNCHER[0], [
+      ...MARKING_LAUNCHER.slice(1),
+      nextMark(folder, 'odd'),
+      process.execPath,
+      '-p',
+      'JSON.stringify(process.argv.slice(1))',
+      '--',
+      ...odd
+    ])
+    let output = ''
+    child.stdout.on('data', chunk => {
+      output += String(chunk)
+    })
+    await new Promise(resolve => child.once('close', resolve))
+    expect(JSON.parse(output)).toEqual(odd)
   })
 
   it('fails without effect when the program cannot be started', async () => {
