@@ -7,8 +7,8 @@
 // An attribute is hashed as the bytes of its KeyValue message in plain form (key, then value, shortest lengths), which is
 // what every encoder writes; another legal spelling is first rewritten to it (key-value.ts). Key and value are
 // therefore mixed together with their types and lengths, and the attribute hashes of a point are *added*: their order does
-// not matter, swapping two values does. Arrays and maps count by their bytes as they came, order and spelling included. Hashing is keyed by the seed through initial lanes and multipliers, so that a
-// sender cannot search for collisions offline.
+// not matter, swapping two values does. Arrays and maps count by their bytes as they came, order and spelling included.
+// Hashing is keyed by the seed through initial lanes and multipliers, so that a sender cannot search for collisions offline.
 //
 // Measured (2 shared vCPU, Node 24): of 162 ns a number point of six attributes and 270 bytes, the blocks take 68, finishing
 // the lanes 13, everything else 81. Multiplications stay off the chain between blocks, as a chained pair cost a tenth more.
