@@ -1,113 +1,15 @@
 import { spawn } from 'node:child_process'
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { processDriver } from '../../../../actuators/drivers/process.ts'
-import { commandLineOf, listProcesses, readProcess, sameProcess } from '../../../../actuators/drivers/process-table.ts'
+import { readProcess, sameProcess } from '../../../../actuators/drivers/process-table.ts'
 import { readRunFile, writeRunFile } from '../../../../actuators/drivers/run-file.ts'
-import { decideStart, MARKING_LAUNCHER, nextMark } from '../../../../actuators/drivers/start-mark.ts'
-import { endFamily, KEY_VARIABLE, spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
-import type { DriverOrder } from '../../../../schemas/ports.ts'
-import { type ProcessDefinition, processDefinitionsSchema } from '../../../../schemas/process-definitions.ts'
-import { driverContract } from '../../../contract/driver.ts'
+import { KEY_VARIABLE, spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
+import { aFolder, anOrder, definition, definitions, NAME, never, starts, tidyUp, until } from './process-world.ts'
 
-const NAME = 'shop'
-const never = new AbortController().signal
-const uses: { folder: string }[] = []
-
-function aFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'homeostat-process-'))
-  uses.push({ folder })
-  return folder
-}
-
-/** A service that witnesses its own start, and its key, as its first act; `body` is what it does then. */
-function definitions(folder: string, body = 'setInterval(() => {}, 1000)') {
-  const script = join(folder, 'service.cjs')
-  writeFileSync(
-    script,
-    `require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'starts'))}, (process.env.${KEY_VARIABLE} ?? '') + ' ' + process.pid + '\\n')\n${body}\n`
-  )
-  return processDefinitionsSchema.parse({
-    apiVersion: 'homeostat.io/v1',
-    kind: 'ProcessDefinitions',
-    processes: { [NAME]: { argv: [process.execPath, script, folder], entity: 'shop/orders@orders-1', grace: '300ms' } }
-  }).processes
-}
-const definition = (folder: string): ProcessDefinition => definitions(folder)[NAME]!
-const starts = (folder: string): string[] => (existsSync(join(folder, 'starts')) ? readFileSync(join(folder, 'starts'), 'utf8').trim().split('\n') : [])
-const until = async (holds: () => boolean): Promise<void> => {
-  for (let waitedMs = 0; !holds() && waitedMs < 10_000; waitedMs += 10) await pause(10)
-  expect(holds()).toBe(true)
-}
-let fence = 0
-const anOrder = (verb: string, key: string): DriverOrder => ({
-  idempotencyKey: key,
-  target: NAME,
-  verb,
-  args: {},
-  fence: ++fence,
-  deadlineMs: Date.now() + 10_000
-})
-
-/** Everything that was started in a test's folder, by what its command line names. */
-async function endAll(folder: string): Promise<void> {
-  for (const { pid, startTicks } of listProcesses()) if (commandLineOf(pid)?.includes(folder)) await endFamily({ pid, startTicks }, 0)
-}
-afterEach(async () => {
-  for (const { folder } of uses.splice(0)) {
-    await endAll(folder)
-    rmSync(folder, { recursive: true, force: true })
-  }
-})
-
-driverContract(
-  'process',
-  async () => {
-    const folder = aFolder()
-    const processes = definitions(folder)
-    const runDir = join(folder, 'run')
-    await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    await until(() => starts(folder).length === 1)
-    const open = () => processDriver({ definitions: processes, runDir })
-    return {
-      open,
-      order: anOrder,
-      async effects(key) {
-        await pause(300) // A process that was started must have had the time to say so.
-        return starts(folder).filter(line => line.startsWith(`${key} `)).length
-      },
-      async crash(order, when) {
-        const before = readRunFile(runDir, NAME)
-        if (order.verb === 'start') await open().apply(anOrder('stop', `stop-${order.idempotencyKey}`), never)
-        if (when === 'before') return
-        await open().apply(order, never)
-        await until(() => starts(folder).some(line => line.startsWith(`${order.idempotencyKey} `)))
-        // The pid never reached the disk.
-        writeRunFile(runDir, NAME, before)
-      },
-      async close() {
-        await endAll(folder)
-      }
-    }
-  },
-  {
-    verbs: ['restart', 'start', 'stop'],
-    skip: [
-      { verb: 'start', why: 'the service runs already; tested below' },
-      { verb: 'stop', why: 'a stop starts nothing to count; tested below' }
-    ],
-    refused: [
-      { what: 'a process without definition', order: { target: 'other' } },
-      { what: 'a path', order: { target: '../../etc/passwd' } },
-      { what: 'a verb that it does not have', order: { verb: 'constructor' } },
-      { what: 'any argument', order: { args: { argv: ['/bin/sh'] } } }
-    ],
-    keepsFences: true
-  }
-)
+afterEach(tidyUp)
 
 describe('process driver', () => {
   let folder: string
@@ -181,56 +83,6 @@ describe('process driver', () => {
     expect(starts(folder)).toHaveLength(2)
   })
 
-  it('kill -9 of the whole actuator at any instant of a restart starts the service once', async () => {
-    const processes = definitions(folder)
-    const program = `
-      import { processDriver } from ${JSON.stringify(join(import.meta.dirname, '../../../../actuators/drivers/process.ts'))}
-      const { definitions, runDir, order } = JSON.parse(process.argv[1])
-      process.stdout.write('ready')
-      await processDriver({ definitions, runDir }).apply({ ...order, deadlineMs: Date.now() + 10000 }, new AbortController().signal)
-      process.stdout.write('applied')`
-    await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    const rounds = 16
-    const resolutions: string[] = []
-    let wholeMs = 0
-    for (let round = 0; round < rounds; round++) {
-      const order = anOrder('restart', `kill-${round}`)
-      const actuator = spawn(process.execPath, [
-        '--disable-warning=ExperimentalWarning',
-        '--input-type=module',
-        '-e',
-        program,
-        JSON.stringify({ definitions: processes, runDir, order })
-      ])
-      const closed = new Promise(resolve => actuator.once('close', resolve))
-      let output = ''
-      for (const stream of [actuator.stdout, actuator.stderr]) {
-        stream.on('data', chunk => {
-          output += String(chunk)
-        })
-      }
-      await until(() => output.includes('ready'))
-      const begun = performance.now()
-      // The first and the last may end; the others are killed on their way, each a little later.
-      if (round === 0 || round === rounds - 1) await until(() => output.includes('applied'))
-      else await pause((wholeMs * 1.2 * round) / rounds)
-      if (round === 0) wholeMs = performance.now() - begun
-      actuator.kill('SIGKILL')
-      await closed
-      const driver = driverOf(processes)
-      const applied = await driver.wasApplied!(order)
-      resolutions.push(applied)
-      if (applied === 'no') await driver.apply(order, never)
-      const count = () => starts(folder).filter(line => line.startsWith(`${order.idempotencyKey} `)).length
-      await until(() => count() > 0)
-      await pause(50)
-      expect(count(), `round ${round} of ${wholeMs} ms: ${applied}`).toBe(1)
-    }
-    expect(resolutions).not.toContain('unknown')
-    expect(resolutions).toContain('no')
-    expect(resolutions.at(-1)).toBe('yes')
-  })
-
   it('says failed when the process ended by itself, stopped when we ended it', async () => {
     const processes = definitions(folder, 'process.exit(1)')
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
@@ -248,47 +100,6 @@ describe('process driver', () => {
     expect(starts(folder)[0]).toMatch(/^k6 /)
     expect(await driverOf().wasApplied!(anOrder('start', 'k7'))).toBe('yes')
     expect(await driverOf().wasApplied!(anOrder('start', 'k8'))).toBe('no')
-  })
-
-  it('knows a start whose process ended before its pid reached the disk', async () => {
-    const processes = definitions(folder, 'process.exit(1)')
-    const order = anOrder('restart', 'k9')
-    await driverOf(processes).apply(order, never)
-    await until(() => starts(folder).length === 1)
-    rmSync(join(runDir, `${NAME}.json`))
-    expect(await driverOf(processes).wasApplied!(order)).toBe('yes')
-    expect(await driverOf(processes).wasApplied!(anOrder('restart', 'k10'))).toBe('no')
-  })
-
-  it('a start that is late finds its place taken once recovery has said no', async () => {
-    const late = nextMark(runDir, 'k15')
-    expect(decideStart(runDir, 'k15')).toBe('no')
-    const witness = join(folder, 'late')
-    const child = spawn(MARKING_LAUNCHER[0], [...MARKING_LAUNCHER.slice(1), late, '/usr/bin/touch', witness], { stdio: 'ignore' })
-    expect(await new Promise(resolve => child.once('exit', resolve))).not.toBe(0)
-    expect(existsSync(witness)).toBe(false)
-    expect(nextMark(runDir, 'k15')).not.toBe(late)
-    await driverOf().apply(anOrder('restart', 'k15'), never)
-    await until(() => starts(folder).length === 1)
-  })
-
-  it('the launcher hands on arguments as they are', async () => {
-    const odd = ['$(id)', '`id`', 'a b', "';", '"', '*', '-x', '', '\n']
-    const child = spawn(MARKING_LAUNCHER[0], [
-      ...MARKING_LAUNCHER.slice(1),
-      nextMark(folder, 'odd'),
-      process.execPath,
-      '-p',
-      'JSON.stringify(process.argv.slice(1))',
-      '--',
-      ...odd
-    ])
-    let output = ''
-    child.stdout.on('data', chunk => {
-      output += String(chunk)
-    })
-    await new Promise(resolve => child.once('close', resolve))
-    expect(JSON.parse(output)).toEqual(odd)
   })
 
   it('fails without effect when the program cannot be started', async () => {

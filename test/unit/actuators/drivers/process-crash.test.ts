@@ -1,0 +1,162 @@
+// What a crash leaves of a start, and how it is resolved: the driver contract, marks, and kill -9 of a real actuator.
+
+import { spawn } from 'node:child_process'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { processDriver } from '../../../../actuators/drivers/process.ts'
+import { readRunFile, writeRunFile } from '../../../../actuators/drivers/run-file.ts'
+import { decideStart, MARKING_LAUNCHER, nextMark } from '../../../../actuators/drivers/start-mark.ts'
+import { spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
+import { driverContract } from '../../../contract/driver.ts'
+import { aFolder, anOrder, definitions, endAll, NAME, never, starts, tidyUp, until } from './process-world.ts'
+
+afterEach(tidyUp)
+
+driverContract(
+  'process',
+  async () => {
+    const folder = aFolder()
+    const processes = definitions(folder)
+    const runDir = join(folder, 'run')
+    await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
+    await until(() => starts(folder).length === 1)
+    const open = () => processDriver({ definitions: processes, runDir })
+    return {
+      open,
+      order: anOrder,
+      async effects(key) {
+        await pause(300) // A process that was started must have had the time to say so.
+        return starts(folder).filter(line => line.startsWith(`${key} `)).length
+      },
+      async crash(order, when) {
+        const before = readRunFile(runDir, NAME)
+        if (order.verb === 'start') await open().apply(anOrder('stop', `stop-${order.idempotencyKey}`), never)
+        if (when === 'before') return
+        await open().apply(order, never)
+        await until(() => starts(folder).some(line => line.startsWith(`${order.idempotencyKey} `)))
+        // The pid never reached the disk.
+        writeRunFile(runDir, NAME, before)
+      },
+      async close() {
+        await endAll(folder)
+      }
+    }
+  },
+  {
+    verbs: ['restart', 'start', 'stop'],
+    skip: [
+      { verb: 'start', why: 'the service runs already; tested below' },
+      { verb: 'stop', why: 'a stop starts nothing to count; tested below' }
+    ],
+    refused: [
+      { what: 'a process without definition', order: { target: 'other' } },
+      { what: 'a path', order: { target: '../../etc/passwd' } },
+      { what: 'a verb that it does not have', order: { verb: 'constructor' } },
+      { what: 'any argument', order: { args: { argv: ['/bin/sh'] } } }
+    ],
+    keepsFences: true
+  }
+)
+
+describe('a start and a crash', () => {
+  let folder: string
+  let runDir: string
+  beforeEach(() => {
+    folder = aFolder()
+    runDir = join(folder, 'run')
+  })
+  const driverOf = (processes = definitions(folder)) => processDriver({ definitions: processes, runDir })
+
+  it('kill -9 of the whole actuator at any instant of a restart starts the service once', async () => {
+    const processes = definitions(folder)
+    const program = `
+      import { processDriver } from ${JSON.stringify(join(import.meta.dirname, '../../../../actuators/drivers/process.ts'))}
+      const { definitions, runDir, order } = JSON.parse(process.argv[1])
+      process.stdout.write('ready')
+      await processDriver({ definitions, runDir }).apply({ ...order, deadlineMs: Date.now() + 10000 }, new AbortController().signal)
+      process.stdout.write('applied')`
+    await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
+    const rounds = 16
+    const resolutions: string[] = []
+    let wholeMs = 0
+    for (let round = 0; round < rounds; round++) {
+      const order = anOrder('restart', `kill-${round}`)
+      const actuator = spawn(process.execPath, [
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=module',
+        '-e',
+        program,
+        JSON.stringify({ definitions: processes, runDir, order })
+      ])
+      const closed = new Promise(resolve => actuator.once('close', resolve))
+      let output = ''
+      for (const stream of [actuator.stdout, actuator.stderr]) {
+        stream.on('data', chunk => {
+          output += String(chunk)
+        })
+      }
+      await until(() => output.includes('ready'))
+      const begun = performance.now()
+      // The first and the last may end; the others are killed on their way, each a little later.
+      if (round === 0 || round === rounds - 1) await until(() => output.includes('applied'))
+      else await pause((wholeMs * 1.2 * round) / rounds)
+      if (round === 0) wholeMs = performance.now() - begun
+      actuator.kill('SIGKILL')
+      await closed
+      const driver = driverOf(processes)
+      const applied = await driver.wasApplied!(order)
+      resolutions.push(applied)
+      if (applied === 'no') await driver.apply(order, never)
+      const count = () => starts(folder).filter(line => line.startsWith(`${order.idempotencyKey} `)).length
+      await until(() => count() > 0)
+      await pause(50)
+      expect(count(), `round ${round} of ${wholeMs} ms: ${applied}`).toBe(1)
+    }
+    expect(resolutions).not.toContain('unknown')
+    expect(resolutions).toContain('no')
+    expect(resolutions.at(-1)).toBe('yes')
+  })
+
+  it('knows a start whose process ended before its pid reached the disk', async () => {
+    const processes = definitions(folder, 'process.exit(1)')
+    const order = anOrder('restart', 'k9')
+    await driverOf(processes).apply(order, never)
+    await until(() => starts(folder).length === 1)
+    rmSync(join(runDir, `${NAME}.json`))
+    expect(await driverOf(processes).wasApplied!(order)).toBe('yes')
+    expect(await driverOf(processes).wasApplied!(anOrder('restart', 'k10'))).toBe('no')
+  })
+
+  it('a start that is late finds its place taken once recovery has said no', async () => {
+    const late = nextMark(runDir, 'k15')
+    expect(decideStart(runDir, 'k15')).toBe('no')
+    const witness = join(folder, 'late')
+    const child = spawn(MARKING_LAUNCHER[0], [...MARKING_LAUNCHER.slice(1), late, '/usr/bin/touch', witness], { stdio: 'ignore' })
+    expect(await new Promise(resolve => child.once('exit', resolve))).not.toBe(0)
+    expect(existsSync(witness)).toBe(false)
+    expect(nextMark(runDir, 'k15')).not.toBe(late)
+    await driverOf().apply(anOrder('restart', 'k15'), never)
+    await until(() => starts(folder).length === 1)
+  })
+
+  it('the launcher hands on arguments as they are', async () => {
+    const odd = ['$(id)', '`id`', 'a b', "';", '"', '*', '-x', '', '\n']
+    const child = spawn(MARKING_LAUNCHER[0], [
+      ...MARKING_LAUNCHER.slice(1),
+      nextMark(folder, 'odd'),
+      process.execPath,
+      '-p',
+      'JSON.stringify(process.argv.slice(1))',
+      '--',
+      ...odd
+    ])
+    let output = ''
+    child.stdout.on('data', chunk => {
+      output += String(chunk)
+    })
+    await new Promise(resolve => child.once('close', resolve))
+    expect(JSON.parse(output)).toEqual(odd)
+  })
+})
