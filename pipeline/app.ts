@@ -88,16 +88,14 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
       meter,
       ...extra
     })
-  const storeRole = await host('store', 'process')
-  closers.push(() => storeRole.close())
+  // Together: each takes seconds on a busy machine, and neither needs the other to open.
+  const [storeRole, detectRole] = await allOpen<[RoleHost, RoleHost]>([host('store', 'process'), host('detect', 'thread')], closers)
   const store: Pick<Store, 'query'> = { query: (sql, parameters) => storeRole.call('query', { sql, parameters }) }
   const signals: Signals = {
     series: query => storeRole.call('series', query),
     logs: (...parameters) => storeRole.call('logs', parameters),
     spans: (...parameters) => storeRole.call('spans', parameters)
   }
-  const detectRole = await host('detect', 'thread')
-  closers.push(() => detectRole.close())
 
   const key = openSigningKey(config)
   const control = await openControl({ config, log, key, ...ports })
@@ -158,6 +156,17 @@ async function openParts(config: Config, options: AppOptions, logger: Logger, cl
   logger.info(addresses, 'ready')
   if (options.pretty) process.stderr.write(welcome(addresses, join(config.dataDir)))
   return { addresses, failed: failed.promise }
+}
+
+/** All or none: when one cannot be opened, those that were are closed with the rest. */
+async function allOpen<Parts extends readonly { close(): Promise<void> }[]>(
+  opening: { [Index in keyof Parts]: Promise<Parts[Index]> },
+  closers: (() => unknown)[]
+): Promise<Parts> {
+  const settled = await Promise.allSettled(opening)
+  for (const each of settled) if (each.status === 'fulfilled') closers.push(() => each.value.close())
+  for (const each of settled) if (each.status === 'rejected') throw each.reason
+  return settled.map(each => (each as PromiseFulfilledResult<Parts[number]>).value) as unknown as Parts
 }
 
 /** One training at a time: a second request waits for nothing and is refused. */
