@@ -65,7 +65,12 @@ export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs
   const reason =
     `No telemetry of ${state.entity} for ${formatDuration(nowMs - state.lastSeenMs)}, where it comes every ${formatDuration(state.gapMs)}; ` +
     `last heard at ${formatTime(state.lastSeenMs)}. Its state is unknown.`
-  return tell(state, 'open', state.lastSeenMs, nowMs, nowMs, silentMs / Math.max(1, state.gapMs), limitMs / Math.max(1, state.gapMs), reason)
+  return tell(state, 'open', state.lastSeenMs, nowMs, nowMs, scoreOf(silentMs, state), scoreOf(limitMs, state), reason)
+}
+
+/** On the common scale: were hearings as irregular as chance (Poisson), a silence of k usual gaps had the probability e^−k. */
+function scoreOf(silentMs: number, state: EntityState): number {
+  return (Math.LOG10E * silentMs) / Math.max(1, state.gapMs)
 }
 
 function tell(

@@ -9,6 +9,7 @@ import type { Descriptor } from './descriptor.ts'
 import { READING } from './descriptor.ts'
 import type { EntityState } from './entities.ts'
 import { type LevelSettings, presume } from './level.ts'
+import { variantOf } from './metric-class.ts'
 import type { Registry } from './registry.ts'
 import type { SeriesTable } from './series-table.ts'
 import { windowStart } from './windows.ts'
@@ -29,8 +30,8 @@ const QUANTILE_STEPS = 1e6
 export function admit({ table, registry, settings }: Admission, view: PointView, entity: EntityState): number {
   const name = view.name()
   const attributes = view.attributes()
-  const severity = name.startsWith('homeostat.log.') ? (attributes['severity'] ?? '') : ''
-  const source = { name, unit: view.unit(), kind: view.kind, temporality: view.temporality, monotonic: view.monotonic, stat: '', severity }
+  const variant = variantOf(name, attributes)
+  const source = { name, unit: view.unit(), kind: view.kind, temporality: view.temporality, monotonic: view.monotonic, stat: '', variant }
   const descriptor = table.descriptors.intern(source)
   if (descriptor === undefined) return -1
   const series = table.add(view.keyLow, view.keyHigh, entity.index, descriptor.id, attributes)
@@ -38,7 +39,7 @@ export function admit({ table, registry, settings }: Admission, view: PointView,
   registry.attach(series, entity, descriptor, attributes)
   if (descriptor.ignored) return series
   if (descriptor.reading === READING.histogram) admitStatistics({ table, registry, settings }, view, entity, descriptor, series, attributes)
-  if (severity !== '' && descriptor.class.name === 'errors' && isLongKnown(entity, settings)) {
+  if (descriptor.signal === 'log' && descriptor.class.name === 'errors' && isLongKnown(entity, settings)) {
     // An error that a well-known sender never logged has been at zero all the time: a burst of it needs no warm-up.
     const startMs = windowStart(view.timeMs, settings.windowMs)
     presume(table.page(series), table.row(series), 0, startMs, settings.windowMs, settings)
@@ -93,8 +94,8 @@ function addStatistic(
   return series
 }
 
-function definition({ name, unit, kind, temporality, monotonic, severity }: Descriptor) {
-  return { name, unit, kind, temporality, monotonic, severity }
+function definition({ name, unit, kind, temporality, monotonic, variant }: Descriptor) {
+  return { name, unit, kind, temporality, monotonic, variant }
 }
 
 function mixedKey(view: PointView, statistic: number): [low: number, high: number] {

@@ -35,8 +35,8 @@ interface DescriptorSource {
   monotonic: boolean
   /** Statistic of a histogram or quantile of a summary; '' for a series of its own. */
   stat: string
-  /** Severity of a log series, '' else. */
-  severity: string
+  /** What decides its class beside its name (metric-class.ts): severity of logs, state of a capacity; '' else. */
+  variant: string
 }
 
 export interface Descriptor extends DescriptorSource {
@@ -76,7 +76,7 @@ export class DescriptorTable {
 
   /** The descriptor of what is described, made on first sight; undefined when there are too many. */
   intern(source: DescriptorSource): Descriptor | undefined {
-    const key = JSON.stringify([source.name, source.unit, source.kind, source.temporality, source.monotonic, source.stat, source.severity])
+    const key = JSON.stringify([source.name, source.unit, source.kind, source.temporality, source.monotonic, source.stat, source.variant])
     const known = this.#byKey.get(key)
     if (known !== undefined || this.#all.length >= DESCRIPTORS_MAX) return known
     const descriptor = describe(source, this.#all.length, this.#ignore)
@@ -90,7 +90,7 @@ export class DescriptorTable {
   takeDirty(): Uint8Array | undefined {
     if (!this.#dirty) return undefined
     this.#dirty = false
-    const rows = this.#all.map(d => [d.name, d.unit, d.kind, d.temporality, d.monotonic, d.stat, d.severity])
+    const rows = this.#all.map(d => [d.name, d.unit, d.kind, d.temporality, d.monotonic, d.stat, d.variant])
     return new TextEncoder().encode(JSON.stringify(rows))
   }
 
@@ -98,7 +98,7 @@ export class DescriptorTable {
   restore(bytes: Uint8Array): void {
     try {
       const rows = JSON.parse(new TextDecoder().decode(bytes)) as [string, string, PointKind, number, boolean, string, string][]
-      for (const [name, unit, kind, temporality, monotonic, stat, severity] of rows) this.intern({ name, unit, kind, temporality, monotonic, stat, severity })
+      for (const [name, unit, kind, temporality, monotonic, stat, variant] of rows) this.intern({ name, unit, kind, temporality, monotonic, stat, variant })
     } catch (cause) {
       throw new AppError('checkpoint_invalid', 'the descriptors of a checkpoint cannot be read', { cause })
     }
@@ -110,7 +110,7 @@ function describe(source: DescriptorSource, id: number, ignore: readonly RegExp[
   const { name, unit } = source
   const reading = readingOf(source)
   const rate = reading === READING.counter || reading === READING.window
-  const kind = metricClass(name, source.severity)
+  const kind = metricClass(name, source.variant)
   const least = deviationMin(kind.name, unit, rate)
   return {
     ...source,

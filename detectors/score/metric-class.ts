@@ -6,7 +6,7 @@
 
 import type { Severity } from '../../schemas/anomaly.ts'
 
-export type MetricClassName = 'errors' | 'latency' | 'saturation' | 'cpu' | 'traffic' | 'other'
+export type MetricClassName = 'errors' | 'latency' | 'saturation' | 'cpu' | 'traffic' | 'spare' | 'other'
 
 export interface MetricClass {
   name: MetricClassName
@@ -17,19 +17,22 @@ export interface MetricClass {
   severeRelative: number
 }
 
-/** Direction and severity by class: only too much of an error, a delay or a load hurts; a drop of traffic is worth a warning at most. */
+/**
+ * Direction and severity by class. `spare` is capacity that is not used (idle time, free memory, caches that give way): what it
+ * lacks shows in the series of its users. Else only too much of an error, a delay or a load hurts; a drop of traffic is worth a warning at most.
+ */
 const CLASSES: Readonly<Record<MetricClassName, MetricClass>> = {
   errors: { name: 'errors', above: 'critical', below: null, severeRelative: 1 },
   latency: { name: 'latency', above: 'critical', below: null, severeRelative: 1 },
   saturation: { name: 'saturation', above: 'critical', below: null, severeRelative: 0.5 },
   cpu: { name: 'cpu', above: 'warning', below: null, severeRelative: 0.5 },
   traffic: { name: 'traffic', above: 'info', below: 'warning', severeRelative: 0.5 },
+  spare: { name: 'spare', above: null, below: null, severeRelative: 1 },
   other: { name: 'other', above: 'warning', below: 'info', severeRelative: 1 }
 }
 
 const BY_NAME: readonly [pattern: RegExp, name: MetricClassName][] = [
   [/(^|[._])(errors?|error_ratio|fail(ed|ures?)?|exceptions?|dropped|refused|rejected|timeouts?|dead_letters?)([._]|$)/, 'errors'],
-  [/^homeostat\.log\.template$/, 'errors'],
   [/(^|[._])(duration|latency|response_time|delay|wait_time)([._]|$)/, 'latency'],
   [/(^|[._])cpu([._]|$)|(^|[._])load_average([._]|$)/, 'cpu'],
   [
@@ -39,15 +42,29 @@ const BY_NAME: readonly [pattern: RegExp, name: MetricClassName][] = [
   [/(^|[._])(requests?|records|messages|packets|operations|calls|io|throughput|bytes|count)([._]|$)/, 'traffic']
 ]
 
+/** Values of a `state` or `mode` attribute that mean unused capacity (semantic conventions of system.cpu, .memory, .filesystem). */
+const SPARE_STATES: readonly string[] = ['idle', 'free', 'available', 'cached', 'buffered', 'buffers', 'slab_reclaimable']
+const STATE_ATTRIBUTE = /(^|[._])(state|mode)$/
+
+/**
+ * The one attribute that decides the class of a series beside its metric: severity of logs, state of a capacity; '' for others.
+ */
+export function variantOf(metric: string, attributes: Readonly<Record<string, string>>): string {
+  if (metric.startsWith('homeostat.log.')) return attributes['severity'] ?? ''
+  for (const key in attributes) if (STATE_ATTRIBUTE.test(key) && SPARE_STATES.includes(attributes[key]!)) return attributes[key]!
+  return ''
+}
+
 /** Severities of log records that count as errors (OpenTelemetry short names). */
 const ERROR_SEVERITIES: readonly string[] = ['ERROR', 'FATAL']
 
 /**
  * Class of a metric.
- * @param severity `severity` attribute of a log series, '' for others: only errors hurt, the rest is traffic
+ * @param variant what `variantOf` says: of logs only errors hurt, the rest is traffic
  */
-export function metricClass(metric: string, severity: string): MetricClass {
-  if (metric.startsWith('homeostat.log.')) return CLASSES[ERROR_SEVERITIES.includes(severity) ? 'errors' : 'traffic']
+export function metricClass(metric: string, variant: string): MetricClass {
+  if (metric.startsWith('homeostat.log.')) return CLASSES[ERROR_SEVERITIES.includes(variant) ? 'errors' : 'traffic']
+  if (variant !== '') return CLASSES.spare
   for (const [pattern, name] of BY_NAME) if (pattern.test(metric)) return CLASSES[name]
   return CLASSES.other
 }

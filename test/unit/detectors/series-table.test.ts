@@ -6,7 +6,7 @@ import { type SeriesBudget, SeriesTable } from '../../../detectors/score/series-
 import { StringTable } from '../../../detectors/score/string-table.ts'
 import { POINT_KIND } from '../../../schemas/otlp.ts'
 
-const SOURCE = { name: 'm', unit: '1', kind: POINT_KIND.gauge, temporality: 0, monotonic: false, stat: '', severity: '' }
+const SOURCE = { name: 'm', unit: '1', kind: POINT_KIND.gauge, temporality: 0, monotonic: false, stat: '', variant: '' }
 
 function aTable(left = 1_000_000): { table: SeriesTable; budget: SeriesBudget; descriptor: number } {
   const budget = { left, refused: 0 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { DescriptorTable } from '../../../detectors/score/descriptor.ts'
 import { formatDuration, formatValue } from '../../../detectors/score/format.ts'
-import { metricClass, severityOf } from '../../../detectors/score/metric-class.ts'
+import { metricClass, severityOf, variantOf } from '../../../detectors/score/metric-class.ts'
 import { POINT_KIND, TEMPORALITY } from '../../../schemas/otlp.ts'
 
 describe('numbers for people', () => {
@@ -56,6 +56,14 @@ describe('metric classes', () => {
     expect(metricClass('homeostat.log.records', 'INFO').name).toBe('traffic')
   })
 
+  it('takes unused capacity as nothing that can hurt', () => {
+    const idle = variantOf('system.cpu.time', { 'system.cpu.logical_number': '0', 'system.cpu.state': 'idle' })
+    expect(metricClass('system.cpu.time', idle)).toMatchObject({ above: null, below: null })
+    expect(metricClass('system.memory.usage', variantOf('system.memory.usage', { state: 'cached' })).above).toBeNull()
+    expect(metricClass('system.cpu.time', variantOf('system.cpu.time', { 'cpu.mode': 'user' })).name).toBe('cpu')
+    expect(metricClass('jobs', variantOf('jobs', { status: 'idle' })).name).toBe('other')
+  })
+
   it('never gives more than a warning to a drop of traffic, and no harm to falling errors', () => {
     const traffic = metricClass('requests', '')
     expect(severityOf(traffic, 'below', 10, 1)).toBe('warning')
@@ -74,7 +82,7 @@ describe('metric classes', () => {
 describe('descriptors', () => {
   it('read non-monotonic cumulative sums as values, monotonic ones as rates, delta sums by window', () => {
     const table = new DescriptorTable([])
-    const base = { name: 'm', unit: '{x}', kind: POINT_KIND.sum, stat: '', severity: '' }
+    const base = { name: 'm', unit: '{x}', kind: POINT_KIND.sum, stat: '', variant: '' }
     const reading = (temporality: number, monotonic: boolean) => table.intern({ ...base, temporality, monotonic })!.reading
     expect([
       reading(TEMPORALITY.cumulative, false),
