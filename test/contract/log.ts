@@ -1,5 +1,7 @@
 // What every Log promises, as tests. Embedded, Kafka and simulated logs run the same suite; a test that an implementation
 // cannot pass is skipped with the reason in words.
+//
+// Longer than 300 lines because it is one suite: its promises share the log, the groups and the builders that it opens.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { keyPartition } from '../../schemas/partition.ts'

@@ -1,4 +1,6 @@
 // What the embedded log promises beyond the contract: bounded disk, damaged files, dead and hung owners.
+//
+// Longer than 300 lines because the scenarios share one folder on disk, the appender and the consumer processes.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
