@@ -21,7 +21,7 @@ const UPTIME_MAX_MS = 6_000 // … and this late.
 const EFFECT_WAIT_MAX_MS = 8_000
 const AFTER_EFFECT_MAX_MS = 1_500 // Half of the kills aim at the time just after an effect, where the doubt lies.
 const FAULT_DEADLINE_MS = 90_000
-const BETWEEN_FAULTS_MS = 3_000
+const QUIET_DEADLINE_MS = 60_000 // For the incident to close before the next fault, kills in between included.
 const HOLD_MS = 2_000
 
 const { values } = parseArgs({
@@ -45,7 +45,7 @@ try {
   const sender = startCountingSender(layout.otlp.http)
   await wait(WARMUP_MS)
   const over = new AbortController()
-  const faults = faultLoop(probes, AbortSignal.any([over.signal, interrupted.signal]))
+  const faults = faultLoop(homeostat, probes, AbortSignal.any([over.signal, interrupted.signal]))
   const readyMs = await killLoop(homeostat, seeded(seed).fork('kills'))
   over.abort()
   await faults
@@ -91,7 +91,7 @@ function effectCount(): number {
 }
 
 /** Faults one after another while Homeostat is killed; what is not healed in time is repaired by hand. */
-async function faultLoop(eyes: Probes, signal: AbortSignal): Promise<void> {
+async function faultLoop(homeostat: Homeostat, eyes: Probes, signal: AbortSignal): Promise<void> {
   for (let round = 0; !signal.aborted; round++) {
     for (const fault of planFaults(layout, seeded(seed).fork(`round ${round}`))) {
       if (signal.aborted) return
@@ -103,8 +103,18 @@ async function faultLoop(eyes: Probes, signal: AbortSignal): Promise<void> {
       if (healthyAtMs === null) await repair(layout, fault.target)
       eyes.useCountry('DE')
       eyes.workerLimitBytes(Number.POSITIVE_INFINITY)
-      await wait(BETWEEN_FAULTS_MS)
+      await untilQuiet(homeostat, signal)
     }
+  }
+}
+
+/** Faults come one by one: a second one in an open incident would be another test. */
+async function untilQuiet(homeostat: Homeostat, signal: AbortSignal): Promise<void> {
+  const deadlineMs = Date.now() + QUIET_DEADLINE_MS
+  while (Date.now() < deadlineMs && !signal.aborted) {
+    await pause(500)
+    const incidents = await homeostat.incidents().catch(() => undefined) // Killed just now.
+    if (incidents?.every(({ status }) => status === 'resolved')) return
   }
 }
 
