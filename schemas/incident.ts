@@ -46,7 +46,7 @@ export const incidentSchema = z.object({
   status: z.enum(['open', 'acting', 'resolved', 'escalated']),
   severity: severitySchema,
   title: z.string(),
-  /** Onset: the earliest onset of a member. */
+  /** Onset: the earliest onset of a member as severe as the incident. */
   startedAtMs: z.number(),
   openedAtMs: z.number(),
   updatedAtMs: z.number(),

@@ -139,7 +139,8 @@ async function stateLook(ports: CheckPorts, subject: CheckSubject, check: Extrac
   if (observed.state === 'unknown') return unknown(ports, check, 'the driver cannot see the target')
   const facts = factsOf(observed)
   const { answer, reason } = ports.conditions.ask(check.expect, STATE_VARIABLES, { ...scope(subject.command), facts })
-  const detail = cut(`${JSON.stringify(facts)}: ${reason}`)
+  const seen = Object.entries(facts).map(([name, fact]) => `${name} ${fact}`)
+  const detail = cut(`${seen.join(', ')}: ${reason}`)
   const result = answer === 'yes' ? 'pass' : answer === 'no' ? 'fail' : 'no_data'
   const startedAtMs = typeof facts.startedAtMs === 'number' ? facts.startedAtMs : null
   return {

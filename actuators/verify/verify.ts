@@ -50,7 +50,7 @@ export async function verify(ports: CheckPorts, input: VerifyInput): Promise<Ver
     const looks = await lookAtAll(ports, input.subject, plan.checks)
     if (input.signal.aborted) return undefined
     const nowMs = clock.monotonicMs()
-    run.take(looks, nowMs, clock.nowMs())
+    run.take(looks, nowMs)
     const checks = looks.map(look => look.result)
     const since = run.began()
     const held = since !== undefined && nowMs - Math.max(since, settledMs) >= plan.holdFor && heldBySamples(looks, input)
@@ -108,11 +108,11 @@ function goodRun(actMs: number, appliedAtMs: number) {
   let allSinceMs: number | undefined
   let looksTaken = 0
   return {
-    take(looks: readonly Look[], monotonicMs: number, wallMs: number): void {
+    take(looks: readonly Look[], monotonicMs: number): void {
       for (const { result } of looks) {
         if (result.result !== 'pass') passing.delete(result.name)
         // A check without samples that passes at the very first look has passed since the act, as far as anyone can tell.
-        else if (!passing.has(result.name)) passing.set(result.name, looksTaken === 0 && result.type !== 'metric' ? appliedAtMs : wallMs)
+        else if (!passing.has(result.name)) passing.set(result.name, looksTaken === 0 && result.type !== 'metric' ? appliedAtMs : result.atMs) // Its own time: a slow neighbour in the same look must not delay it.
       }
       signals = looks
       looksTaken++

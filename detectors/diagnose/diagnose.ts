@@ -15,6 +15,7 @@ import { advance, applyOutcome } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
 import { addEdge } from './service-graph.ts'
+import { readSignal } from './signal-kind.ts'
 import { adopt, type DiagnoseState, graphOf, noteInstance, retire, type Tracked, tracked } from './state.ts'
 
 export type DiagnoseEvent =
@@ -150,7 +151,8 @@ function updateMember(entry: Tracked, anomaly: Anomaly): boolean {
   }
   // A repeated `open` says nothing new, and nothing reopens a closed anomaly: the next one has its own id.
   if (anomaly.status === 'open' || members[index]!.closedAtMs !== null) return false
-  members[index] = memberOf(anomaly)
+  // What closed it is that nothing is wrong any more: the member goes on saying what was.
+  members[index] = anomaly.status === 'close' ? { ...members[index]!, closedAtMs: memberOf(anomaly).closedAtMs } : memberOf(anomaly)
   return true
 }
 
@@ -184,7 +186,7 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
     advance(entry, nowMs, config)
     incident.causes = causesOf(state, incident, nowMs, config)
     incident.severity = worstSeverity(incident.members)
-    incident.startedAtMs = Math.min(...incident.members.map(member => member.sinceMs))
+    incident.startedAtMs = onsetOf(incident)
     incident.unknownEntities = unknownEntities(incident.members)
     incident.title = titleOf(incident)
   }
@@ -194,8 +196,20 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
   return [{ kind: 'publish', record: structuredClone(incident) }]
 }
 
-/** Members that are open, or were until lately: a healed cause must not hand its guilt to a symptom that lingers. */
+/** The earliest onset of a member as severe as the incident is: a passing wobble just before must not lengthen the time to repair. */
+function onsetOf({ members, severity }: Incident): number {
+  return Math.min(...members.filter(member => member.severity === severity).map(member => member.sinceMs))
+}
+
+/**
+ * Ranked from members that are open, or were until lately: a healed cause must not hand its guilt to a symptom that
+ * lingers. Once all trouble has closed the ranking stands as it was: what is left says only that things come back.
+ */
 function causesOf(state: DiagnoseState, incident: Incident, nowMs: number, config: DiagnoseConfig): Cause[] {
+  const trouble = incident.members.filter(member => readSignal(member).hurts)
+  if (incident.causes.length > 0 && trouble.length > 0 && trouble.every(member => member.closedAtMs !== null)) {
+    return incident.causes.map(cause => ({ ...cause, open: false }))
+  }
   const telling = incident.members.filter(member => member.closedAtMs === null || nowMs - member.closedAtMs <= config.groupWindow)
   const graph = graphOf(state, incident.environment)
   const instancesOf = (node: string) => [...(state.instances.get(incident.environment) ?? [])].filter(entity => memberNode({ entity }, graph) === node)

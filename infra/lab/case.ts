@@ -15,7 +15,7 @@ const QUIET_DEADLINE_MS = 60_000
 const QUIET_SAMPLES = 15 // Three seconds of good probes.
 const HOLD_MS = 3_000
 const STORE_DEADLINE_MS = 10_000 // Until the incident's last row is in ClickHouse.
-/** An onset may be put a little before the injection: the window that holds it began earlier. */
+/** An onset may be put a little before the injection: the window that holds it began earlier, or a wobble opened the incident. */
 const ONSET_SLACK_MS = 3_000
 
 export interface CaseContext {
@@ -93,7 +93,10 @@ async function untilSettled({ homeostat, probes, say, signal }: CaseContext, fau
 
 async function storiesSince(homeostat: Homeostat, injectedAtMs: number): Promise<IncidentStory[]> {
   const incidents = await homeostat.incidents()
-  const since = incidents.filter(({ openedAtMs, startedAtMs }) => openedAtMs >= injectedAtMs && startedAtMs >= injectedAtMs - ONSET_SLACK_MS)
+  const since = incidents.filter(
+    ({ openedAtMs, startedAtMs, resolvedAtMs }) =>
+      Math.min(openedAtMs, startedAtMs) >= injectedAtMs - ONSET_SLACK_MS && (resolvedAtMs ?? injectedAtMs) >= injectedAtMs
+  )
   return Promise.all(since.map(({ id }) => homeostat.story(id)))
 }
 

@@ -26,13 +26,16 @@ export interface TimedValue {
   value: number
 }
 
+const DELTA = 1
 const CUMULATIVE = 2
 
 /**
  * Values over time, of all series together, ordered by time; a point that gives none (the first of a counter, an empty interval) is left out.
  *
- * gauge, non-monotonic sum: its value. Delta sum: its value. Cumulative monotonic sum: change per second since the series' point before,
- * or since its start time for the first one after a start. Histogram and summary: mean of what the interval counted.
+ * gauge, non-monotonic sum: its value. Monotonic sum: change per second; of a delta point over its own interval (its value where the sender
+ * gives no start), of a cumulative one since the series' point before, or since its start time for the first one after a start. Histogram
+ * and summary: mean of what the interval counted. Delta points of one series and instant are parts of one (detection derives them shard by
+ * shard) and count together.
  *
  * @param points in order of time within a series, from before `fromMs` on so that the first interval is known
  * @param fromMs values of points before it are not returned
@@ -40,7 +43,7 @@ const CUMULATIVE = 2
 export function seriesValues(points: readonly StoredPoint[], fromMs: number): TimedValue[] {
   const previous = new Map<string, StoredPoint>()
   const values: TimedValue[] = []
-  for (const point of points) {
+  for (const point of joinedParts(points)) {
     const value = pointValue(point, previous.get(point.series))
     previous.set(point.series, point)
     if (value !== undefined && Number.isFinite(value) && point.atMs >= fromMs) values.push({ atMs: point.atMs, value })
@@ -63,6 +66,26 @@ function sumByTime(values: readonly TimedValue[]): Map<number, number> {
   return sums
 }
 
+/** Delta points of the same series and instant as one point. */
+function joinedParts(points: readonly StoredPoint[]): StoredPoint[] {
+  const joined: StoredPoint[] = []
+  const known = new Map<string, StoredPoint>()
+  for (const point of points) {
+    const key = `${point.kind} ${point.series} ${point.atMs}`
+    const first = point.temporality === DELTA ? known.get(key) : undefined
+    if (first) {
+      first.value += point.value
+      first.count += point.count
+      first.sum += point.sum
+      continue
+    }
+    const copy = { ...point }
+    known.set(key, copy)
+    joined.push(copy)
+  }
+  return joined
+}
+
 function pointValue(point: StoredPoint, before: StoredPoint | undefined): number | undefined {
   if (point.kind === 'gauge') return point.value
   if (point.kind === 'sum') return sumValue(point, before)
@@ -70,7 +93,9 @@ function pointValue(point: StoredPoint, before: StoredPoint | undefined): number
 }
 
 function sumValue(point: StoredPoint, before: StoredPoint | undefined): number | undefined {
-  if (point.temporality !== CUMULATIVE || !point.monotonic) return point.value
+  if (!point.monotonic) return point.value
+  if (point.temporality !== CUMULATIVE)
+    return point.startMs > 0 && point.startMs < point.atMs ? (point.value * 1_000) / (point.atMs - point.startMs) : point.value
   const continued = before !== undefined && !isReset(point, before, point.value < before.value)
   const sinceMs = continued ? before.atMs : startOf(point, before)
   if (sinceMs === undefined || point.atMs <= sinceMs) return undefined

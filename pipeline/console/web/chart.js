@@ -46,11 +46,13 @@ export function Chart({ story, changed }) {
 const describe = attributes => (Object.keys(attributes).length === 0 ? '' : ` (${Object.entries(attributes).map(([key, value]) => `${key} ${value}`).join(', ')})`)
 const band = ({ lower, upper, unit }) => (lower === null && upper === null ? 'unknown' : `${quantity(lower, unit)} to ${quantity(upper, unit)}`)
 
-/** The anomaly whose signal tells the story: of the guilty service if it has one, then the highest score. */
+const SEVERITIES = ['info', 'warning', 'critical']
+
+/** The anomaly whose signal tells the story: the worst of the guilty entity, or of anybody where its own telemetry stopped. */
 function strongest(anomalies, cause) {
   const numeric = anomalies.filter(anomaly => anomaly.observed !== null)
-  const own = numeric.filter(anomaly => anomaly.entity === cause?.entity)
-  return (own.length > 0 ? own : numeric).toSorted((a, b) => b.score - a.score || a.sinceMs - b.sinceMs)[0]
+  const weight = anomaly => SEVERITIES.indexOf(anomaly.severity) * 2 + (anomaly.entity === cause?.entity ? 1 : 0)
+  return numeric.toSorted((a, b) => weight(b) - weight(a) || b.score - a.score || a.sinceMs - b.sinceMs)[0]
 }
 
 function endOf({ incident, outcomes, decisions }) {
@@ -72,7 +74,7 @@ function Plot({ width, points, anomaly, fromMs, toMs }) {
         cursor: { y: false, points: { size: 6 } },
         scales: { x: { time: true, range: [fromMs / 1000, toMs / 1000] } },
         axes: [
-          { ...axis, values: (_, ticks) => ticks.map(tick => time(tick * 1000)), size: 26 },
+          { ...axis, values: (_, ticks) => ticks.map(tick => time(tick * 1000)), size: 26, space: 80 },
           { ...axis, size: AXIS_WIDTH, values: (_, ticks) => ticks.map(tick => quantity(tick, anomaly.unit)) }
         ],
         series: [

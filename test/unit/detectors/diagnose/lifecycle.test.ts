@@ -165,3 +165,22 @@ test('a state that went through its snapshot goes on exactly as the one that did
   }
   expect(script(true)).toEqual(script(false))
 })
+
+test('a wobble just before the trouble does not move the onset, and closing does not rewrite what was seen', () => {
+  const { see, published } = reducer()
+  const wobble = anAnomaly({ entity: 'lab/gateway', metric: 'homeostat.span.duration', severity: 'warning', atS: 1 })
+  see(wobble)
+  expect(published.at(-1)!.startedAtMs).toBe(wobble.sinceMs)
+  see({ ...ERRORS, severity: 'critical' })
+  expect(published.at(-1)!.startedAtMs).toBe(ERRORS.sinceMs)
+  see({ ...closing(ERRORS, 20), reason: 'errors are back at 0' })
+  expect(published.at(-1)!.members.map(({ reason }) => reason)).toEqual([wobble.reason, ERRORS.reason])
+})
+
+test('once all trouble has closed, what merely comes back does not become the cause', () => {
+  const { see, published } = reducer()
+  see({ ...ERRORS, severity: 'critical' }, closing(ERRORS, 20))
+  const [cause] = published.at(-1)!.causes
+  see(anAnomaly({ entity: 'lab/gateway', metric: 'homeostat.span.requests', severity: 'warning', direction: 'above', atS: 21 }))
+  expect(published.at(-1)!.causes[0]).toMatchObject({ entity: cause!.entity, signature: cause!.signature, open: false })
+})

@@ -45,6 +45,16 @@ describe('series values', () => {
     expect(values(points)).toEqual([1, 2])
   })
 
+  test('delta points of one instant are parts of one, and a rate over their interval', () => {
+    const part = (value: number): StoredPoint => aPoint(10, { temporality: 1, monotonic: true, startMs: 8_000, value })
+    expect(seriesValues([part(6), part(4), aPoint(12, { temporality: 1, monotonic: true, startMs: 10_000, value: 8 })], 0)).toEqual([
+      { atMs: 10_000, value: 5 },
+      { atMs: 12_000, value: 4 }
+    ])
+    const histogram = (count: number, sum: number): StoredPoint => aPoint(10, { kind: 'distribution', temporality: 1, startMs: 8_000, count, sum })
+    expect(values([histogram(1, 10), histogram(3, 10)])).toEqual([5])
+  })
+
   test('delta sums and sums that may fall are their values', () => {
     expect(values([aPoint(1, { value: 3, temporality: 1 }), aPoint(2, { value: 4, monotonic: false }), aPoint(3, { value: 2, monotonic: false })])).toEqual([
       3, 4, 2
