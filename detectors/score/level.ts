@@ -58,7 +58,7 @@ export interface LevelLimits {
 }
 
 /** What a value changed. */
-export const VERDICT = { nothing: 0, opened: 1, ongoing: 2, closed: 3, learned: 4 } as const
+export const VERDICT = { nothing: 0, opened: 1, ongoing: 2, closed: 3, learned: 4, lapsed: 5 } as const
 export type Verdict = (typeof VERDICT)[keyof typeof VERDICT]
 
 /** Effective scale of a record: never below its floors. */
@@ -242,7 +242,8 @@ function settle(page: SeriesPage, row: number, settings: LevelSettings): void {
   endRun(page, row)
 }
 
-function endRun({ f64, u8 }: SeriesPage, row: number): void {
+/** Ends the deviation or open anomaly of a record. */
+export function endRun({ f64, u8 }: SeriesPage, row: number): void {
   const base8 = row * U8_STRIDE
   u8[base8 + U8.state] = STATE.normal
   u8[base8 + U8.run] = 0

@@ -4,6 +4,7 @@
 // (publishes). Single-threaded, no allocation per point. All of its state is in `parts()`; a scorer restored from them gives
 // the same verdicts on the same records. Time is the log's clock (`begin`) and event time; the wall clock only comes in
 // through `advance` when the consumer is caught up, to close windows that no further point would close.
+// Longer than 300 lines because the path of a point through one class is what the engine can optimise and a reader follow.
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { type DerivedPoint, POINT_KIND, type PointSink, type PointView } from '../../schemas/otlp.ts'
@@ -14,10 +15,11 @@ import { type Descriptor, DescriptorTable, READING } from './descriptor.ts'
 import { EntityTable, type EntityState, hear } from './entities.ts'
 import { type HistogramState, nextWindow, takeDistribution, windowMean, windowP95 } from './histogram.ts'
 import { judgeWithModels } from './learned.ts'
-import { updateLevel, VERDICT } from './level.ts'
+import { lapsedSeries, openSeries } from './lapse.ts'
+import { endRun, updateLevel, VERDICT, type Verdict } from './level.ts'
 import type { LearnedDetector } from './model-hook.ts'
 import { tellRatios } from './ratio.ts'
-import { F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
+import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { Registry } from './registry.ts'
 import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
 import { type SeriesBudget, SeriesTable } from './series-table.ts'
@@ -43,6 +45,7 @@ export class Scorer implements PointSink {
   readonly #models: () => readonly LearnedDetector[]
   readonly #detectedAtMs: () => number
   readonly #admission: Admission
+  readonly #open: Set<number>
   #arrivalMs = 0
   #closedAtMs = 0
   #anomalies: Anomaly[] = []
@@ -60,6 +63,7 @@ export class Scorer implements PointSink {
     this.table = options.parts ? SeriesTable.restore(options.parts, options.budget, descriptors) : new SeriesTable(options.budget, descriptors)
     this.registry = new Registry(this.table, settings.rules)
     if (options.parts) this.registry.restore(options.parts, this.entities)
+    this.#open = openSeries(this.table)
     this.#admission = { table: this.table, registry: this.registry, settings }
   }
 
@@ -121,6 +125,7 @@ export class Scorer implements PointSink {
       this.#closedAtMs = nowMs
       for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
       for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
+      for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin)) this.#lapse(series)
       tellRatios(this.registry.pairs, this.table, this.settings.windowMs, this.#derived)
     }
     if (listeningSinceMs === undefined) return
@@ -275,13 +280,26 @@ export class Scorer implements PointSink {
     const descriptor = this.table.descriptors.get(page.u32[row * F32_STRIDE + U32.descriptor]!)
     const sinceMs = page.f64[row * F64_STRIDE + F64.onsetMs]!
     const verdict = updateLevel(page, row, value, timeMs, onsetMs, this.settings, descriptor)
-    if (verdict !== VERDICT.nothing) {
-      const anomaly = tellVerdict(this, series, verdict, value, timeMs, sinceMs, this.#detectedAtMs())
-      if (anomaly) this.#tell(anomaly)
-    }
+    if (verdict !== VERDICT.nothing) this.#tellVerdict(series, verdict, value, timeMs, sinceMs)
     if ((page.u8[row * U8_STRIDE + U8.flags]! & FLAG.rules) !== 0) {
       for (const anomaly of judgeRules(this, this.registry.rulesOf(series), series, value, timeMs, this.#detectedAtMs())) this.#tell(anomaly)
     }
+  }
+
+  #lapse(series: number): void {
+    const page = this.table.page(series)
+    const row = this.table.row(series)
+    const { [row * F64_STRIDE + F64.onsetMs]: sinceMs, [row * F64_STRIDE + F64.lastTimeMs]: lastTimeMs } = page.f64
+    endRun(page, row)
+    page.dirty = true
+    this.#tellVerdict(series, VERDICT.lapsed, page.f32[row * F32_STRIDE + F32.lastValue]!, lastTimeMs!, sinceMs!)
+  }
+
+  #tellVerdict(series: number, verdict: Verdict, value: number, timeMs: number, sinceMs: number): void {
+    if (verdict === VERDICT.opened) this.#open.add(series)
+    else if (verdict !== VERDICT.ongoing) this.#open.delete(series)
+    const anomaly = tellVerdict(this, series, verdict, value, timeMs, sinceMs, this.#detectedAtMs())
+    if (anomaly) this.#tell(anomaly)
   }
 
   #askModels(entity: EntityState): void {

@@ -84,7 +84,7 @@ export function tellVerdict(
   const judged = judgement(table, series, value, settings.tail, settings.deviationMinRelative)
   const known = openSeverity(table, series)
   if (verdict === VERDICT.ongoing && !isWorse(judged.severity, known)) return undefined
-  const isClosing = verdict === VERDICT.closed || verdict === VERDICT.learned
+  const isClosing = verdict === VERDICT.closed || verdict === VERDICT.learned || verdict === VERDICT.lapsed
   const isOpening = verdict === VERDICT.opened
   if (!isClosing) setOpenSeverity(table, series, judged.severity)
   return tellAnomaly(table, series, told.entities.all[table.entityOf(series)]!, {
@@ -94,7 +94,7 @@ export function tellVerdict(
     observedAtMs: timeMs,
     detectedAtMs,
     judgement: judged,
-    ...(isClosing ? { severity: known, learned: verdict === VERDICT.learned } : {})
+    ...(isClosing ? { severity: known, ending: verdict } : {})
   })
 }
 
@@ -128,7 +128,7 @@ export interface Telling {
   /** At `close`: the anomaly's severity; the judgement's else. */
   severity?: Severity
   /** At `close`: why. */
-  learned?: boolean
+  ending?: Verdict
 }
 
 /** The anomaly record of the adaptive detector. */
@@ -180,7 +180,10 @@ function reasonOf(entity: EntityState, descriptor: Descriptor, attributes: Reado
   const text = (number: number): string => formatValue(number, descriptor.unit, descriptor.rate)
   const subject = `${seriesName(descriptor, attributes)} of ${entity.entity}`
   if (telling.status === 'close') {
-    return telling.learned
+    if (telling.ending === VERDICT.lapsed) {
+      return `${subject} has had no value since ${formatTime(telling.observedAtMs)} (then ${text(value)}), while other telemetry goes on; it is no longer judged.`
+    }
+    return telling.ending === VERDICT.learned
       ? `${subject} has stayed at about ${text(value)} since ${formatTime(telling.sinceMs)}; that is now taken as its normal level.`
       : `${subject} is back at ${text(value)}, where ${text(judged.expected)} is expected.`
   }

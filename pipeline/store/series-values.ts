@@ -51,21 +51,6 @@ export function seriesValues(points: readonly StoredPoint[], fromMs: number): Ti
   return values.sort((a, b) => a.atMs - b.atMs)
 }
 
-/**
- * Errors over requests at each instant that had requests, summed over the series of each; 0..1. An instant with requests
- * and no point of errors had none.
- */
-export function ratioValues(errors: readonly TimedValue[], requests: readonly TimedValue[]): TimedValue[] {
-  const errorsAt = sumByTime(errors)
-  return [...sumByTime(requests)].flatMap(([atMs, count]) => (count > 0 ? [{ atMs, value: Math.min(1, (errorsAt.get(atMs) ?? 0) / count) }] : []))
-}
-
-function sumByTime(values: readonly TimedValue[]): Map<number, number> {
-  const sums = new Map<number, number>()
-  for (const { atMs, value } of values) sums.set(atMs, (sums.get(atMs) ?? 0) + value)
-  return sums
-}
-
 /** Delta points of the same series and instant as one point. */
 function joinedParts(points: readonly StoredPoint[]): StoredPoint[] {
   const joined: StoredPoint[] = []

@@ -5,7 +5,7 @@
 
 import type { LogLine, SignalQuery, Signals, SpanLine, Store } from '../../schemas/ports.ts'
 import { ENTITY_MATCHES_SQL, serviceNames } from './entity-sql.ts'
-import { ratioValues, type StoredPoint, seriesValues, type TimedValue } from './series-values.ts'
+import { type StoredPoint, seriesValues } from './series-values.ts'
 
 /** How far before the window the point is looked for that a counter's first difference needs; exporters send at least each minute. */
 const LOOKBACK_MS = 120_000
@@ -14,8 +14,6 @@ const POINTS_MAX = 50_000
 
 /** What detect adds to the identity of a series that it made from a distribution; no telemetry row carries it. */
 const STATISTIC_ATTRIBUTE = 'stat'
-/** Detect scores errors over requests without storing the quotient: it is computed here from the same two series. */
-const ERROR_RATIO = /^(homeostat\.(?:span|edge))\.error_ratio$/
 
 const AT_MS = (column: string): string => `toFloat64(toUnixTimestamp64Micro(toDateTime64(${column}, 9))) / 1000`
 
@@ -70,25 +68,19 @@ export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
     const rows = await store.query<Line>(sql, { entity, services: serviceNames(entity), fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs), rowsMax })
     return rows.reverse()
   }
-  const stored = async ({ entity, metric, attributes = {}, fromMs, toMs }: SignalQuery): Promise<TimedValue[]> => {
-    const named = Object.entries(attributes).filter(([name]) => name !== STATISTIC_ATTRIBUTE)
-    const rows = await store.query<StoredPoint>(SERIES_SQL, {
-      entity,
-      metric,
-      services: serviceNames(entity),
-      names: named.map(([name]) => name),
-      values: named.map(([, value]) => value),
-      fromMs: Math.floor(fromMs - LOOKBACK_MS),
-      toMs: Math.ceil(toMs)
-    })
-    return seriesValues(rows.reverse(), fromMs)
-  }
   return {
-    async series(query) {
-      const ratio = ERROR_RATIO.exec(query.metric)
-      if (!ratio) return stored(query)
-      const [requests, errors] = await Promise.all(['requests', 'errors'].map(part => stored({ ...query, metric: `${ratio[1]}.${part}` })))
-      return ratioValues(errors!, requests!)
+    async series({ entity, metric, attributes = {}, fromMs, toMs }: SignalQuery) {
+      const named = Object.entries(attributes).filter(([name]) => name !== STATISTIC_ATTRIBUTE)
+      const rows = await store.query<StoredPoint>(SERIES_SQL, {
+        entity,
+        metric,
+        services: serviceNames(entity),
+        names: named.map(([name]) => name),
+        values: named.map(([, value]) => value),
+        fromMs: Math.floor(fromMs - LOOKBACK_MS),
+        toMs: Math.ceil(toMs)
+      })
+      return seriesValues(rows.reverse(), fromMs)
     },
     logs: (entity, fromMs, toMs, rowsMax) => lines<LogLine>(LOGS_SQL, entity, fromMs, toMs, rowsMax),
     spans: (entity, fromMs, toMs, rowsMax) => lines<SpanLine>(SPANS_SQL, entity, fromMs, toMs, rowsMax)

@@ -57,31 +57,17 @@ describe('series', () => {
     expect(await signals.series({ entity: 'worker@worker-1', metric: 'nothing', fromMs: atMs(0), toMs: atMs(9) })).toEqual([])
   })
 
-  test('the error ratio of spans is errors over requests of the same instant, whatever statistic was asked for', async () => {
-    const delta = (name: string, values: [second: number, operation: string, value: number][]): object => ({
-      name,
-      sum: {
-        aggregationTemporality: 1,
-        isMonotonic: true,
-        dataPoints: values.map(([n, operation, value]) => ({ timeUnixNano: nano(n), asDouble: value, attributes: attributes({ operation }) }))
-      }
-    })
-    const identity = { 'service.namespace': 'shop', 'service.name': 'orders', 'service.instance.id': 'orders-1' }
+  test('what detection names its statistic is no attribute of the telemetry', async () => {
     await insertMetric(
-      identity,
-      delta('homeostat.span.requests', [
-        [1, 'GET /a', 8],
-        [1, 'GET /b', 2],
-        [2, 'GET /a', 10]
-      ])
+      { 'service.name': 'mill', 'service.instance.id': 'mill-1' },
+      {
+        name: 'grind.duration',
+        histogram: { aggregationTemporality: 1, dataPoints: [{ timeUnixNano: nano(1), count: 2, sum: 5, attributes: attributes({ grain: 'rye' }) }] }
+      }
     )
-    await insertMetric(identity, delta('homeostat.span.errors', [[1, 'GET /b', 2]]))
-    const query = { entity: 'shop/orders', metric: 'homeostat.span.error_ratio', fromMs: atMs(0), toMs: atMs(9) }
-    expect(await signals.series(query)).toEqual([
-      { atMs: atMs(1), value: 0.2 },
-      { atMs: atMs(2), value: 0 }
-    ])
-    expect(await signals.series({ ...query, attributes: { operation: 'GET /b', stat: 'value' } })).toEqual([{ atMs: atMs(1), value: 1 }])
+    const query = { entity: 'mill', metric: 'grind.duration', fromMs: atMs(0), toMs: atMs(9) }
+    expect(await signals.series({ ...query, attributes: { grain: 'rye', stat: 'p95' } })).toEqual([{ atMs: atMs(1), value: 2.5 }])
+    expect(await signals.series({ ...query, attributes: { grain: 'oat', stat: 'p95' } })).toEqual([])
   })
 
   test('a counter is a rate by attribute set, and a restarted process is another series', async () => {
