@@ -153,6 +153,8 @@ function configOf({ folder, otlp, consolePort }: LabLayout, dataDir: string): Co
       }
     },
     console: { listen: { port: consolePort } },
+    // Faults are seconds long here: what is to be foreseen lies seconds ahead.
+    train: { horizon: '15s', window: '10s', heldOut: 0.4 },
     self: { interval: '5s' }
   }
 }

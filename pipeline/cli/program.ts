@@ -92,7 +92,9 @@ function buildProgram(ports: ProgramPorts): Command {
     .description('check configuration, disk, ports, engine and policies; say how to fix what is wrong')
     .action(async () => {
       const report = await doctor(global().config, process.cwd(), process.env)
-      output().table(report, { columns: ['ok', 'check', 'detail', 'fix'] })
+      const long = report.filter(({ detail }) => detail.includes('\n'))
+      output().table(global().json ? report : report.map(row => ({ ...row, detail: row.detail.split('\n')[0] })), { columns: ['ok', 'check', 'detail', 'fix'] })
+      if (!global().json) for (const { detail } of long) output().say(`\n${detail}`)
       if (report.some(({ ok }) => ok === 'no')) process.exitCode = 1
     })
   program
