@@ -40,7 +40,7 @@ export async function performEffect(context: ExecuteContext, row: StepRow, input
   let mayCall = row.state === 'accepted'
   for (;;) {
     if (!mayCall) {
-      context.meter.count('act.ledger.ambiguous', 1, { class: driverClass })
+      context.meter.count('homeostat.act.ledger.ambiguous', 1, { class: driverClass })
       const fate = await fateOf(context, driver, current)
       if (fate === 'stop') return closing()
       if (fate.kind === 'settle') return settled(context, current, fate.state, fate.detail)
@@ -98,7 +98,7 @@ async function begin(context: ExecuteContext, row: StepRow, input: EffectInput):
       await context.control.refresh()
       break
     } catch (error) {
-      context.meter.count('act.control.unreadable')
+      context.meter.count('homeostat.act.control.unreadable')
       context.logger.warn({ commandId: row.commandId, err: error }, 'the control topic cannot be read; nothing is done until the kill switch is known')
       await context.clock.sleep(LOG_AGAIN_MS, context.stopping)
     }
@@ -158,7 +158,7 @@ async function settled(context: ExecuteContext, row: StepRow, state: 'applied' |
       await context.clock.sleep(LEDGER_AGAIN_MS, context.stopping)
     }
   }
-  context.meter.count('act.effects', 1, { state, driver: row.driver })
+  context.meter.count('homeostat.act.effects', 1, { state, driver: row.driver })
   context.logger.info({ commandId: row.commandId, target: row.order.target, verb: row.order.verb, state, detail }, 'a step was acted on')
   return { kind: 'settled', row: next }
 }

@@ -75,7 +75,7 @@ async function inTime<T>(ports: EvidencePorts, command: Command, what: string, r
     late.catch(() => undefined) // The one that lost the race has nobody to tell.
     return await Promise.race([read(), late])
   } catch (error) {
-    ports.meter.count('act.evidence.missing', 1, { what })
+    ports.meter.count('homeostat.act.evidence.missing', 1, { what })
     ports.logger.warn({ commandId: command.id, what, err: error }, 'evidence could not be read; acting without it')
     return without
   } finally {

@@ -111,7 +111,7 @@ export function actWorker(options: ActOptions): ActWorker {
       } catch (error) {
         // The ledger refuses for now (a full disk): the rows say where to go on, so the same way is walked again.
         if (!(error instanceof AppError && error.retriable)) throw error
-        meter.count('act.commands.retried')
+        meter.count('homeostat.act.commands.retried')
         logger.error({ commandId: id, err: error }, 'a command is interrupted by the ledger; trying again')
         await clock.sleep(RETRY_MS, stopping.signal)
       }
@@ -122,12 +122,12 @@ export function actWorker(options: ActOptions): ActWorker {
     const deadLetters: { offset: number; reason: string; message: string }[] = []
     for (const record of batch.records) {
       if (stopping.signal.aborted) return { kind: 'retry', afterMs: RETRY_MS, reason: 'closing' }
-      meter.count('act.commands.received')
+      meter.count('homeostat.act.commands.received')
       const decoded = decodeRecord(commandRecord, record)
       const fault = decoded.ok ? formFault(decoded.record) : decoded.reason
       if (!decoded.ok || fault !== undefined) {
         // Nothing in it can be trusted to name a command or an incident, so it has no outcome; it is kept for people.
-        meter.count('act.commands.refused', 1, { by: 'schema' })
+        meter.count('homeostat.act.commands.refused', 1, { by: 'schema' })
         deadLetters.push({ offset: record.offset, reason: 'schema', message: fault ?? '' })
         continue
       }
@@ -146,7 +146,7 @@ export function actWorker(options: ActOptions): ActWorker {
       const admission: Admission = forged ? refuseForgery(record, command, forged, nowMs) : admit(command, nowMs)
       if (admission.kind === 'full') return { kind: 'retry', afterMs: RETRY_MS, reason: 'the ledger holds as many open commands as it may' }
       const refused = admission.kind === 'refused' ? admission : undefined
-      meter.count(`act.commands.${admission.kind}`, 1, refused ? { by: refused.by } : {})
+      meter.count(`homeostat.act.commands.${admission.kind}`, 1, refused ? { by: refused.by } : {})
       const fields = { commandId: command.id, target: command.target, ...(refused && { refusedBy: refused.by, reason: refused.reason }) }
       if (refused) logger.warn(fields, 'a command is refused')
       else logger.info(fields, admission.kind === 'duplicate' ? 'a command that is known already came again' : 'a command is accepted')
@@ -171,8 +171,8 @@ export function actWorker(options: ActOptions): ActWorker {
   }
 
   function gauge(): void {
-    meter.gauge('act.commands.open', ledger.openCommands().length)
-    meter.gauge('act.targets.frozen', ledger.frozen().length)
+    meter.gauge('homeostat.act.commands.open', ledger.openCommands().length)
+    meter.gauge('homeostat.act.targets.frozen', ledger.frozen().length)
   }
 
   async function watchControl(): Promise<void> {
@@ -196,7 +196,7 @@ export function actWorker(options: ActOptions): ActWorker {
     gauge()
     background = Promise.all([sender.run(stopping.signal), watchControl()]).catch(fail)
     const topics = [commandsTopic(environment)]
-    subscription = await log.subscribe({ group: `act-${environment}`, topics, from: 'earliest', onBatch })
+    subscription = await log.subscribe({ group: `homeostat-act-${environment}`, topics, from: 'earliest', onBatch })
     subscription.finished.catch(fail)
   }
 

@@ -39,7 +39,7 @@ export function outbox(ports: OutboxPorts): Outbox {
   // Two loops: a channel that hangs must not hold up the record of what was done.
   const outcomes = loop(clock, async () => {
     const rows = ledger.outbox().filter(row => row.kind === 'outcome')
-    meter.gauge('act.outbox.open', rows.length)
+    meter.gauge('homeostat.act.outbox.open', rows.length)
     for (const row of rows) if (!(await publish(ports, row))) return PAUSE_MS
     return rows.length > 0 ? 0 : IDLE_MS
   })
@@ -124,9 +124,9 @@ async function deliver(ports: OutboxPorts, row: PageOutboxRow): Promise<number> 
     if (failure === undefined) return { ...newest, delivered: row.desired, open: !asked, attempts: 0, nextAtMs: 0 }
     return { ...newest, open: !(givenUp && asked), attempts: newest.attempts + 1, nextAtMs: clock.nowMs() + pauseMs }
   })
-  if (failure === undefined) meter.count('act.pages', 1, { action: row.desired })
+  if (failure === undefined) meter.count('homeostat.act.pages', 1, { action: row.desired })
   else {
-    meter.count(givenUp ? 'act.pages.dropped' : 'act.pages.failed', 1, { channel: row.channel })
+    meter.count(givenUp ? 'homeostat.act.pages.dropped' : 'homeostat.act.pages.failed', 1, { channel: row.channel })
     logger.warn({ incidentId: row.incidentId, channel: row.channel, failure, givenUp }, 'a page could not be delivered')
   }
   return pauseMs

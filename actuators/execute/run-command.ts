@@ -41,8 +41,8 @@ function record(context: ExecuteContext, row: CommandRow, findings: readonly Ste
   if (failed && pageChannel === undefined) logger.warn({ commandId: row.key, verdict }, 'a failed command should page, but act.escalation has no channel')
   const outcome = outcomeOf(row, findings, nowMs, failed && pageChannel !== undefined)
   ledger.record(row.key, outcome, known => pageAfter(known, outcome, row.command, pageChannel))
-  meter.count('act.outcomes', 1, { verdict })
-  if (refusedBy !== null) meter.count('act.commands.refused', 1, { by: refusedBy })
+  meter.count('homeostat.act.outcomes', 1, { verdict })
+  if (refusedBy !== null) meter.count('homeostat.act.commands.refused', 1, { by: refusedBy })
   const { incidentId, target, healedAtMs, reason } = outcome
   logger.info({ commandId: row.key, incidentId, target, verdict, healedAtMs, reason }, 'a command has its outcome')
 }

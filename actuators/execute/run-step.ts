@@ -107,7 +107,7 @@ async function judge(context: ExecuteContext, command: CommandRow, step: Command
     signal: context.stopping
   })
   if (verification === undefined) return undefined
-  context.meter.count('act.verdicts', 1, { verdict: verification.verdict })
+  context.meter.count('homeostat.act.verdicts', 1, { verdict: verification.verdict })
   return context.ledger.verified(row.key, verification.verdict === 'healed' ? 'verified' : 'unverified', finding(row, step, 'applied', verification))
 }
 

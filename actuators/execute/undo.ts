@@ -23,7 +23,7 @@ export async function undoStep(
     const decided = await decideUndo(context, command, index, acted, row)
     if (decided === undefined) return undefined
     row = decided
-    context.meter.count('act.undos', 1, { state: row.state })
+    context.meter.count('homeostat.act.undos', 1, { state: row.state })
   }
   return { undo: row.state === 'verified' ? 'undone' : 'failed', reason: row.reason }
 }

@@ -19,7 +19,7 @@ describe('delivery', () => {
     await world.clock.advance(10_000)
     expect(world.outcomes()).toHaveLength(1)
     expect(actions(world)).toEqual([1])
-    expect(world.counts.get('act.commands.duplicate')).toBe(2)
+    expect(world.counts.get('homeostat.act.commands.duplicate')).toBe(2)
   })
 
   it('a forged command of the same id does not stand in the way of the real one', async () => {
