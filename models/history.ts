@@ -6,6 +6,8 @@ import { FEATURE_NAMES } from './features.ts'
 
 /** The gauge that detect writes, one point a feature, named by its attribute `feature`. */
 export const FEATURE_METRIC = 'homeostat.feature'
+/** The gauge of a model's forecasts, by the attributes `entity`, `model`, `version`. */
+export const PROBABILITY_METRIC = 'homeostat.failure.probability'
 /** Newest vectors read: about a gigabyte of JSON at most; longer histories are thinned by the newest-first limit. */
 export const ROWS_MAX = 200_000
 

@@ -3,7 +3,7 @@
 // Ends by a bug: the host starts it again, and it goes on from its last checkpoint.
 
 import { detectWorker } from '../../detectors/worker.ts'
-import { FEATURE_METRIC } from '../../models/history.ts'
+import { FEATURE_METRIC, PROBABILITY_METRIC } from '../../models/history.ts'
 import type { Config } from '../../schemas/config.ts'
 import { checkpointStore } from '../log/checkpoint-store.ts'
 import { encodeDerived } from '../otlp/writer.ts'
@@ -29,8 +29,11 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     checkpoints,
     openReader,
     encodeDerived,
-    // The recorded features describe deviations: scoring them would be listening to one's own echo.
-    config: { ...config.detect, ignore: [...config.detect.ignore, `^${FEATURE_METRIC.replaceAll('.', String.raw`\.`)}$`] },
+    // Features and forecasts describe deviations: scoring them would be listening to one's own echo.
+    config: {
+      ...config.detect,
+      ignore: [...config.detect.ignore, ...[FEATURE_METRIC, PROBABILITY_METRIC].map(name => `^${name.replaceAll('.', String.raw`\.`)}$`)]
+    },
     environment: config.environment,
     clock: systemClock,
     logger,

@@ -7,7 +7,7 @@ import { hostname } from 'node:os'
 import { metricClass } from '../../detectors/score/metric-class.ts'
 import type { EntityWindow, LearnedDetector } from '../../detectors/score/model-hook.ts'
 import { entityFeatures, FEATURE_NAMES } from '../../models/features.ts'
-import { FEATURE_METRIC } from '../../models/history.ts'
+import { FEATURE_METRIC, PROBABILITY_METRIC } from '../../models/history.ts'
 import { openPredictor } from '../../models/predict.ts'
 import { decodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -57,13 +57,18 @@ export async function liveModels(options: {
     }
   }
 
+  const note = (point: DerivedPoint): void => {
+    if (pending.length < PENDING_POINTS_MAX) pending.push(point)
+    else meter.count('homeostat.feature.dropped')
+  }
+
   async function poll(): Promise<void> {
     for (const record of await log.read({ topic: TOPICS.models.name, partition: 0, offset }, READ_RECORDS_MAX)) {
       offset = record.offset + 1
       const decoded = decodeRecord(modelRecord, record)
       try {
         if (!decoded.ok) throw new AppError('model_invalid', decoded.reason)
-        models.set(decoded.record.name, learnedDetector(decoded.record, vectors))
+        models.set(decoded.record.name, learnedDetector(decoded.record, vectors, note))
         logger.info({ model: decoded.record.name, version: decoded.record.version, stage: decoded.record.stage }, 'model loaded')
         meter.count('homeostat.model.loads', 1, { model: decoded.record.name })
       } catch (cause) {
@@ -106,7 +111,8 @@ export async function liveModels(options: {
   }
 }
 
-function learnedDetector(model: Model, vectors: (window: EntityWindow) => Float64Array): LearnedDetector {
+/** Every probability is also kept as telemetry: that is how a model in shadow is compared with what then happened. */
+function learnedDetector(model: Model, vectors: (window: EntityWindow) => Float64Array, note: (point: DerivedPoint) => void): LearnedDetector {
   const predict = openPredictor(model)
   return {
     name: model.name,
@@ -114,7 +120,11 @@ function learnedDetector(model: Model, vectors: (window: EntityWindow) => Float6
     shadow: model.stage === 'shadow',
     threshold: model.threshold,
     claim: `fails within ${Math.round(model.horizonMs / 1_000)} s`,
-    onEntityWindow: window => predict(vectors(window))
+    onEntityWindow(window) {
+      const probability = predict(vectors(window))
+      note(gauge(window, PROBABILITY_METRIC, { entity: window.entity, model: model.name, version: model.version }, probability))
+      return probability
+    }
   }
 }
 
@@ -139,18 +149,15 @@ function entityVectors(): (window: EntityWindow) => Float64Array {
 
 /** A gauge for each feature that says something; the first always, so that a calm row exists too. */
 function appendPoints(points: DerivedPoint[], window: EntityWindow, vector: Float64Array): void {
-  const entity = { namespace: '', service: '', instance: '', environment: window.environment }
   for (const [index, feature] of FEATURE_NAMES.entries()) {
     const value = vector[index]!
     if (value === 0 && index > 0) continue
-    points.push({
-      entity,
-      name: FEATURE_METRIC,
-      unit: '1',
-      timeMs: window.toMs,
-      startMs: window.fromMs,
-      attributes: { entity: window.entity, feature },
-      data: { kind: 'gauge', value }
-    })
+    points.push(gauge(window, FEATURE_METRIC, { entity: window.entity, feature }, value))
   }
+}
+
+/** A point of Homeostat's own; `record` names the source. */
+function gauge(window: EntityWindow, name: string, attributes: Readonly<Record<string, string>>, value: number): DerivedPoint {
+  const entity = { namespace: '', service: '', instance: '', environment: window.environment }
+  return { entity, name, unit: '1', timeMs: window.toMs, startMs: window.fromMs, attributes, data: { kind: 'gauge', value } }
 }

@@ -67,12 +67,12 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter, parent }) =>
 
 function reportText({ version, stage, backend, rows, heldOut, baseline, baselineName, threshold }: import('../../schemas/model.ts').Model): string {
   const line = (name: string, figures: typeof heldOut): string =>
-    `  ${name.padEnd(40)} ${[figures.brier, figures.logLoss, figures.areaUnderCurve, figures.precision, figures.recall].map(value => value.toFixed(4).padStart(9)).join('')}`
+    `  ${name.padEnd(40)} ${[figures.brier, figures.logLoss, figures.areaUnderCurve, figures.precision, figures.recall].map(value => value.toFixed(4).padStart(11)).join('')}`
   return [
     `model ${MODEL_NAME}@${version} (${backend}): ${stage}`,
     `trained on ${rows.train} rows (${rows.positiveTrain} before a failure), judged on ${rows.heldOut} later ones (${rows.positiveHeldOut} before a failure)`,
     '',
-    `  ${'held out'.padEnd(40)} ${['Brier', 'log loss', 'ROC area', 'precision', 'recall'].map(name => name.padStart(9)).join('')}`,
+    `  ${'held out'.padEnd(40)} ${['Brier', 'log loss', 'ROC area', 'precision', 'recall'].map(name => name.padStart(11)).join('')}`,
     line(`this model (threshold ${threshold.toFixed(2)})`, heldOut),
     line(baselineName, baseline),
     '',
