@@ -6,7 +6,6 @@
 
 import { otlpRoot } from '../../pipeline/otlp/descriptor.ts'
 
-// biome-ignore lint/suspicious/noExplicitAny: protobufjs' decoded objects have no type of their own.
 type Decoded = any
 
 export interface PeerAnswer {

@@ -11,7 +11,11 @@ export async function get(path) {
 }
 
 export async function post(path, body) {
-  const response = await fetch(path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json', 'x-homeostat': 'console' }, body: JSON.stringify(body) })
+  const response = await fetch(path, {
+    method: 'POST',
+    headers: { ...headers, 'content-type': 'application/json', 'x-homeostat': 'console' },
+    body: JSON.stringify(body)
+  })
   const answer = await response.json()
   if (!response.ok) throw new Error(answer.error?.message ?? response.statusText)
   return answer

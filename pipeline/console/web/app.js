@@ -26,10 +26,25 @@ function App() {
   const shown = chosen ?? incidents[0]?.id ?? null
 
   useEffect(() => listen(kind => kind !== 'anomaly' && setChanged(count => count + 1), setConnected), [])
-  useEffect(() => void get('api/incidents?limit=100').then(setIncidents).catch(() => {}), [changed, connected])
-  useEffect(() => void get('api/controls').then(setControls).catch(() => {}), [changed, connected])
+  useEffect(
+    () =>
+      void get('api/incidents?limit=100')
+        .then(setIncidents)
+        .catch(() => {}),
+    [changed, connected]
+  )
+  useEffect(
+    () =>
+      void get('api/controls')
+        .then(setControls)
+        .catch(() => {}),
+    [changed, connected]
+  )
   useEffect(() => {
-    if (shown) get(`api/incidents/${shown}`).then(setStory).catch(() => setStory(null))
+    if (shown)
+      get(`api/incidents/${shown}`)
+        .then(setStory)
+        .catch(() => setStory(null))
   }, [shown, changed, connected])
   usePoll(() => get('api/scorecard').then(setScorecard), SCORECARD_REFRESH_MS)
   usePoll(() => get('api/health').then(setHealth), HEALTH_REFRESH_MS)

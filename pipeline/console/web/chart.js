@@ -34,7 +34,9 @@ export function Chart({ story, changed }) {
   useEffect(() => {
     if (!lead) return setPoints([])
     const query = new URLSearchParams({ entity: lead.entity, metric: lead.metric, fromMs, toMs, attributes: JSON.stringify(lead.attributes) })
-    get(`api/series?${query}`).then(setPoints).catch(() => setPoints([]))
+    get(`api/series?${query}`)
+      .then(setPoints)
+      .catch(() => setPoints([]))
   }, [incident.id, lead?.id, changed, toMs])
   return html`<figure class="chart" ref=${holder}>
     <figcaption>${lead ? html`<b>${lead.metric}</b> of ${lead.entity}${describe(lead.attributes)}: expected ${band(lead)}` : 'No numeric signal: telemetry stopped.'}</figcaption>
@@ -43,7 +45,12 @@ export function Chart({ story, changed }) {
   </figure>`
 }
 
-const describe = attributes => (Object.keys(attributes).length === 0 ? '' : ` (${Object.entries(attributes).map(([key, value]) => `${key} ${value}`).join(', ')})`)
+const describe = attributes =>
+  Object.keys(attributes).length === 0
+    ? ''
+    : ` (${Object.entries(attributes)
+        .map(([key, value]) => `${key} ${value}`)
+        .join(', ')})`
 const band = ({ lower, upper, unit }) => (lower === null && upper === null ? 'unknown' : `${quantity(lower, unit)} to ${quantity(upper, unit)}`)
 
 const SEVERITIES = ['info', 'warning', 'critical']
@@ -56,7 +63,12 @@ function strongest(anomalies, cause) {
 }
 
 function endOf({ incident, outcomes, decisions }) {
-  return Math.max(incident.updatedAtMs, incident.resolvedAtMs ?? 0, ...outcomes.map(outcome => outcome.recordedAtMs), ...decisions.map(decision => decision.decidedAtMs))
+  return Math.max(
+    incident.updatedAtMs,
+    incident.resolvedAtMs ?? 0,
+    ...outcomes.map(outcome => outcome.recordedAtMs),
+    ...decisions.map(decision => decision.decidedAtMs)
+  )
 }
 
 function Plot({ width, points, anomaly, fromMs, toMs }) {
@@ -99,10 +111,35 @@ function Lanes({ width, story, fromMs, toMs }) {
   const x = ms => AXIS_WIDTH + Math.max(0, Math.min(1, (ms - fromMs) / (toMs - fromMs))) * inner
   const lanes = [
     ['anomaly', incident.members.map(member => bar('anomaly', member.sinceMs, member.closedAtMs ?? incident.healedAtMs ?? toMs, member.reason))],
-    ['decision', decisions.map(decision => mark(`decision ${decision.outcome}`, decision.decidedAtMs, `${decision.outcome.replace('_', ' ')}: ${decision.reason}`))],
-    ['action', outcomes.flatMap(outcome => outcome.steps.filter(step => step.begunAtMs !== null).map(step => bar('action', step.begunAtMs, step.appliedAtMs ?? step.begunAtMs, `${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}`)))],
-    ['checks', outcomes.flatMap(outcome => outcome.steps.flatMap(step => step.checks.map(check => mark(`check ${check.result}`, check.atMs, `${check.name}: ${check.result}, ${check.expect}`))))],
-    ['verdict', [...outcomes.map(outcome => mark(`verdict ${outcome.verdict}`, outcome.recordedAtMs, `${outcome.verdict}: ${outcome.reason}`)), ...(incident.healedAtMs === null ? [] : [mark('healed', incident.healedAtMs, `healthy again after ${duration(incident.healedAtMs - incident.startedAtMs)}`)])]]
+    [
+      'decision',
+      decisions.map(decision => mark(`decision ${decision.outcome}`, decision.decidedAtMs, `${decision.outcome.replace('_', ' ')}: ${decision.reason}`))
+    ],
+    [
+      'action',
+      outcomes.flatMap(outcome =>
+        outcome.steps
+          .filter(step => step.begunAtMs !== null)
+          .map(step =>
+            bar('action', step.begunAtMs, step.appliedAtMs ?? step.begunAtMs, `${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}`)
+          )
+      )
+    ],
+    [
+      'checks',
+      outcomes.flatMap(outcome =>
+        outcome.steps.flatMap(step => step.checks.map(check => mark(`check ${check.result}`, check.atMs, `${check.name}: ${check.result}, ${check.expect}`)))
+      )
+    ],
+    [
+      'verdict',
+      [
+        ...outcomes.map(outcome => mark(`verdict ${outcome.verdict}`, outcome.recordedAtMs, `${outcome.verdict}: ${outcome.reason}`)),
+        ...(incident.healedAtMs === null
+          ? []
+          : [mark('healed', incident.healedAtMs, `healthy again after ${duration(incident.healedAtMs - incident.startedAtMs)}`)])
+      ]
+    ]
   ]
   return html`<svg class="lanes" width=${width} height=${lanes.length * LANE_HEIGHT + 4} role="img" aria-label="The loop on the same time axis">
     ${lanes.map(

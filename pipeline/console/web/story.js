@@ -29,7 +29,10 @@ export function Story({ story, changed }) {
         </ol>
         <h3>What was seen</h3>
         <ul class="members">
-          ${[...incident.members].sort((a, b) => a.sinceMs - b.sinceMs).slice(0, MEMBERS_SHOWN_MAX).map(member => html`<li><time>${time(member.sinceMs)}</time> <span class="dot ${member.severity}"></span> ${member.reason}</li>`)}
+          ${[...incident.members]
+            .sort((a, b) => a.sinceMs - b.sinceMs)
+            .slice(0, MEMBERS_SHOWN_MAX)
+            .map(member => html`<li><time>${time(member.sinceMs)}</time> <span class="dot ${member.severity}"></span> ${member.reason}</li>`)}
           ${incident.members.length + incident.membersOmitted > MEMBERS_SHOWN_MAX && html`<li>… and ${incident.members.length + incident.membersOmitted - MEMBERS_SHOWN_MAX} more</li>`}
         </ul>
       </section>

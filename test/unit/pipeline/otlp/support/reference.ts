@@ -13,7 +13,6 @@ export function requestType(signal: Signal): Type {
 }
 
 /** A message as protobufjs' toObject gives it: only what is set, 64-bit integers as decimal text. */
-// biome-ignore lint/suspicious/noExplicitAny: the shape is the protocol's, and the tests compare what comes out.
 type Plain = any
 
 export function plainRequest(signal: Signal, bytes: Uint8Array): Plain {
