@@ -145,7 +145,12 @@ function readerCase(requests: readonly Uint8Array[]): BenchCase {
   const reader = openReader({ fallback: { entity: 'bench', environment: 'bench' }, seed: 7 })
   let next = 0
   // Read on every point, so that nothing of the reader's work can be left out as unused.
-  const sink = { sum: 0, point: (view: { value: number }) => void (sink.sum += view.value) }
+  const sink = {
+    sum: 0,
+    point(view: { value: number }) {
+      sink.sum += view.value
+    }
+  }
   return loopCase('reader alone (with series key)', () => reader.readMetrics(requests[next++ % requests.length]!, sink).accepted)
 }
 
