@@ -18,7 +18,8 @@ const SAMPLES_MAX = 600 // Ten minutes at one a second, newest kept; bounds the 
  * @param samples time-ordered, from the act on
  * @param windowMs the check's window
  * @param passes  the check's expectation for an aggregate over so many samples
- * @returns time of the first sample of the unbroken good run, or undefined when there is none
+ * @returns when the unbroken good run began, or undefined when there is none: somewhere between the last violating sample and the
+ *          first good one, so the middle of the two, which is off by half an interval at most either way
  *
  * `count`, and expectations that only a full window can meet (a sum above a bound), cannot be asked of a window just
  * begun. They say that the signal flows, so for them the run begins with the first sample.
@@ -32,8 +33,13 @@ export function recoveredAtMs(
   const recent = samples.slice(-SAMPLES_MAX)
   if (recent.length === 0) return undefined
   if (kind === 'count') return recent[0]!.atMs
-  for (let start = 0; start < recent.length; start++) if (holdsFrom(recent, start, kind, windowMs, passes)) return recent[start]!.atMs
+  for (let start = 0; start < recent.length; start++) if (holdsFrom(recent, start, kind, windowMs, passes)) return runBeganMs(recent, start)
   return kind === 'sum' ? recent[0]!.atMs : undefined
+}
+
+function runBeganMs(samples: readonly Sample[], start: number): number {
+  const firstMs = samples[start]!.atMs
+  return start === 0 ? firstMs : (samples[start - 1]!.atMs + firstMs) / 2
 }
 
 function holdsFrom(samples: readonly Sample[], start: number, kind: Aggregate, windowMs: number, passes: (value: number, samples: number) => boolean): boolean {
