@@ -7,6 +7,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { DerivedPoint, LogSink, LogView } from '../../schemas/otlp.ts'
 import { entityParts } from './entity-parts.ts'
+import { SourceTable } from './sources.ts'
 import { TEMPLATE_BYTES_MAX, templater } from './template.ts'
 import {
   closeSlots,
@@ -16,7 +17,6 @@ import {
   counterRow,
   heard,
   newCounter,
-  newSource,
   pointBase,
   slotAt,
   slotsNeeded,
@@ -31,7 +31,6 @@ const SEVERITIES = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'] as const
 const UNSET = 'UNSET'
 /** Templates kept per entity; the one not seen for longest makes room. */
 const TEMPLATES_MAX = 200
-const SOURCES_MAX = 20_000
 /** Of a template's text as attribute. */
 const PATTERN_CHARS_MAX = 120
 
@@ -52,8 +51,7 @@ export class LogDeriver implements LogSink {
   readonly stats: LogStats = { logs: 0, late: 0, refused: 0, templatesEvicted: 0 }
   readonly #settings: WindowSettings
   readonly #slots: number
-  readonly #sources = new Map<string, LogSource>()
-  readonly #byReaderIndex: (LogSource | undefined)[] = []
+  readonly #sources = new SourceTable<LogSource>(source => ({ ...source, severities: new Map(), templates: new Map() }))
   readonly #templater = templater()
   readonly #encoder = new TextEncoder()
   readonly #body = new Uint8Array(TEMPLATE_BYTES_MAX * 4)
@@ -73,7 +71,7 @@ export class LogDeriver implements LogSink {
 
   log(view: LogView): void {
     this.stats.logs++
-    const source = this.#source(view)
+    const source = this.#sources.of(view.resource)
     if (source === undefined) {
       this.stats.refused++
       return
@@ -147,30 +145,13 @@ export class LogDeriver implements LogSink {
     this.stats.templatesEvicted++
   }
 
-  #source(view: LogView): LogSource | undefined {
-    const { resource } = view
-    const cached = this.#byReaderIndex[resource.entityIndex]
-    if (cached !== undefined && cached.entity === resource.entity && cached.environment === resource.environment) return cached
-    const source =
-      this.#sources.get(`${resource.environment}\n${resource.entity}`) ?? this.#addSource(newSource(resource.entity, resource.service, resource.environment))
-    if (source !== undefined) this.#byReaderIndex[resource.entityIndex] = source
-    return source
-  }
-
-  #addSource(source: Source): LogSource | undefined {
-    if (this.#sources.size >= SOURCES_MAX) return undefined
-    const added: LogSource = { ...source, severities: new Map(), templates: new Map() }
-    this.#sources.set(`${source.environment}\n${source.entity}`, added)
-    return added
-  }
-
   #restore(bytes: Uint8Array): void {
     try {
       type Rows = [string, unknown][]
       const saved = JSON.parse(new TextDecoder().decode(bytes)) as { windowMs: number; sources: (Source & { severities: Rows; templates: Rows })[] }
       const isSameWindow = saved.windowMs === this.#settings.windowMs
       for (const { severities, templates, ...source } of saved.sources) {
-        const added = this.#addSource(source)
+        const added = this.#sources.add(source)
         if (added === undefined || !isSameWindow) continue
         for (const [name, row] of severities) added.severities.set(name, counterOf(row, this.#slots, false, saved.windowMs))
         for (const [id, row] of templates) added.templates.set(id, counterOf(row, this.#slots, false, saved.windowMs))

@@ -14,6 +14,7 @@ import { addValue } from '../score/exponential.ts'
 import { EdgeTable } from './edges.ts'
 import { entityParts } from './entity-parts.ts'
 import { spanLinks } from './recent-spans.ts'
+import { SourceTable } from './sources.ts'
 import {
   closeSlots,
   completeThroughMs,
@@ -22,7 +23,6 @@ import {
   counterRow,
   heard,
   newCounter,
-  newSource,
   pointBase,
   type Slot,
   slotAt,
@@ -38,7 +38,6 @@ const MS_PER_S = 1_000
 /** Operations and peers of one entity that get series of their own; further ones count as `other`. Span names are meant to be few. */
 const LABELS_MAX = 50
 const OTHER = 'other'
-const SOURCES_MAX = 20_000
 /** Parties and addresses are numbered for the table of recent spans; beyond this the numbering starts anew. */
 const NAMES_MAX = 50_000
 
@@ -61,8 +60,11 @@ export class SpanDeriver implements SpanSink {
   readonly stats: SpanStats = { spans: 0, late: 0, refused: 0 }
   readonly #settings: WindowSettings
   readonly #slots: number
-  readonly #sources = new Map<string, SpanSource>()
-  readonly #byReaderIndex: (SpanSource | undefined)[] = []
+  readonly #sources = new SourceTable<SpanSource>(source => {
+    const made: SpanSource = { ...source, party: this.#parties.length, operations: new Map(), peers: new Map(), byNameHash: new Map() }
+    this.#parties.push(made)
+    return made
+  })
   readonly #parties: SpanSource[] = []
   #addresses: string[] = ['']
   readonly #addressNumbers = new Map<string, number>()
@@ -85,7 +87,7 @@ export class SpanDeriver implements SpanSink {
 
   span(view: SpanView): void {
     this.stats.spans++
-    const source = this.#source(view)
+    const source = this.#sources.of(view.resource)
     if (source === undefined) {
       this.stats.refused++
       return
@@ -133,24 +135,6 @@ export class SpanDeriver implements SpanSink {
       peers: [...peers].map(([label, counter]) => [label, counterRow(counter)])
     }))
     return new Map([['spans', new TextEncoder().encode(JSON.stringify({ windowMs: this.#settings.windowMs, sources, edges: this.#edges.toJson() }))]])
-  }
-
-  #source(view: SpanView): SpanSource | undefined {
-    const { resource } = view
-    const cached = this.#byReaderIndex[resource.entityIndex]
-    if (cached !== undefined && cached.entity === resource.entity && cached.environment === resource.environment) return cached
-    const name = `${resource.environment}\n${resource.entity}`
-    const source = this.#sources.get(name) ?? this.#addSource(newSource(resource.entity, resource.service, resource.environment))
-    if (source !== undefined) this.#byReaderIndex[resource.entityIndex] = source
-    return source
-  }
-
-  #addSource(source: Source): SpanSource | undefined {
-    if (this.#sources.size >= SOURCES_MAX) return undefined
-    const added: SpanSource = { ...source, party: this.#parties.length, operations: new Map(), peers: new Map(), byNameHash: new Map() }
-    this.#parties.push(added)
-    this.#sources.set(`${source.environment}\n${source.entity}`, added)
-    return added
   }
 
   #labelled(counters: Map<string, Counter>, attribute: string, label: string): Counter {
@@ -241,7 +225,7 @@ export class SpanDeriver implements SpanSink {
       // Windows of another length cannot be continued; they were at most a few seconds of counts.
       const isSameWindow = saved.windowMs === this.#settings.windowMs
       for (const { operations, peers, ...source } of saved.sources) {
-        const added = this.#addSource(source)
+        const added = this.#sources.add(source)
         if (added === undefined || !isSameWindow) continue
         for (const [label, row] of operations) added.operations.set(label, counterOf(row, this.#slots, true, saved.windowMs))
         for (const [label, row] of peers) added.peers.set(label, counterOf(row, this.#slots, true, saved.windowMs))
