@@ -16,7 +16,7 @@ import { askSubject } from './guards/approval.ts'
 import { answerOf, type Judgement, judge } from './judge.ts'
 import { pageFor, resolvePages } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, applyControl, type DecideState, learnedOf, targetOf, type Watch } from './state.ts'
+import { addAttempt, addOnset, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
 
 export type DecideEvent =
   | { kind: 'incident'; record: Incident }
@@ -30,7 +30,7 @@ export type DecideEffect =
   | { kind: 'publish_decision'; record: Decision }
   | { kind: 'publish_command'; record: UnsignedCommand }
   /** News that changed nothing, and why. */
-  | { kind: 'ignored'; reason: 'environment' | 'old_version' | 'watches_max' | 'known_outcome' | 'pages_max' }
+  | { kind: 'ignored'; reason: 'environment' | 'old_version' | 'resolved' | 'watches_max' | 'known_outcome' | 'pages_max' }
 
 export interface DecideRules {
   config: Pick<Config['decide'], 'commandExpiry'>
@@ -68,7 +68,10 @@ function onIncident(state: DecideState, incident: Incident, nowMs: number, rando
   if (!rules.environments.includes(incident.environment)) return [{ kind: 'ignored', reason: 'environment' }]
   const known = state.watches[incident.id]
   if (known !== undefined && known.incident.version >= incident.version) return [{ kind: 'ignored', reason: 'old_version' }]
+  // Resolved is final: what comes back is another incident. A straggler must not be decided anew under ids that were used.
+  if (state.over.includes(incident.id)) return [{ kind: 'ignored', reason: 'resolved' }]
   if (incident.status === 'resolved') {
+    state.over = [...state.over, incident.id].slice(-OVER_MAX)
     if (known === undefined) return []
     delete state.watches[incident.id]
     if (incident.resolution !== 'merged') resolvePages(state, known, incident, rules.policies)

@@ -89,6 +89,8 @@ export interface DecideState {
   approvals: Record<string, ControlOf<'approval'>[]>
   /** Pages not yet delivered. */
   pages: PendingPage[]
+  /** Incidents that were resolved, the last OVER_MAX of them. */
+  over: string[]
 }
 
 /** Targets remembered; the one unused longest makes room unless it is frozen or in flight. Fences follow the clock, so forgetting one is safe. */
@@ -100,9 +102,11 @@ const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of inciden
 const MAINTENANCE_MAX = 1_000
 /** Pages waiting for a channel that is down; the oldest are the most stale. */
 export const PAGES_MAX = 500
+/** Records of an incident arrive within seconds of each other; a thousand later resolutions are far beyond any straggler. */
+export const OVER_MAX = 1_000
 
 export function emptyState(): DecideState {
-  return { watches: {}, targets: {}, learned: {}, killSwitches: {}, maintenance: {}, approvals: {}, pages: [] }
+  return { watches: {}, targets: {}, learned: {}, killSwitches: {}, maintenance: {}, approvals: {}, pages: [], over: [] }
 }
 
 export function targetKey(environment: string, target: string): string {

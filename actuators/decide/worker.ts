@@ -70,7 +70,8 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     clock,
     logger,
     meter,
-    restore: saved => saved as DecideState,
+    // A checkpoint of an earlier release lacks what this one added.
+    restore: saved => ({ ...emptyState(), ...(saved as DecideState) }),
     rebuild: () => rebuildState(log, environments),
     snapshot: state => state,
     decode,

@@ -74,3 +74,15 @@ test('whatever happens, a target never has two commands in flight, nor more atte
     { numRuns: 300 }
   )
 })
+
+test('a record of an incident that was resolved is not decided anew, under ids that were used', () => {
+  const { feed, decisions, commands } = decider(policySet(policyYaml('autonomy: auto\ncooldown: {initial: 1s}'), runbookYaml()))
+  const incident = (version: number, status: 'open' | 'resolved') => anIncident({ id: 'incident-0', version, status, openedAtMs: T0 })
+  feed({ kind: 'incident', record: incident(1, 'open') }, 1)
+  expect(commands()).toHaveLength(1)
+  feed({ kind: 'outcome', record: anOutcome(decisions()[0]!, 'healed', { recordedAtMs: T0 + 2_000 }) }, 2)
+  feed({ kind: 'incident', record: incident(2, 'resolved') }, 3)
+  feed({ kind: 'incident', record: incident(3, 'open') }, 4)
+  expect(commands()).toHaveLength(1)
+  expect(decisions()).toHaveLength(1)
+})
