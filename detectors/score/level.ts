@@ -39,8 +39,6 @@ const CENTRE_SCALES = 1
 const STRONG_SHARE = 0.5
 /** Calm = within this share of the limit. */
 const EXIT_SHARE = 0.6
-/** A deviation of less than the centre's width may smoulder; the onset is not dated back further than this many intervals. */
-const ONSET_INTERVALS_MAX = 15
 
 export interface LevelSettings {
   warmupPoints: number
@@ -142,11 +140,24 @@ export function updateLevel(
   if (run < settings.enterPoints) return VERDICT.nothing
   u8[base8 + U8.state] = STATE.open
   u8[base8 + U8.exitRun] = 0
-  const intervalMs = f32[base32 + F32.intervalMs]!
-  const strongMs = f64[base64 + F64.strongMs]!
-  if (strongMs - f64[base64 + F64.onsetMs]! > ONSET_INTERVALS_MAX * intervalMs) f64[base64 + F64.onsetMs] = strongMs
+  f64[base64 + F64.onsetMs] = steadyOnsetMs(
+    f64[base64 + F64.onsetMs]!,
+    f64[base64 + F64.strongMs]!,
+    timeMs,
+    f32[base32 + F32.intervalMs]!,
+    settings.enterPoints
+  )
   f64[base64 + F64.strongMs] = timeMs
   return VERDICT.opened
+}
+
+/**
+ * The onset of a deviation that opens now. What grows steadily needs no longer from nothing to half way (`strongMs`) than
+ * from there to the limit; a longer way was noise that lingered off the centre before, and the line is drawn back instead.
+ */
+function steadyOnsetMs(onsetMs: number, strongMs: number, timeMs: number, intervalMs: number, enterPoints: number): number {
+  const secondHalfMs = Math.max(intervalMs, timeMs - strongMs - (enterPoints - 1) * intervalMs)
+  return Math.max(onsetMs, strongMs - secondHalfMs)
 }
 
 function judgeOpen(

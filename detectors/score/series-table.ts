@@ -123,9 +123,9 @@ export class SeriesTable {
     const address = this.page(series).u32[(series & ROW_MASK) * F32_STRIDE + U32.attributes]!
     const { entries } = this.#lists[Math.floor(address / LIST_PAGE_ENTRIES)]!
     const at = address % LIST_PAGE_ENTRIES
-    const attributes: Record<string, string> = {}
-    for (let i = 0; i < entries[at]!; i++) attributes[this.#strings.text(entries[at + 1 + 2 * i]!)] = this.#strings.text(entries[at + 2 + 2 * i]!)
-    return attributes
+    // fromEntries makes own properties of any name: an attribute may be called __proto__.
+    const pair = (_: unknown, i: number): [string, string] => [this.#strings.text(entries[at + 1 + 2 * i]!), this.#strings.text(entries[at + 2 + 2 * i]!)]
+    return Object.fromEntries(Array.from({ length: entries[at]! }, pair))
   }
 
   /** Parts changed since the last call: `page-N` records, `list-N` attribute lists, `text-N` strings, `descriptors`. */
