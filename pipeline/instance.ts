@@ -5,10 +5,11 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AppError } from '../schemas/errors.ts'
+import { processStart } from './process-start.ts'
 
 export interface Instance {
   pid: number
-  /** Clock ticks after boot at which the process started (/proc/<pid>/stat field 22); '' where there is no /proc. */
+  /** As process-start.ts tells it: a killed holder's pid with another start is not the holder. */
   startTicks: string
 }
 
@@ -16,7 +17,7 @@ export interface Instance {
 export function readInstance(dataDir: string): Instance | undefined {
   try {
     const instance = JSON.parse(readFileSync(join(dataDir, 'instance.json'), 'utf8')) as Instance
-    return startTicksOf(instance.pid) === instance.startTicks ? instance : undefined
+    return processStart(instance.pid) === instance.startTicks ? instance : undefined
   } catch {
     return undefined
   }
@@ -28,7 +29,7 @@ export function holdInstance(dataDir: string): () => void {
   const holder = readInstance(dataDir)
   if (holder) throw new AppError('usage', `Homeostat runs on ${dataDir} already (pid ${holder.pid}): stop it first, or give this one another dataDir`)
   const file = join(dataDir, 'instance.json')
-  writeAtomically(file, JSON.stringify({ pid: process.pid, startTicks: startTicksOf(process.pid) } satisfies Instance))
+  writeAtomically(file, JSON.stringify({ pid: process.pid, startTicks: processStart(process.pid) } satisfies Instance))
   return () => {
     rmSync(file, { force: true })
     rmSync(join(dataDir, 'addresses.json'), { force: true })
@@ -43,16 +44,4 @@ export function publishAddresses(dataDir: string, addresses: Readonly<Record<str
 function writeAtomically(file: string, text: string): void {
   writeFileSync(`${file}.tmp`, text, { mode: 0o600 })
   renameSync(`${file}.tmp`, file)
-}
-
-function startTicksOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The command name may hold spaces and brackets: fields are counted after its closing one.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
-  } catch {
-    if (process.platform === 'linux') return 'gone'
-    process.kill(pid, 0)
-    return ''
-  }
 }

@@ -15,6 +15,9 @@ export const controlSchema = z.discriminatedUnion('kind', [
 ])
 export type Control = z.infer<typeof controlSchema>
 
+/** Scopes of the kill switch. */
+export const KILL_SCOPE = /^(global|environment\/[\w-]+|policy\/[\w-]+)$/
+
 /** What the record speaks of; the last record a subject holds. */
 export function controlSubject(record: Control): string {
   switch (record.kind) {

@@ -1,6 +1,6 @@
 // The kill switch goes straight into the log: it works while the console is down, hung, or not started yet.
 
-import { type Control, controlRecord } from '../../schemas/control.ts'
+import { type Control, controlRecord, KILL_SCOPE } from '../../schemas/control.ts'
 import type { Config } from '../../schemas/config.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -12,8 +12,7 @@ import { systemClock } from '../system.ts'
 
 /** Appends the record; it is durable when this resolves, and every role sees it within the log's wake-up time. */
 export async function writeKillSwitch(config: Config, order: { scope: string; on: boolean; reason: string; by: string }): Promise<Control> {
-  if (!/^(global|environment\/[\w-]+|policy\/[\w-]+)$/.test(order.scope))
-    throw new AppError('usage', `the scope ${order.scope} is none of: global, environment/<name>, policy/<name>`)
+  if (!KILL_SCOPE.test(order.scope)) throw new AppError('usage', `the scope ${order.scope} is none of: global, environment/<name>, policy/<name>`)
   const record: Control = { kind: 'kill_switch', ...order, atMs: systemClock.nowMs() }
   const log = await openLog(config, { clock: systemClock, logger: openLogger({ level: 'warn', role: 'cli' }), meter: memoryMeter() })
   try {

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { type Control, controlRecord } from '../../schemas/control.ts'
+import { type Control, controlRecord, KILL_SCOPE } from '../../schemas/control.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
@@ -200,8 +200,7 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
   }
   app.post('/api/kill', async request => {
     const { scope = 'global', on = true, reason = '', by = 'console' } = fields(request)
-    if (!/^(global|environment\/[\w-]+|policy\/[\w-]+)$/.test(String(scope)))
-      throw new AppError('usage', 'scope is global, environment/<name> or policy/<name>')
+    if (!KILL_SCOPE.test(String(scope))) throw new AppError('usage', 'scope is global, environment/<name> or policy/<name>')
     return append({ kind: 'kill_switch', scope: String(scope), on: on === true, reason: String(reason), by: String(by), atMs: clock.nowMs() })
   })
   app.post('/api/approvals', async request => {

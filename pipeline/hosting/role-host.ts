@@ -1,7 +1,7 @@
 // The main thread's side of a hosted role: start, ready, calls, readings, restart after a bug, ordered close.
 //
-// A role lives in a worker thread, or in a process of its own where a native part must not take the rest down with it (the
-// embedded ClickHouse engine crashes when its thread ends: measured with chdb 3.4, exit 139; as a process it ends cleanly).
+// A role lives in a worker thread, or in a process of its own where a crash of a native part (the embedded ClickHouse engine)
+// must not take the rest down with it: infra/docs/decisions/0002.
 // A host that dies starts again from its last checkpoint after a growing pause; until then its calls fail at once.
 
 import { fork } from 'node:child_process'
