@@ -76,7 +76,10 @@ describe.skipIf(binary === undefined).each(['agent-grpc', 'agent-http'] as const
         await new Promise(resolve => setTimeout(resolve, LINES_EVERY_MS))
       }
       await until(async () => (await readAll(), new Set(lines()).size >= linesWritten)) // Else the tests below say what is missing.
-      metrics = await collector.metrics()
+      // A line is in the log a moment before its sender has read the answer and counted it.
+      const counted = async (): Promise<number> =>
+        [...(metrics = await collector.metrics())].reduce((sum, [name, value]) => sum + (name.startsWith('otelcol_exporter_sent_log_records') ? value : 0), 0)
+      await until(async () => (await counted()) >= linesWritten)
       await collector.stop()
     },
     (seconds + 60) * 1_000
