@@ -77,9 +77,11 @@ describe.skipIf(binary === undefined).each(['agent-grpc', 'agent-http'] as const
       }
       await until(async () => (await readAll(), new Set(lines()).size >= linesWritten)) // Else the tests below say what is missing.
       // A line is in the log a moment before its sender has read the answer and counted it.
-      const counted = async (): Promise<number> =>
-        [...(metrics = await collector.metrics())].reduce((sum, [name, value]) => sum + (name.startsWith('otelcol_exporter_sent_log_records') ? value : 0), 0)
-      await until(async () => (await counted()) >= linesWritten)
+      await until(async () => {
+        metrics = await collector.metrics()
+        const sent = [...metrics].filter(([name]) => name.startsWith('otelcol_exporter_sent_log_records'))
+        return sent.reduce((sum, [, value]) => sum + value, 0) >= linesWritten
+      })
       await collector.stop()
     },
     (seconds + 60) * 1_000
