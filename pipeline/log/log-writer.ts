@@ -1,20 +1,20 @@
 // The one place that changes the embedded log: appends, consumer groups, retention. Synchronous, on whatever thread calls it.
 //
-// An append group: large values -> segment files, fdatasync -> one index transaction (synchronous=FULL) -> answered. After a
-// crash in between, segment bytes without a row are nobody's and are cut off; a row never points at bytes that are not durable.
+// An append group: large values -> segment files (`stage`), sync, one index transaction (`commit`, synchronous=FULL), answered.
+// The next group may be staged while the disk syncs the one before. After a crash in between, segment bytes without a row are
+// nobody's and are cut off; a row never points at bytes that are not durable.
 
+import { fdatasyncSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { assert } from '../../schemas/errors.ts'
 import { topicSpec } from '../../schemas/topics.ts'
 import { logError } from './log-error.ts'
 import { OFFSETS_PER_PARTITION, openDatabase, transaction } from './log-schema.ts'
-import { type SegmentWriter, openSegment } from './segment-writer.ts'
+import { openSegments, type Place, type Places, type StagedValues } from './open-segments.ts'
 import { groupOperations } from './writer-groups.ts'
 import type { AppendCall, AppendResult, WriterOperations, WriterOptions } from './writer-protocol.ts'
 import { createMaintenance, usedBytes } from './writer-retention.ts'
 
-/** Values from here on go to segment files; below, one sync less is worth more than writing the bytes twice (decision 0001). */
-export const SEGMENT_VALUE_BYTES_MIN = 32 * 2 ** 10
 const SEGMENT_BYTES_MAX = 64 * 2 ** 20 // The unit in which telemetry's disk space comes back.
 const SEGMENTS_PER_LOG = 32 // A small log has smaller segments, so that space comes back in small steps too.
 const SEGMENT_BYTES_MIN = 64 * 2 ** 10
@@ -22,32 +22,41 @@ const TELEMETRY_SHARE = 0.9 // Of bytesMax: the rest is kept for control records
 const RECORD_OVERHEAD_BYTES = 64 // Row, index entry and page slack of one record, measured on empty values.
 const FORCED_MAINTENANCE_MS = 100 // A full log looks for space to free at most this often; one look takes a few milliseconds.
 
+/** A group whose large values are written, but not synced. Exactly one of `commit` and `fail` follows, in the order of staging. */
+export interface StagedAppend {
+  /** Descriptors of the files to sync (fdatasync) before `commit`. */
+  files: readonly number[]
+  /** Makes the group's records visible and durable; the answer to each call. Never throws. */
+  commit(): readonly AppendResult[]
+  /** Gives the group up, because a sync failed. */
+  fail(cause: unknown): readonly AppendResult[]
+}
+
 export interface LogWriter extends WriterOperations {
+  /** The first half of `append`, for a caller that syncs beside other work. Never throws. */
+  stage(nowMs: number, calls: readonly AppendCall[]): StagedAppend
   close(): void
 }
 
 /** Opens the writer; several may write to one folder. @throws AppError `log_unavailable` */
 export function openLogWriter(options: WriterOptions): LogWriter {
   const db = openDatabase(options.dir, 'write')
-  const segments = new Map<string, SegmentWriter>()
   const partitionIds = partitionTable(db)
   const segmentBytes = Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, Math.floor(options.bytesMax / SEGMENTS_PER_LOG)))
+  const segments = openSegments(db, { dir: options.dir, owner: options.owner, bytesMax: segmentBytes })
   const maintain = createMaintenance(db, options)
   const statements = prepareAppend(db)
-  const seal = db.prepare('UPDATE segment SET sealed = 1 WHERE id = ?')
-  const abandoned: number[] = []
+  let stagedBytes = 0
   let forcedAtMs = Number.NEGATIVE_INFINITY
   let open = true
 
   /** Which calls still fit; the refused ones get their answer now. */
-  function admit(nowMs: number, calls: readonly AppendCall[]): (AppendResult | undefined)[] {
-    let used = usedBytes(db)
-    const sizes = calls.map(callBytes)
-    const total = sizes.reduce((sum, size) => sum + size, 0)
-    if (used + total > options.bytesMax * TELEMETRY_SHARE && Math.abs(nowMs - forcedAtMs) >= FORCED_MAINTENANCE_MS) {
+  function admit(nowMs: number, calls: readonly AppendCall[], sizes: readonly number[]): (AppendResult | undefined)[] {
+    let used = usedBytes(db) + stagedBytes
+    if (used + sum(sizes) > options.bytesMax * TELEMETRY_SHARE && Math.abs(nowMs - forcedAtMs) >= FORCED_MAINTENANCE_MS) {
       forcedAtMs = nowMs
       maintain({ nowMs, intervalMs: 0 })
-      used = usedBytes(db)
+      used = usedBytes(db) + stagedBytes
     }
     return calls.map((call, index) => {
       const limit = topicSpec(call.topic)?.codec === 'otlp' ? options.bytesMax * TELEMETRY_SHARE : options.bytesMax
@@ -60,90 +69,81 @@ export function openLogWriter(options: WriterOptions): LogWriter {
     })
   }
 
-  function segmentOf(topic: string): SegmentWriter {
-    const current = segments.get(topic)
-    if (current !== undefined && !current.isFull) return current
-    if (current !== undefined) sealSegment(topic, current)
-    const next = openSegment(db, { dir: options.dir, topic, owner: options.owner, bytesMax: segmentBytes })
-    segments.set(topic, next)
-    return next
-  }
-  function sealSegment(topic: string, segment: SegmentWriter): void {
-    seal.run(segment.id)
-    segment.close()
-    segments.delete(topic)
-  }
-
-  /** Durable places for the large values of the calls: by call, then by index of the record. */
-  function writeValues(calls: readonly AppendCall[]): Places {
-    const places = calls.map(() => new Map<number, Place>())
-    for (const [topic, large] of largeValues(calls)) {
-      const segment = segmentOf(topic)
-      const positions = segment.write(large.map(({ value }) => value))
-      for (const [at, { call, index, value }] of large.entries()) {
-        places[call]!.set(index, { segment: segment.id, position: positions[at]!, size: value.length })
-      }
-    }
-    return places
-  }
-
-  function append(nowMs: number, calls: readonly AppendCall[]): readonly AppendResult[] {
-    try {
-      const refused = admit(nowMs, calls)
-      const accepted = calls.filter((_, index) => refused[index] === undefined)
-      if (accepted.length === 0) return refused as AppendResult[]
-      sealAbandoned()
-      const places = writeValues(accepted)
-      const results = transaction(db, () => {
-        const written = accepted.map((call, at) => insertCall(statements, partitionIds(call.topic, call.partitionCount), call, places[at]!, Math.floor(nowMs)))
-        recordSegments(statements, places)
-        return written
-      })
-      for (const segment of segments.values()) segment.committed()
-      let next = 0
-      return refused.map(answer => answer ?? results[next++]!)
-    } catch (cause) {
+  function stage(nowMs: number, calls: readonly AppendCall[]): StagedAppend {
+    let bytes = 0
+    let staged: StagedValues | undefined
+    const fail = (cause: unknown): readonly AppendResult[] => {
+      stagedBytes -= bytes
+      staged?.failed(cause)
       partitionIds.forget()
-      for (const [topic, segment] of [...segments]) rewindOrAbandon(topic, segment, cause)
       const error = logError(cause, `append to ${calls[0]?.topic ?? 'the log'}`)
       return calls.map(() => ({ ok: false, code: error.code, message: error.message }))
     }
+    try {
+      const sizes = calls.map(callBytes)
+      const refused = admit(nowMs, calls, sizes)
+      const accepted = calls.filter((_, index) => refused[index] === undefined)
+      if (accepted.length === 0) return settled(refused as AppendResult[])
+      const values = segments.stage(accepted)
+      staged = values
+      bytes = sum(sizes.filter((_, index) => refused[index] === undefined))
+      stagedBytes += bytes
+      const commit = (): readonly AppendResult[] => {
+        try {
+          values.assertSound()
+          const results = insertGroup(nowMs, accepted, values.places)
+          values.committed()
+          stagedBytes -= bytes
+          let next = 0
+          return refused.map(answer => answer ?? results[next++]!)
+        } catch (cause) {
+          return fail(cause)
+        }
+      }
+      return { files: values.files, commit, fail }
+    } catch (cause) {
+      return settled(fail(cause))
+    }
   }
 
-  /** A file that refused a sync may have lost what it took: it is never written again, only read. */
-  function rewindOrAbandon(topic: string, segment: SegmentWriter, cause: unknown): void {
-    const { code, syscall } = cause as { code?: string; syscall?: string }
-    try {
-      segment.rewind()
-      if (code !== 'EIO' && syscall !== 'fdatasync') return
-    } catch {
-      // The file cannot even be cut back: what is behind `end` stays on the disk until the whole file goes.
-    }
-    segment.close()
-    segments.delete(topic)
-    abandoned.push(segment.id)
+  function insertGroup(nowMs: number, calls: readonly AppendCall[], places: Places): readonly AppendResult[] {
+    return transaction(db, () => {
+      const written = calls.map((call, at) => insertCall(statements, partitionIds(call.topic, call.partitionCount), call, places[at]!, Math.floor(nowMs)))
+      recordSegments(statements, places)
+      return written
+    })
   }
-  function sealAbandoned(): void {
-    for (let id = abandoned.at(-1); id !== undefined; id = abandoned.at(-1)) {
-      seal.run(id)
-      abandoned.pop()
+
+  function append(nowMs: number, calls: readonly AppendCall[]): readonly AppendResult[] {
+    const staged = stage(nowMs, calls)
+    try {
+      for (const file of staged.files) fdatasyncSync(file)
+    } catch (cause) {
+      return staged.fail(cause)
     }
+    return staged.commit()
   }
 
   return {
     append,
+    stage,
     ...groupOperations(db, partitionIds),
     maintain,
     close() {
       if (!open) return
       open = false
       try {
-        for (const [topic, segment] of [...segments]) sealSegment(topic, segment)
+        segments.close()
       } finally {
         db.close()
       }
     }
   }
+}
+
+/** A group that needs nothing more: its answers are known. */
+function settled(results: readonly AppendResult[]): StagedAppend {
+  return { files: [], commit: () => results, fail: () => results }
 }
 
 export type PartitionIds = ((topic: string, count: number) => readonly number[]) & { forget(): void }
@@ -164,12 +164,6 @@ function partitionTable(db: ReturnType<typeof openDatabase>): PartitionIds {
   return Object.assign(ids, { forget: () => cache.clear() })
 }
 
-interface Place {
-  segment: number
-  position: number
-  size: number
-}
-type Places = readonly ReadonlyMap<number, Place>[]
 type AppendStatements = ReturnType<typeof prepareAppend>
 
 function prepareAppend(db: ReturnType<typeof openDatabase>) {
@@ -227,25 +221,6 @@ function recordSegments(statements: AppendStatements, places: Places): void {
   for (const [segment, { end, count, bytes }] of sums) statements.segment.run(end, count, bytes, segment)
 }
 
-interface LargeValue {
-  call: number
-  index: number
-  value: Uint8Array
-}
-
-function largeValues(calls: readonly AppendCall[]): Map<string, LargeValue[]> {
-  const byTopic = new Map<string, LargeValue[]>()
-  for (const [call, { topic, values }] of calls.entries()) {
-    for (const [index, value] of values.entries()) {
-      if (value === null || value.length < SEGMENT_VALUE_BYTES_MIN) continue
-      const list = byTopic.get(topic)
-      if (list === undefined) byTopic.set(topic, [{ call, index, value }])
-      else list.push({ call, index, value })
-    }
-  }
-  return byTopic
-}
-
 function recordBytes(key: string | null, headers: string | null, value: Uint8Array | null): number {
   return RECORD_OVERHEAD_BYTES + (key?.length ?? 0) + (headers?.length ?? 0) + (value?.length ?? 0)
 }
@@ -254,4 +229,8 @@ function callBytes(call: AppendCall): number {
   let bytes = 0
   for (const [index, value] of call.values.entries()) bytes += recordBytes(call.keys[index]!, call.headers[index]!, value)
   return bytes
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
 }

@@ -1,21 +1,26 @@
 // The thread of the embedded log's writer: takes operations in order, answers each. All state is the writer's own.
 //
+// A group of appends is synced beside the thread (libuv), so that the next one is written meanwhile; groups commit in order.
 // Its process may be killed at any line: an operation that was not answered either happened as a whole or not at all.
 
+import { fdatasync } from 'node:fs'
+import { promisify } from 'node:util'
 import { parentPort, workerData } from 'node:worker_threads'
 import { logError } from './log-error.ts'
 import { type LogWriter, openLogWriter } from './log-writer.ts'
 import { type PackedCall, type ThreadAnswer, type ThreadRequest, unpack } from './writer-client.ts'
-import type { WriterOptions } from './writer-protocol.ts'
+import type { AppendCall, AppendResult, WriterOptions } from './writer-protocol.ts'
 
 const options = workerData as WriterOptions
 const port = parentPort!
+const sync = promisify(fdatasync)
 let writer: LogWriter | undefined
+let lastGroup: Promise<unknown> = Promise.resolve()
 
-port.on('message', (message: ThreadRequest) => {
+port.on('message', async (message: ThreadRequest) => {
   const answer: ThreadAnswer = { id: message.id }
   try {
-    answer.result = perform(message)
+    answer.result = await perform(message)
   } catch (cause) {
     const { code, message: text } = logError(cause, `${message.name} in ${options.dir}`)
     answer.error = { code, message: text }
@@ -25,12 +30,25 @@ port.on('message', (message: ThreadRequest) => {
 })
 
 function perform({ name, request, buffer }: ThreadRequest): unknown {
-  if (name === 'close') return writer?.close()
+  if (name === 'close') return lastGroup.then(() => writer?.close())
   // Opened by the first operation: a disk that is full at start is tried again with the next.
   writer ??= openLogWriter(options)
   if (name === 'append') {
     const { nowMs, calls } = request as { nowMs: number; calls: PackedCall[] }
-    return writer.append(nowMs, unpack(calls, buffer!))
+    return append(writer, nowMs, unpack(calls, buffer!))
   }
   return (writer[name] as (argument: unknown) => unknown)(request)
+}
+
+function append(into: LogWriter, nowMs: number, calls: readonly AppendCall[]): Promise<readonly AppendResult[]> {
+  const staged = into.stage(nowMs, calls)
+  const earlier = lastGroup
+  const synced = Promise.allSettled(staged.files.map(file => sync(file)))
+  const group = synced.then(async syncs => {
+    await earlier
+    const failed = syncs.find(one => one.status === 'rejected')
+    return failed === undefined ? staged.commit() : staged.fail(failed.reason)
+  })
+  lastGroup = group
+  return group
 }

@@ -1,25 +1,35 @@
-// Appends large values to one topic's segment files of one writer. Called by the log's writer, on its thread.
+// Appends large values to one segment file. Called by the log's writer, on its thread; only the owner writes to a file.
 //
-// `write` makes bytes durable (fdatasync) but nobody's; the index transaction that follows makes them records and moves
-// `end`. Was it not committed, `rewind` gives the bytes back and the next write overwrites them. Only the owner appends to a file.
+// Bytes written are nobody's until their group has been synced and its index transaction committed. Groups settle in the order
+// they were written; a later one may be written while the disk syncs an earlier one. What a failed group wrote is cut off, or
+// stays as a hole of nobody's bytes when a later group lies behind it.
 
 import { closeSync, fdatasyncSync, ftruncateSync, openSync, writevSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { segmentFile, segmentsDir, syncFolder, transaction } from './log-schema.ts'
 
-export interface SegmentWriter {
-  /** Id of the file that `write` goes to next. */
-  readonly id: number
-  /** Committed length. */
-  readonly end: number
-  /** Writes the values one after another behind `end` and syncs them; returns the position of each. */
-  write(values: readonly Uint8Array[]): number[]
-  /** After the index transaction: the bytes written are records now. */
+/** One group's bytes in one file. */
+export interface Stretch {
+  positions: readonly number[]
+  /** The index transaction is through: the bytes are records now. */
   committed(): void
-  /** The index transaction failed: the bytes written are nobody's. */
-  rewind(): void
-  /** True once the file is as long as it may get: seal it and open the next. */
-  readonly isFull: boolean
+  /** The bytes are nobody's. `isFileSuspect`: the file refused a sync, so everything unsettled in it may be lost. */
+  failed(isFileSuspect: boolean): void
+}
+
+export interface SegmentWriter {
+  readonly id: number
+  /** Descriptor, for syncing. */
+  readonly file: number
+  /** The file is as long as it may get, or suspect: nothing more goes here. */
+  readonly isDone: boolean
+  /** A sync failed or its end could not be cut: what is not committed may not be any more. */
+  readonly isSuspect: boolean
+  /** Groups written and not settled. */
+  readonly unsettled: number
+  /** Writes the values one after another behind what is there; not durable yet. @throws what the disk says; then nothing was staged */
+  write(values: readonly Uint8Array[]): Stretch
+  sync(): void
   close(): void
 }
 
@@ -31,37 +41,60 @@ export function openSegment(db: DatabaseSync, options: { dir: string; topic: str
   const file = openSync(segmentFile(dir, id), 'wx')
   syncFolder(segmentsDir(dir))
   let end = 0
-  let written = 0
+  let unsettled = 0
+  let suspect = false
   let open = true
+
+  function cutBack(to: number): void {
+    try {
+      ftruncateSync(file, to)
+      end = to
+    } catch {
+      suspect = true // What lies behind `to` stays on the disk until the whole file goes.
+    }
+  }
 
   return {
     id,
-    get end() {
-      return end
+    file,
+    get isDone() {
+      return suspect || end >= bytesMax
     },
-    get isFull() {
-      return end >= bytesMax
+    get isSuspect() {
+      return suspect
+    },
+    get unsettled() {
+      return unsettled
     },
     write(values) {
+      const start = end
       const positions: number[] = []
-      let at = end + written
+      let at = start
       for (const value of values) {
         positions.push(at)
         at += value.length
       }
-      writeAll(file, values, end + written)
-      written = at - end
-      fdatasyncSync(file)
-      return positions
+      try {
+        writeAll(file, values, start)
+      } catch (cause) {
+        cutBack(start)
+        throw cause
+      }
+      end = at
+      unsettled++
+      return {
+        positions,
+        committed() {
+          unsettled--
+        },
+        failed(isFileSuspect) {
+          unsettled--
+          suspect ||= isFileSuspect
+          if (end === at) cutBack(start)
+        }
+      }
     },
-    committed() {
-      end += written
-      written = 0
-    },
-    rewind() {
-      written = 0
-      ftruncateSync(file, end)
-    },
+    sync: () => fdatasyncSync(file),
     close() {
       if (open) closeSync(file)
       open = false
