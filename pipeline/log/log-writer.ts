@@ -1,16 +1,16 @@
 // The one place that changes the embedded log: appends, consumer groups, retention. Synchronous, on whatever thread calls it.
 //
-// An append group: large values -> segment files (`stage`), sync, one index transaction (`commit`, synchronous=FULL), answered.
-// The next group may be staged while the disk syncs the one before. After a crash in between, segment bytes without a row are
+// An append group: places for large values (`stage`) -> written and synced -> one index transaction (`commit`, synchronous=FULL), answered.
+// The next group may be under way while the disk takes the one before. After a crash in between, segment bytes without a row are
 // nobody's and are cut off; a row never points at bytes that are not durable.
 
-import { fdatasyncSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { assert } from '../../schemas/errors.ts'
 import { topicSpec } from '../../schemas/topics.ts'
 import { logError } from './log-error.ts'
 import { OFFSETS_PER_PARTITION, openDatabase, transaction } from './log-schema.ts'
 import { openSegments, type Place, type Places, type StagedValues } from './open-segments.ts'
+import type { Stretch } from './segment-writer.ts'
 import { groupOperations } from './writer-groups.ts'
 import type { AppendCall, AppendResult, WriterOperations, WriterOptions } from './writer-protocol.ts'
 import { createMaintenance, usedBytes } from './writer-retention.ts'
@@ -22,18 +22,17 @@ const TELEMETRY_SHARE = 0.9 // Of bytesMax: the rest is kept for control records
 const RECORD_OVERHEAD_BYTES = 64 // Row, index entry and page slack of one record, measured on empty values.
 const FORCED_MAINTENANCE_MS = 100 // A full log looks for space to free at most this often; one look takes a few milliseconds.
 
-/** A group whose large values are written, but not synced. Exactly one of `commit` and `fail` follows, in the order of staging. */
+/** A group whose large values have their places. They are filled in; then exactly one of `commit` and `fail` follows, in the order of staging. */
 export interface StagedAppend {
-  /** Descriptors of the files to sync (fdatasync) before `commit`. */
-  files: readonly number[]
+  stretches: readonly Stretch[]
   /** Makes the group's records visible and durable; the answer to each call. Never throws. */
   commit(): readonly AppendResult[]
-  /** Gives the group up, because a sync failed. */
+  /** Gives the group up, because a stretch could not be filled. */
   fail(cause: unknown): readonly AppendResult[]
 }
 
 export interface LogWriter extends WriterOperations {
-  /** The first half of `append`, for a caller that syncs beside other work. Never throws. */
+  /** The first half of `append`, for a caller that writes beside other work. Never throws. */
   stage(nowMs: number, calls: readonly AppendCall[]): StagedAppend
   close(): void
 }
@@ -100,7 +99,7 @@ export function openLogWriter(options: WriterOptions): LogWriter {
           return fail(cause)
         }
       }
-      return { files: values.files, commit, fail }
+      return { stretches: values.stretches, commit, fail }
     } catch (cause) {
       return settled(fail(cause))
     }
@@ -117,7 +116,7 @@ export function openLogWriter(options: WriterOptions): LogWriter {
   function append(nowMs: number, calls: readonly AppendCall[]): readonly AppendResult[] {
     const staged = stage(nowMs, calls)
     try {
-      for (const file of staged.files) fdatasyncSync(file)
+      for (const stretch of staged.stretches) stretch.fillSync()
     } catch (cause) {
       return staged.fail(cause)
     }
@@ -143,7 +142,7 @@ export function openLogWriter(options: WriterOptions): LogWriter {
 
 /** A group that needs nothing more: its answers are known. */
 function settled(results: readonly AppendResult[]): StagedAppend {
-  return { files: [], commit: () => results, fail: () => results }
+  return { stretches: [], commit: () => results, fail: () => results }
 }
 
 export type PartitionIds = ((topic: string, count: number) => readonly number[]) & { forget(): void }

@@ -1,10 +1,8 @@
 // The thread of the embedded log's writer: takes operations in order, answers each. All state is the writer's own.
 //
-// A group of appends is synced beside the thread (libuv), so that the next one is written meanwhile; groups commit in order.
+// A group of appends is written and synced beside the thread (libuv), while it indexes another; groups commit in order.
 // Its process may be killed at any line: an operation that was not answered either happened as a whole or not at all.
 
-import { fdatasync } from 'node:fs'
-import { promisify } from 'node:util'
 import { parentPort, workerData } from 'node:worker_threads'
 import { logError } from './log-error.ts'
 import { type LogWriter, openLogWriter } from './log-writer.ts'
@@ -13,7 +11,6 @@ import type { AppendCall, AppendResult, WriterOptions } from './writer-protocol.
 
 const options = workerData as WriterOptions
 const port = parentPort!
-const sync = promisify(fdatasync)
 let writer: LogWriter | undefined
 let lastGroup: Promise<unknown> = Promise.resolve()
 
@@ -43,10 +40,10 @@ function perform({ name, request, buffer }: ThreadRequest): unknown {
 function append(into: LogWriter, nowMs: number, calls: readonly AppendCall[]): Promise<readonly AppendResult[]> {
   const staged = into.stage(nowMs, calls)
   const earlier = lastGroup
-  const synced = Promise.allSettled(staged.files.map(file => sync(file)))
-  const group = synced.then(async syncs => {
+  const filled = Promise.allSettled(staged.stretches.map(stretch => stretch.fill()))
+  const group = filled.then(async fills => {
     await earlier
-    const failed = syncs.find(one => one.status === 'rejected')
+    const failed = fills.find(one => one.status === 'rejected')
     return failed === undefined ? staged.commit() : staged.fail(failed.reason)
   })
   lastGroup = group

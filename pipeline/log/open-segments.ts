@@ -17,11 +17,11 @@ export interface Place {
 /** By call, then by index of the record. */
 export type Places = readonly ReadonlyMap<number, Place>[]
 
-/** The large values of one group of appends, written but not synced. Exactly one of `committed` and `failed` follows. */
+/** The large values of one group of appends, with their places. They are filled in; then exactly one of `committed` and `failed` follows. */
 export interface StagedValues {
   places: Places
-  /** Descriptors to sync before the group may be committed. */
-  files: readonly number[]
+  /** One a file. */
+  stretches: readonly Stretch[]
   /** @throws AppError `log_unavailable` when an earlier group's sync has failed on one of the files */
   assertSound(): void
   committed(): void
@@ -62,15 +62,17 @@ export function openSegments(db: DatabaseSync, options: { dir: string; owner: st
   function stage(calls: readonly AppendCall[]): StagedValues {
     sealDone()
     const places = calls.map(() => new Map<number, Place>())
-    const stretches: { segment: SegmentWriter; stretch: Stretch }[] = []
+    const stretches: Stretch[] = []
+    const files: SegmentWriter[] = []
     const failed = (cause: unknown): void => {
-      for (const { stretch } of stretches) stretch.failed(isSyncFailure(cause))
+      for (const stretch of stretches) stretch.failed(isSyncFailure(cause))
     }
     try {
       for (const [topic, large] of largeValues(calls)) {
         const segment = segmentOf(topic)
-        const stretch = segment.write(large.map(({ value }) => value))
-        stretches.push({ segment, stretch })
+        const stretch = segment.reserve(large.map(({ value }) => value))
+        files.push(segment)
+        stretches.push(stretch)
         for (const [at, { call, index, value }] of large.entries()) {
           places[call]!.set(index, { segment: segment.id, position: stretch.positions[at]!, size: value.length })
         }
@@ -81,12 +83,12 @@ export function openSegments(db: DatabaseSync, options: { dir: string; owner: st
     }
     return {
       places,
-      files: stretches.map(({ segment }) => segment.file),
+      stretches,
       assertSound() {
-        if (stretches.some(({ segment }) => segment.isSuspect)) throw new AppError('log_unavailable', 'the disk refused a sync of this file')
+        if (files.some(segment => segment.isSuspect)) throw new AppError('log_unavailable', 'the disk refused a sync of this file')
       },
       committed() {
-        for (const { stretch } of stretches) stretch.committed()
+        for (const stretch of stretches) stretch.committed()
       },
       failed
     }

@@ -34,8 +34,8 @@ function rewrite(db: DatabaseSync, options: Pick<WriterOptions, 'dir' | 'owner'>
   const values = readValues(segmentFile(options.dir, id), living)
   const copy = openSegment(db, { ...options, topic, bytesMax: 0 })
   try {
-    const { positions } = copy.write(values)
-    copy.sync()
+    const { positions, fillSync } = copy.reserve(values)
+    fillSync()
     transaction(db, () => {
       const move = db.prepare('UPDATE record SET segment = ?, position = ? WHERE id = ? AND segment = ?')
       let count = 0

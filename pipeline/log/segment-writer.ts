@@ -1,16 +1,25 @@
 // Appends large values to one segment file. Called by the log's writer, on its thread; only the owner writes to a file.
 //
-// Bytes written are nobody's until their group has been synced and its index transaction committed. Groups settle in the order
-// they were written; a later one may be written while the disk syncs an earlier one. What a failed group wrote is cut off, or
-// stays as a hole of nobody's bytes when a later group lies behind it.
+// A group gets its stretch of the file first; then the stretch is filled and synced, on the calling thread or beside it; bytes are
+// nobody's until the group's index transaction has committed. Groups settle in the order of their stretches; several may be under
+// way. What a failed group wrote is cut off, or stays as a hole of nobody's bytes when a later group lies behind it.
 
-import { closeSync, fdatasyncSync, ftruncateSync, openSync, writevSync } from 'node:fs'
+import { closeSync, fdatasync, fdatasyncSync, ftruncateSync, openSync, writev, writevSync } from 'node:fs'
+import { promisify } from 'node:util'
 import type { DatabaseSync } from 'node:sqlite'
 import { segmentFile, segmentsDir, syncFolder, transaction } from './log-schema.ts'
 
-/** One group's bytes in one file. */
+const writevAsync = promisify(writev)
+const fdatasyncAsync = promisify(fdatasync)
+
+/** One group's place in one file. */
 export interface Stretch {
+  /** Position of each value. */
   positions: readonly number[]
+  /** Writes the values and makes them durable. Called once. @throws what the disk says */
+  fillSync(): void
+  /** The same on libuv's threads. The values must stay as they are until it resolves. */
+  fill(): Promise<void>
   /** The index transaction is through: the bytes are records now. */
   committed(): void
   /** The bytes are nobody's. `isFileSuspect`: the file refused a sync, so everything unsettled in it may be lost. */
@@ -19,17 +28,14 @@ export interface Stretch {
 
 export interface SegmentWriter {
   readonly id: number
-  /** Descriptor, for syncing. */
-  readonly file: number
   /** The file is as long as it may get, or suspect: nothing more goes here. */
   readonly isDone: boolean
   /** A sync failed or its end could not be cut: what is not committed may not be any more. */
   readonly isSuspect: boolean
-  /** Groups written and not settled. */
+  /** Stretches not settled. */
   readonly unsettled: number
-  /** Writes the values one after another behind what is there; not durable yet. @throws what the disk says; then nothing was staged */
-  write(values: readonly Uint8Array[]): Stretch
-  sync(): void
+  /** The next stretch, for these values one after another. */
+  reserve(values: readonly Uint8Array[]): Stretch
   close(): void
 }
 
@@ -56,7 +62,6 @@ export function openSegment(db: DatabaseSync, options: { dir: string; topic: str
 
   return {
     id,
-    file,
     get isDone() {
       return suspect || end >= bytesMax
     },
@@ -66,35 +71,43 @@ export function openSegment(db: DatabaseSync, options: { dir: string; topic: str
     get unsettled() {
       return unsettled
     },
-    write(values) {
+    reserve(values) {
       const start = end
       const positions: number[] = []
-      let at = start
       for (const value of values) {
-        positions.push(at)
-        at += value.length
+        positions.push(end)
+        end += value.length
       }
-      try {
-        writeAll(file, values, start)
-      } catch (cause) {
-        cutBack(start)
-        throw cause
-      }
-      end = at
+      const stop = end
       unsettled++
       return {
         positions,
+        fillSync() {
+          for (let rest = values, at = start; rest.length > 0; ) {
+            const written = writevSync(file, rest, at)
+            at += written
+            rest = behind(rest, written)
+          }
+          fdatasyncSync(file)
+        },
+        async fill() {
+          for (let rest = values, at = start; rest.length > 0; ) {
+            const { bytesWritten } = await writevAsync(file, rest, at)
+            at += bytesWritten
+            rest = behind(rest, bytesWritten)
+          }
+          await fdatasyncAsync(file)
+        },
         committed() {
           unsettled--
         },
         failed(isFileSuspect) {
           unsettled--
           suspect ||= isFileSuspect
-          if (end === at) cutBack(start)
+          if (end === stop) cutBack(start)
         }
       }
     },
-    sync: () => fdatasyncSync(file),
     close() {
       if (open) closeSync(file)
       open = false
@@ -102,16 +115,12 @@ export function openSegment(db: DatabaseSync, options: { dir: string; topic: str
   }
 }
 
-/** A disk that fills up writes less than asked; writing the rest again brings the reason out as an error. */
-function writeAll(file: number, values: readonly Uint8Array[], position: number): void {
-  let rest = values
-  let at = position
-  while (rest.length > 0) {
-    let written = writevSync(file, rest, at)
-    at += written
-    let done = 0
-    while (done < rest.length && written >= rest[done]!.length) written -= rest[done++]!.length
-    rest = rest.slice(done)
-    if (written > 0) rest = [rest[0]!.subarray(written), ...rest.slice(1)]
-  }
+/** What is left after a write: a disk that fills up takes less than asked, and writing the rest again brings the reason out as an error. */
+function behind(values: readonly Uint8Array[], written: number): readonly Uint8Array[] {
+  let left = written
+  let done = 0
+  while (done < values.length && left >= values[done]!.length) left -= values[done++]!.length
+  const rest = values.slice(done)
+  if (left > 0) rest[0] = rest[0]!.subarray(left)
+  return rest
 }
