@@ -5,12 +5,15 @@
 
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock } from '../../schemas/ports.ts'
+import { bodyPool, type PooledBody } from './body-pool.ts'
 
 /** Bytes that one request holds. */
 export interface Lease {
   /** @throws AppError `overloaded` when the limit is reached by others; a request alone is always let through. */
   grow(bytes: number): void
-  /** Gives everything back. Safe to call twice. */
+  /** The chunks as one, in memory that is used for another body after `release`. Called once. */
+  join(chunks: readonly Uint8Array[], length: number): Uint8Array
+  /** Gives everything back, when nobody reads the body any more. Safe to call twice. */
   release(): void
 }
 
@@ -22,12 +25,14 @@ export interface Admission {
 /** Admission with room for `inFlightBytesMax` bytes in all. */
 export function openAdmission(inFlightBytesMax: number): Admission {
   let inFlightBytes = 0
+  const pool = bodyPool()
   return {
     get inFlightBytes() {
       return inFlightBytes
     },
     lease() {
       let held = 0
+      let body: PooledBody | undefined
       return {
         grow(bytes) {
           const others = inFlightBytes - held
@@ -37,7 +42,13 @@ export function openAdmission(inFlightBytesMax: number): Admission {
           held += bytes
           inFlightBytes += bytes
         },
+        join(chunks, length) {
+          body = pool(chunks, length)
+          return body.bytes
+        },
         release() {
+          body?.release()
+          body = undefined
           inFlightBytes -= held
           held = 0
         }

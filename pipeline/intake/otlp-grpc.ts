@@ -227,7 +227,7 @@ function readMessage(stream: ServerHttp2Stream, bytesMax: number, lease: Lease):
         lease.grow(chunk.length)
         if (!checked && length >= PREFIX_BYTES) {
           checked = true
-          if (Buffer.concat(chunks).readUInt32BE(1) > bytesMax) throw tooLarge(bytesMax, 'received')
+          if (bodyLength(Buffer.concat(chunks)) > bytesMax) throw tooLarge(bytesMax, 'received')
         }
         if (length > bytesMax + PREFIX_BYTES) throw tooLarge(bytesMax, 'received')
       } catch (error) {
@@ -237,8 +237,8 @@ function readMessage(stream: ServerHttp2Stream, bytesMax: number, lease: Lease):
     }
     const onEnd = (): void => {
       stop()
-      const frame = Buffer.concat(chunks, length)
-      const announced = length >= PREFIX_BYTES ? frame.readUInt32BE(1) : -1
+      const frame = lease.join(chunks, length)
+      const announced = length >= PREFIX_BYTES ? bodyLength(frame) : -1
       if (announced !== length - PREFIX_BYTES)
         reject(new AppError('malformed_otlp', `a message of ${announced} bytes was announced, ${length - PREFIX_BYTES} came`))
       else if (frame[0]! > COMPRESSED) reject(new AppError('malformed_otlp', `message flag ${frame[0]} is neither 0 nor 1`))
@@ -253,4 +253,9 @@ function readMessage(stream: ServerHttp2Stream, bytesMax: number, lease: Lease):
     }
     stream.on('data', onData).on('end', onEnd).on('close', onClose)
   })
+}
+
+/** The length that a frame of at least its prefix announces. */
+function bodyLength(frame: Uint8Array): number {
+  return new DataView(frame.buffer, frame.byteOffset).getUint32(1)
 }

@@ -154,7 +154,7 @@ function readBody(request: IncomingMessage, bytesMax: number, lease: Lease): Pro
     }
     const onEnd = (): void => {
       stop()
-      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length))
+      resolve(lease.join(chunks, length))
     }
     const onClose = (): void => {
       stop()

@@ -1,7 +1,8 @@
 // The writer as the rest of the log sees it: asynchronous, on its own thread (so that a sync never stops the event loop) or inline.
 //
-// Operations run one after another in the order they were asked for. Values of an append are packed into one buffer that goes
-// back and forth by transfer: the caller's bytes may be a slice of a large pool, which a plain message would copy whole.
+// Operations run one after another in the order they were asked for. Values of an append in memory that threads share go by
+// reference. All others are packed into one buffer that goes back and forth by transfer: the caller's bytes may be a slice of a
+// large pool, which a plain message would copy whole.
 // A thread that dies fails what it was doing as `log_unavailable`; the next operation starts another.
 
 import { Worker } from 'node:worker_threads'
@@ -11,13 +12,16 @@ import { type LogWriter, openLogWriter } from './log-writer.ts'
 import type { AppendCall, OperationName, WriterOperations, WriterOptions } from './writer-protocol.ts'
 
 const BUFFER_BYTES_MIN = 2 ** 20
-const BUFFERS_KEPT_MAX = 2 // As many as groups are in flight.
+const BUFFERS_KEPT_MAX = 3 // As many as groups are in flight.
 const BUFFER_BYTES_KEPT_MAX = 16 * 2 ** 20 // A single huge record does not keep its buffer for ever.
 
 export interface WriterClient {
   call<Name extends OperationName>(name: Name, ...request: Parameters<WriterOperations[Name]>): Promise<ReturnType<WriterOperations[Name]>>
   close(): Promise<void>
 }
+
+/** A value in shared memory, or the length of one in the packed buffer. */
+type PackedValue = number | null | { shared: SharedArrayBuffer; offset: number; length: number }
 
 /** What goes to the thread; `append` has its values packed. */
 export interface ThreadRequest {
@@ -27,8 +31,7 @@ export interface ThreadRequest {
   buffer?: ArrayBuffer
 }
 export interface PackedCall extends Omit<AppendCall, 'values'> {
-  /** Length of each value, -1 for none. */
-  sizes: readonly number[]
+  packed: readonly PackedValue[]
 }
 export interface ThreadAnswer {
   id: number
@@ -114,7 +117,7 @@ export function threadWriter(options: WriterOptions): WriterClient {
   }
 
   function sendAppend(nowMs: number, calls: readonly AppendCall[]): Promise<unknown> {
-    const total = calls.reduce((sum, call) => sum + call.values.reduce((size, value) => size + (value?.length ?? 0), 0), 0)
+    const total = calls.reduce((sum, call) => sum + call.values.reduce((size, value) => size + (isShared(value) ? 0 : (value?.length ?? 0)), 0), 0)
     const buffer = takeBuffer(buffers, total)
     return send('append', { nowMs, calls: pack(calls, new Uint8Array(buffer)) }, buffer)
   }
@@ -145,28 +148,34 @@ function takeBuffer(buffers: ArrayBuffer[], sizeBytes: number): ArrayBuffer {
   return Buffer.allocUnsafeSlow(Math.max(BUFFER_BYTES_MIN, sizeBytes)).buffer as ArrayBuffer
 }
 
+function isShared(value: Uint8Array | null): value is Uint8Array<SharedArrayBuffer> {
+  return value?.buffer instanceof SharedArrayBuffer
+}
+
 function pack(calls: readonly AppendCall[], into: Uint8Array): PackedCall[] {
   let at = 0
   return calls.map(({ values, ...call }) => {
-    const sizes = values.map(value => {
-      if (value === null) return -1
+    const packed = values.map((value): PackedValue => {
+      if (value === null) return null
+      if (isShared(value)) return { shared: value.buffer, offset: value.byteOffset, length: value.length }
       into.set(value, at)
       at += value.length
       return value.length
     })
-    return { ...call, sizes }
+    return { ...call, packed }
   })
 }
 
-/** The calls again, their values as views of the buffer. */
+/** The calls again, their values as views of the buffer or of shared memory. */
 export function unpack(calls: readonly PackedCall[], buffer: ArrayBuffer): AppendCall[] {
   let at = 0
-  return calls.map(({ sizes, ...call }) => {
-    const values = sizes.map(size => {
-      if (size < 0) return null
-      const value = new Uint8Array(buffer, at, size)
-      at += size
-      return value
+  return calls.map(({ packed, ...call }) => {
+    const values = packed.map(value => {
+      if (value === null) return null
+      if (typeof value !== 'number') return new Uint8Array(value.shared, value.offset, value.length)
+      const bytes = new Uint8Array(buffer, at, value)
+      at += value
+      return bytes
     })
     return { ...call, values }
   })
