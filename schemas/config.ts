@@ -46,13 +46,41 @@ export const configSchema = z.strictObject({
     .prefault({}),
   log: z
     .strictObject({
-      kind: z.enum(['embedded']).default('embedded'),
+      /** `embedded`: files below dataDir, one machine. `kafka`: the cluster of the section `kafka`. */
+      kind: z.enum(['embedded', 'kafka']).default('embedded'),
       bytesMax: z
         .number()
         .int()
         .min(2 ** 20)
         .default(8 * 2 ** 30),
       groupCommit: durationSchema.prefault('2ms')
+    })
+    .prefault({}),
+  kafka: z
+    .strictObject({
+      /** Library that speaks to the brokers: infra/docs/kafka-clients.md says when to choose which. */
+      client: z.enum(['kafkajs', 'platformatic']).default('kafkajs'),
+      /** `host:port` to begin with; the cluster tells the rest. */
+      brokers: z.array(z.string().regex(/^[^\s:]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i, 'host:port')).default([]),
+      /** Names this process to its groups over restarts (static membership). Absent: host name, role and data directory. */
+      instance: z
+        .string()
+        .regex(/^[A-Za-z0-9._-]{1,100}$/)
+        .optional(),
+      compression: z.enum(['none', 'gzip', 'zstd', 'lz4', 'snappy']).default('none'),
+      tls: z.strictObject({ caFile: z.string().optional(), certFile: z.string().optional(), keyFile: z.string().optional() }).optional(),
+      sasl: z.strictObject({ mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']), username: z.string(), password: secret }).optional(),
+      /** A member that is silent for this long loses its partitions. */
+      sessionTimeout: durationSchema.prefault('10s'),
+      /** How topics are made by `homeostat topics apply`. */
+      topics: z
+        .strictObject({
+          replication: z.number().int().min(1).max(32_767).default(3),
+          minInsyncReplicas: z.number().int().min(1).default(2),
+          /** Partitions by topic name; the others have those of the table of topics. */
+          partitions: z.record(z.string(), z.number().int().min(1).max(10_000)).default({})
+        })
+        .prefault({})
     })
     .prefault({}),
   store: z
