@@ -95,6 +95,8 @@ export interface SubscribeOptions {
   from: 'earliest' | 'latest'
   /** Default true: `done` commits. False when the owner commits with its checkpoint through `Subscription.commit`. */
   autoCommit?: boolean
+  /** One member owns all partitions of all topics, the others stand by: for state that spans them. Default false: partitions are shared. */
+  exclusive?: boolean
   batchRecordsMax?: number
   batchBytesMax?: number
   /** Called before the first batch of newly owned partitions: restore state here; the returned positions are sought. */
@@ -103,6 +105,13 @@ export interface SubscribeOptions {
   onRevoked?(partitions: readonly TopicPartition[]): Promise<void>
   /** Batches of one partition come one after another, in order. Dead letters are written to `<topic>.dlq` before the commit. */
   onBatch(batch: Batch): Promise<BatchFate>
+}
+
+/** How far a consumer group is with one partition. */
+export interface GroupPosition extends TopicPartition {
+  group: string
+  committed: number
+  end: number
 }
 
 export interface Subscription {
@@ -131,6 +140,8 @@ export interface Log {
   /** Offset of the next append and of the oldest kept record, per partition. */
   offsets(topic: string): Promise<readonly { partition: number; start: number; end: number }[]>
   partitions(topic: string): number
+  /** Positions of all consumer groups of ours, for their lag. */
+  groups(): Promise<readonly GroupPosition[]>
   /** Flushes what was accepted. Safe to call twice. */
   close(): Promise<void>
 }

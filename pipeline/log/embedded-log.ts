@@ -9,7 +9,7 @@
 import { mkdirSync, realpathSync } from 'node:fs'
 import { AppError, assert } from '../../schemas/errors.ts'
 import { keyPartition } from '../../schemas/partition.ts'
-import type { Clock, Log, Logger, LogRecord, LogRecordInput, Meter, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
+import type { Clock, GroupPosition, Log, Logger, LogRecord, LogRecordInput, Meter, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
 import { type TopicSpec, topicSpec } from '../../schemas/topics.ts'
 import { type AppendQueue, appendQueue } from './append-queue.ts'
 import { type ChangeSignal, changeSignal } from './change-signal.ts'
@@ -115,8 +115,7 @@ export class EmbeddedLog implements Log {
     return Math.max(configured, this.#counts.get(topic) ?? 0)
   }
 
-  /** Consumer groups with their lag by topic and partition, for `homeostat status`. */
-  groups(): readonly { group: string; topic: string; partition: number; committed: number; end: number }[] {
+  async groups(): Promise<readonly GroupPosition[]> {
     this.#assertOpen()
     return this.#reader.groups().flatMap(group =>
       [...this.#reader.committed(group)].map(([name, committed]) => {

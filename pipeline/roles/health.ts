@@ -2,7 +2,7 @@
 
 import type { Config } from '../../schemas/config.ts'
 import type { PipelineHealth } from '../console/server.ts'
-import type { EmbeddedLog } from '../log/embedded-log.ts'
+import type { Log } from '../../schemas/ports.ts'
 import type { SelfMeter } from '../self/meter.ts'
 import type { RoleHost } from '../hosting/role-host.ts'
 
@@ -14,7 +14,7 @@ export interface HealthSources {
   version: string
   startedAtMs: number
   addresses: Readonly<Record<string, string>>
-  log: EmbeddedLog
+  log: Log
   meter: SelfMeter
   roles: Readonly<Record<string, RoleHost>>
   ready(): boolean
@@ -22,7 +22,7 @@ export interface HealthSources {
 
 export async function pipelineHealth(sources: HealthSources): Promise<PipelineHealth> {
   const { config, version, startedAtMs, addresses, meter, roles, log } = sources
-  const lag = logLag(log)
+  const lag = await logLag(log)
   const checks = [
     { name: 'started', ok: sources.ready(), detail: sources.ready() ? 'every part is open' : 'opening' },
     ...Object.entries(roles).map(([name, role]) => ({ name: `${name} role`, ok: role.alive, detail: role.alive ? 'running' : 'restarting' })),
@@ -44,10 +44,10 @@ export async function pipelineHealth(sources: HealthSources): Promise<PipelineHe
 }
 
 /** Records that each consumer group has not committed yet, over all its partitions. */
-function logLag(log: EmbeddedLog): { groups: Record<string, number>; error?: string } {
+async function logLag(log: Log): Promise<{ groups: Record<string, number>; error?: string }> {
   try {
     const groups: Record<string, number> = {}
-    for (const { group, committed, end } of log.groups()) groups[group] = (groups[group] ?? 0) + Math.max(0, end - committed)
+    for (const { group, committed, end } of await log.groups()) groups[group] = (groups[group] ?? 0) + Math.max(0, end - committed)
     return { groups }
   } catch (cause) {
     return { groups: {}, error: cause instanceof Error ? cause.message : String(cause) }

@@ -46,6 +46,7 @@ describe.skipIf(binary === undefined).each(['agent-grpc', 'agent-http'] as const
         read: (from, recordsMax) => log.read(from, recordsMax),
         offsets: topic => log.offsets(topic),
         partitions: topic => log.partitions(topic),
+        groups: () => log.groups(),
         close: () => log.close()
       }
       const config = intakeConfig({ tokens: ['e2e-token'], fallbackEntity: 'edge-7' })

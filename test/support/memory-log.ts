@@ -108,7 +108,8 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       const mine: TopicPartition[] = []
       for (const topic of member.options.topics) {
         const count = partitionsOf(topic).length
-        for (let partition = 0; partition < count; partition++) if (partition % group.members.length === index) mine.push({ topic, partition })
+        for (let partition = 0; partition < count; partition++)
+          if ((member.options.exclusive ? 0 : partition % group.members.length) === index) mine.push({ topic, partition })
       }
       const sought = mine.length > 0 ? ((await member.options.onAssigned?.(mine)) ?? []) : []
       for (const { topic, partition } of mine) {
@@ -206,6 +207,14 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       return partitionsOf(topic).map((records, partition) => ({ partition, start: 0, end: records.length }))
     },
     partitions: topic => partitionsOf(topic).length,
+    async groups() {
+      return [...groups].flatMap(([group, { committed }]) =>
+        [...committed].map(([name, offset]) => {
+          const at = parsePartition(name)
+          return { group, ...at, committed: offset, end: partitionsOf(at.topic)[at.partition]!.length }
+        })
+      )
+    },
     async close() {
       closed = true
     },

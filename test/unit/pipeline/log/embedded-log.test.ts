@@ -293,7 +293,7 @@ describe('small things', () => {
     const log = await open()
     await log.append(ANOMALIES, [aRecord('a'), aRecord('b')])
     const subscription = await log.subscribe({ group: 'store', topics: [ANOMALIES], from: 'earliest', autoCommit: false, onBatch: done })
-    expect(log.groups()).toEqual([{ group: 'store', topic: ANOMALIES, partition: 0, committed: 0, end: 2 }])
+    expect(await log.groups()).toEqual([{ group: 'store', topic: ANOMALIES, partition: 0, committed: 0, end: 2 }])
     await subscription.close()
   })
 
