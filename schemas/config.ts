@@ -2,12 +2,21 @@
 
 import { z } from 'zod'
 import { durationSchema } from './runbook.ts'
+import { COLLECTOR_TOPICS, isForeignTopic } from './topics.ts'
 
 const address = z.strictObject({ host: z.string().default('127.0.0.1'), port: z.number().int().min(0).max(65_535) })
 const tls = z.strictObject({ certFile: z.string(), keyFile: z.string(), clientCaFile: z.string().optional() })
 /** A secret is given by reference, `env:NAME` or `file:PATH`; loading resolves it, printing redacts it. */
 const secret = z.string().regex(/^(env|file):.+/, 'a reference: env:NAME or file:PATH')
 const ratio = z.number().min(0).max(1)
+/** A topic that Collectors write with their `kafka` exporter. Encoding absent: told from the first byte of each record. */
+const collectorTopic = (name: string) =>
+  z
+    .strictObject({
+      topic: z.string().refine(isForeignTopic, 'a topic of Collectors: letters, digits, `.`, `_`, `-`; not beginning with `homeostat.`').default(name),
+      encoding: z.enum(['otlp_proto', 'otlp_json']).optional()
+    })
+    .prefault({})
 
 export const configSchema = z.strictObject({
   apiVersion: z.literal('homeostat.io/v1'),
@@ -41,7 +50,17 @@ export const configSchema = z.strictObject({
       /** How long one append may take before the sender is told to retry, when it sets no deadline of its own. */
       appendTimeout: durationSchema.prefault('4s'),
       /** Entity of a resource that names neither service nor host; absent: the sender's address. */
-      fallbackEntity: z.string().optional()
+      fallbackEntity: z.string().optional(),
+      /** The third door: topics of the Collector's own `kafka` exporter. Needs `log.kind: kafka`. */
+      topics: z
+        .strictObject({
+          enabled: z.boolean().default(false),
+          metrics: collectorTopic(COLLECTOR_TOPICS.metrics.name),
+          spans: collectorTopic(COLLECTOR_TOPICS.spans.name),
+          logs: collectorTopic(COLLECTOR_TOPICS.logs.name)
+        })
+        .refine(({ metrics, spans, logs }) => new Set([metrics.topic, spans.topic, logs.topic]).size === 3, 'metrics, spans and logs need a topic each')
+        .prefault({})
     })
     .prefault({}),
   log: z
@@ -78,7 +97,9 @@ export const configSchema = z.strictObject({
           replication: z.number().int().min(1).max(32_767).default(3),
           minInsyncReplicas: z.number().int().min(1).default(2),
           /** Partitions by topic name; the others have those of the table of topics. */
-          partitions: z.record(z.string(), z.number().int().min(1).max(10_000)).default({})
+          partitions: z.record(z.string(), z.number().int().min(1).max(10_000)).default({}),
+          /** By topic name where it differs from the table: how long, and how many bytes in all partitions together, before the oldest goes. */
+          retention: z.record(z.string(), z.strictObject({ time: durationSchema.optional(), bytes: z.number().int().min(1).optional() })).default({})
         })
         .prefault({})
     })

@@ -15,6 +15,8 @@ export interface TopicSpec {
   retentionBytes: number
   writer: string
   readers: string
+  /** Somebody else's topic: we read it, and write to it only to put a dead letter of it back. */
+  foreign?: true
 }
 
 const GIB = 2 ** 30
@@ -48,6 +50,30 @@ export const TOPICS = {
 
 export type TopicId = keyof typeof TOPICS
 
+const collector = {
+  key: 'any or none',
+  codec: 'otlp',
+  partitions: 4,
+  cleanup: 'delete',
+  retentionMs: DAY_MS, // Read within seconds; the rest is for an outage of ours.
+  retentionBytes: 2 * GIB,
+  writer: 'Collectors',
+  readers: 'intake',
+  foreign: true
+} as const
+
+/** What the Collector's `kafka` exporter writes, by its default names (`intake.topics` has others). The Collector or the cluster's owner makes them. */
+export const COLLECTOR_TOPICS = {
+  metrics: { ...collector, name: 'otlp_metrics' },
+  spans: { ...collector, name: 'otlp_spans' },
+  logs: { ...collector, name: 'otlp_logs' }
+} as const satisfies Record<string, TopicSpec>
+
+const OUR_PREFIX = 'homeostat.'
+const DEAD_LETTERS_SUFFIX = '.dlq'
+/** What Kafka takes as a topic's name. */
+const LEGAL_NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/
+
 /** Name of the commands topic of one environment: an actuator reads no other. */
 export function commandsTopic(environment: string): string {
   return TOPICS.commands.name.replace('{environment}', environment)
@@ -55,18 +81,27 @@ export function commandsTopic(environment: string): string {
 
 /** Name of the dead-letter topic beside `topic`. */
 export function deadLetterTopic(topic: string): string {
-  return `${topic}.dlq`
+  return `${topic}${DEAD_LETTERS_SUFFIX}`
+}
+
+/** Whether the name is a foreign topic's: one that does not begin with `homeostat.` and holds no dead letters. */
+export function isForeignTopic(name: string): boolean {
+  return !name.startsWith(OUR_PREFIX) && !name.endsWith(DEAD_LETTERS_SUFFIX) && LEGAL_NAME.test(name)
 }
 
 /**
- * The spec that governs a concrete topic name, dead-letter topics and any environment's commands included.
- * @returns undefined when the name is no topic of ours
+ * The spec that governs a concrete topic name: dead-letter topics, any environment's commands and foreign topics included.
+ * A name that does not begin with `homeostat.` is a foreign topic (how many partitions it has, the cluster knows); its dead letters are ours.
+ * @returns undefined when the name is no topic of ours although it claims to be, or no possible name
  */
 export function topicSpec(name: string): TopicSpec | undefined {
-  if (name.endsWith('.dlq')) {
-    const base = topicSpec(name.slice(0, -4))
-    return base && { ...base, name, partitions: 1, cleanup: 'delete', codec: 'bytes', retentionMs: 30 * DAY_MS, retentionBytes: GIB / 4 }
+  if (name.endsWith(DEAD_LETTERS_SUFFIX)) {
+    const base = topicSpec(name.slice(0, -DEAD_LETTERS_SUFFIX.length))
+    if (base === undefined) return undefined
+    const { foreign: _ours, ...spec } = base
+    return { ...spec, name, partitions: 1, cleanup: 'delete', codec: 'bytes', retentionMs: 30 * DAY_MS, retentionBytes: GIB / 4 }
   }
+  if (isForeignTopic(name)) return { ...(Object.values(COLLECTOR_TOPICS).find(spec => spec.name === name) ?? collector), name }
   for (const spec of Object.values(TOPICS)) {
     if (spec.name === name) return spec
     const [head, tail] = spec.name.split('{environment}')

@@ -14,7 +14,7 @@ import { incidentRecord } from '../../../schemas/incident.ts'
 import { modelRecord } from '../../../schemas/model.ts'
 import { outcomeRecord } from '../../../schemas/outcome.ts'
 import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
-import { TOPICS } from '../../../schemas/topics.ts'
+import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
 import { edgeRecord } from '../../../schemas/topology.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
@@ -44,13 +44,13 @@ describe('generated pages', () => {
   })
 
   it('infra/docs/topics.md lists every topic', () => {
-    const rows = Object.values(TOPICS).map(
+    const rows = [...Object.values(TOPICS), ...Object.values(COLLECTOR_TOPICS)].map(
       topic =>
         `| \`${topic.name}\` | ${topic.key} | ${topic.codec} | ${topic.partitions} | ${topic.cleanup}, ${topic.retentionMs / 86_400_000} d, ${topic.retentionBytes / 2 ** 30} GiB | ${topic.writer} | ${topic.readers} |`
     )
     agrees(
       'infra/docs/topics.md',
-      `# Topics\n\nGenerated from \`schemas/topics.ts\`. Beside each: \`<topic>.dlq\`.\n\n| topic | key | codec | partitions | kept | writer | readers |\n|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`
+      `# Topics\n\nGenerated from \`schemas/topics.ts\`. Beside each: \`<topic>.dlq\`. How they are made and kept on a cluster: [kafka-topics.md](kafka-topics.md).\n\n| topic | key | codec | partitions | kept | writer | readers |\n|---|---|---|---|---|---|---|\n${rows.join('\n')}\n`
     )
   })
 
