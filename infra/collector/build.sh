@@ -11,7 +11,8 @@ confmap=v1.61.0  # the release of core's stable modules that belongs to it
 ocb=v0.161.0     # the builder generates sources for any core; this release runs on Go 1.25
 contrib=github.com/open-telemetry/opentelemetry-collector-contrib
 
-if [ -x "$out/otelcol" ]; then
+# A binary of another manifest lacks parts that the configurations here name.
+if [ -x "$out/otelcol" ] && cmp -s "$here/builder.yaml" "$out/builder.yaml"; then
   echo "$out/otelcol"
   exit 0
 fi
@@ -40,4 +41,5 @@ cd otelcol-build
 } > go.mod
 go build -mod=mod -trimpath -ldflags='-s -w' -o ../otelcol . >&2
 mv ../otelcol "$out/otelcol"
+cp "$here/builder.yaml" "$out/builder.yaml"
 echo "$out/otelcol"

@@ -14,8 +14,8 @@ const READY_TIMEOUT_MS = 20_000
 const POLL_MS = 100
 const buildScript = fileURLToPath(new URL('../../infra/collector/build.sh', import.meta.url))
 
-/** An example configuration that users copy. */
-export const exampleConfig = (name: 'agent-grpc' | 'agent-http'): string => fileURLToPath(new URL(`../../infra/collector/${name}.yaml`, import.meta.url))
+/** An example configuration that users copy: `agent-grpc`, `gateway-kafka`, … */
+export const exampleConfig = (name: string): string => fileURLToPath(new URL(`../../infra/collector/${name}.yaml`, import.meta.url))
 
 /**
  * The Collector's binary, or why there is none. With CI=true it is built when Go is there.
@@ -81,7 +81,7 @@ export async function startCollector(options: CollectorOptions): Promise<Running
   const overlay = join(folder, 'overlay.yaml')
   writeFileSync(overlay, options.overlay ?? '{}\n')
   const files = [options.config, telemetry, overlay].flatMap(file => ['--config', file])
-  const env = { ...process.env, AGENT_GRPC_PORT: String(grpcPort), AGENT_HTTP_PORT: String(httpPort), ...options.env }
+  const env = { ...process.env, AGENT_GRPC_PORT: String(grpcPort), AGENT_HTTP_PORT: String(httpPort), QUEUE_DIR: join(folder, 'queue'), ...options.env }
   const child = spawn(options.binary, files, { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => (log += String(chunk)))
