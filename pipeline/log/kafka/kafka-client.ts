@@ -4,6 +4,7 @@
 // is the only caller. Passing trouble (no broker, no leader, time-outs) is repeated inside or thrown as AppError `log_unavailable`.
 
 import type { LogRecord, Position, TopicPartition } from '../../../schemas/ports.ts'
+import type { AssignMode } from './assignor.ts'
 
 /** Records for one partition, written as one batch: all or none, in this order. */
 export interface ProduceBatch extends TopicPartition {
@@ -48,6 +49,8 @@ export interface GroupOptions {
   topics: readonly string[]
   /** Static membership where the library has it (KIP-345); in any case what the assignor knows the member by over restarts. */
   instance: string
+  /** assignor.ts computes the shares; group-protocol.ts has the names and the user data that both libraries send. */
+  mode: AssignMode
   sessionTimeoutMs: number
   rebalanceTimeoutMs: number
   heartbeatMs: number
