@@ -221,6 +221,11 @@ export const configSchema = z.strictObject({
             .optional()
         })
         .prefault({}),
+      /**
+       * Ed25519 public keys (PEM files) whose commands are believed; several while a key is replaced. The key of a control role in the
+       * same process is believed besides. Absent: the key below dataDir.
+       */
+      verificationKeyFiles: z.array(z.string()).min(1).optional(),
       /** Hosts that http checks may ask beside this machine. */
       probeHosts: z.array(z.string()).default([]),
       escalation: z.record(z.string(), z.strictObject({ url: z.string(), secret: secret.optional() })).default({})
@@ -234,6 +239,8 @@ export const configSchema = z.strictObject({
       epochs: z.number().int().min(1).default(30)
     })
     .prefault({}),
+  /** Where a process without the console answers probes (/livez, /readyz, /metrics); the console answers them on its own port. */
+  health: z.strictObject({ listen: address.prefault({ port: 8687 }) }).prefault({}),
   console: z.strictObject({ listen: address.prefault({ port: 8686 }), tokens: z.array(secret).default([]) }).prefault({}),
   self: z
     .strictObject({

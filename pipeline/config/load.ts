@@ -121,20 +121,27 @@ function withOverrides(
 function resolvePaths(config: Config, root: string): Config {
   const at = (path: string): string => (isAbsolute(path) ? path : resolve(root, path))
   const { policiesDir, runbooksDir, signingKeyFile } = config.decide
-  const definitions = config.act.drivers.process
+  const { drivers, verificationKeyFiles } = config.act
   return {
     ...config,
     dataDir: at(config.dataDir),
-    intake: {
-      ...config.intake,
-      ...(config.intake.tls && { tls: { ...config.intake.tls, certFile: at(config.intake.tls.certFile), keyFile: at(config.intake.tls.keyFile) } })
-    },
+    intake: { ...config.intake, ...(config.intake.tls && { tls: withFiles(config.intake.tls, at) }) },
+    kafka: { ...config.kafka, ...(config.kafka.tls && { tls: withFiles(config.kafka.tls, at) }) },
     decide: {
       ...config.decide,
       ...(policiesDir && { policiesDir: at(policiesDir) }),
       ...(runbooksDir && { runbooksDir: at(runbooksDir) }),
       ...(signingKeyFile && { signingKeyFile: at(signingKeyFile) })
     },
-    act: { ...config.act, drivers: { ...config.act.drivers, ...(definitions && { process: { definitionsFile: at(definitions.definitionsFile) } }) } }
+    act: {
+      ...config.act,
+      ...(verificationKeyFiles && { verificationKeyFiles: verificationKeyFiles.map(at) }),
+      drivers: { ...drivers, ...(drivers.process && { process: { definitionsFile: at(drivers.process.definitionsFile) } }) }
+    }
   }
+}
+
+/** Every value is a path: certificates, keys, authorities. */
+function withFiles<Files extends Readonly<Record<string, string | undefined>>>(files: Files, at: (path: string) => string): Files {
+  return Object.fromEntries(Object.entries(files).map(([key, path]) => [key, path === undefined ? undefined : at(path)])) as Files
 }
