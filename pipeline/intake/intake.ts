@@ -1,4 +1,4 @@
-// The intake role: both OTLP doors in front of one log.
+// The intake role: both OTLP doors in front of one log, and behind it, where it is asked for, the topics that Collectors write.
 //
 // Promise: a sender hears "taken" only after its records are durable, and every refusal that can pass tells it to come
 // again. Holds no state of its own: after a crash there is nothing to restore, since what was not durable was not answered.
@@ -7,6 +7,7 @@ import type { Config } from '../../schemas/config.ts'
 import type { Clock, Log, Logger, Meter } from '../../schemas/ports.ts'
 import { openGrpcDoor } from './otlp-grpc.ts'
 import { openHttpDoor } from './otlp-http.ts'
+import { openTopicsDoor } from './otlp-topics.ts'
 import { openReceiver, type Receiver } from './receive.ts'
 import type { Door, DoorOptions } from './transport.ts'
 
@@ -23,11 +24,11 @@ export interface IntakeOptions {
 export class Intake {
   /** `host:port` as bound. */
   readonly addresses: { grpc: string; http: string }
-  readonly #doors: readonly Door[]
+  readonly #doors: readonly Pick<Door, 'close'>[]
   readonly #receiver: Receiver
   #closing: Promise<void> | undefined
 
-  /** Binds both doors. @throws AppError `config_invalid` when an address is taken or a TLS file cannot be read */
+  /** Binds both doors, and opens the third when `config.topics` is enabled. @throws AppError `config_invalid` when an address is taken or a TLS file cannot be read */
   static async open(options: IntakeOptions): Promise<Intake> {
     const { config, environment, log, clock, logger, meter } = options
     warnWhenOpen(config, logger)
@@ -47,14 +48,15 @@ export class Intake {
     try {
       const http = await openHttpDoor({ ...door, address: config.http })
       logger.info({ grpc: grpc.address, http: http.address, tls: config.tls !== undefined, tokens: config.tokens.length }, 'intake takes OTLP')
-      return new Intake([grpc, http], receiver, { grpc: grpc.address, http: http.address })
+      const topics = config.topics.enabled ? [openTopicsDoor({ config, environment, log, clock, logger, meter })] : []
+      return new Intake([grpc, http, ...topics], receiver, { grpc: grpc.address, http: http.address })
     } catch (error) {
       await grpc.close()
       throw error
     }
   }
 
-  private constructor(doors: readonly Door[], receiver: Receiver, addresses: { grpc: string; http: string }) {
+  private constructor(doors: readonly Pick<Door, 'close'>[], receiver: Receiver, addresses: { grpc: string; http: string }) {
     this.#doors = doors
     this.#receiver = receiver
     this.addresses = addresses
