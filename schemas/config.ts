@@ -9,6 +9,7 @@ const tls = z.strictObject({ certFile: z.string(), keyFile: z.string(), clientCa
 /** A secret is given by reference, `env:NAME` or `file:PATH`; loading resolves it, printing redacts it. */
 const secret = z.string().regex(/^(env|file):.+/, 'a reference: env:NAME or file:PATH')
 const ratio = z.number().min(0).max(1)
+const environmentName = z.string().regex(/^[a-z0-9-]{1,40}$/, 'up to 40 small letters, digits and `-`')
 /** A topic that Collectors write with their `kafka` exporter. Encoding absent: told from the first byte of each record. */
 const collectorTopic = (name: string) =>
   z
@@ -24,10 +25,9 @@ export const configSchema = z.strictObject({
   /** Where the embedded log, ClickHouse, ledger and keys live. */
   dataDir: z.string().default('.homeostat'),
   /** Environment of telemetry that does not say, and of this instance's actuator. */
-  environment: z
-    .string()
-    .regex(/^[a-z0-9-]{1,40}$/)
-    .default('local'),
+  environment: environmentName.default('local'),
+  /** Environments beside `environment` that control decides for, and whose commands topics are made and stored; each has an actuator of its own. */
+  environments: z.array(environmentName).default([]),
   intake: z
     .strictObject({
       grpc: address.prefault({ port: 4317 }),
@@ -257,3 +257,8 @@ export const configSchema = z.strictObject({
 export type ConfigInput = z.input<typeof configSchema>
 /** What the code reads: defaults filled in, durations in ms. */
 export type Config = z.output<typeof configSchema>
+
+/** Every environment of the configuration, its own first, each once. */
+export function environmentsOf({ environment, environments }: Pick<Config, 'environment' | 'environments'>): string[] {
+  return [...new Set([environment, ...environments])]
+}

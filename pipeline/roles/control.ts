@@ -9,7 +9,7 @@ import { loadPolicySet, type PolicyFile, type PolicySet } from '../../actuators/
 import { decideWorker } from '../../actuators/decide/worker.ts'
 import { commandSigner } from '../../actuators/execute/signer.ts'
 import { diagnoseWorker } from '../../detectors/diagnose/worker.ts'
-import type { Config } from '../../schemas/config.ts'
+import { type Config, environmentsOf } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Meter, Random } from '../../schemas/ports.ts'
 import { formatProblem } from '../../schemas/yaml.ts'
@@ -41,7 +41,7 @@ export async function openControl(
     checkpoints,
     config: config.decide,
     policies,
-    environments: [config.environment],
+    environments: environmentsOf(config),
     sign: signer.sign,
     escalations: openEscalations(config)
   })

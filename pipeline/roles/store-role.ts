@@ -9,6 +9,7 @@ import { readOnlyQuery } from '../store/read-only.ts'
 import { storeWorker } from '../store/store-worker.ts'
 import { openLogger } from '../self/logger.ts'
 import { systemClock } from '../system.ts'
+import { environmentsOf } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { SignalQuery } from '../../schemas/ports.ts'
 import { serveRole } from '../hosting/serve-role.ts'
@@ -31,7 +32,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     clock: systemClock,
     logger
   })
-  const worker = storeWorker({ log, store, config: config.store, clock: systemClock, logger, meter, environments: [config.environment] })
+  const worker = storeWorker({ log, store, config: config.store, clock: systemClock, logger, meter, environments: environmentsOf(config) })
   await worker.start()
   const signals = clickHouseSignals(store)
   return {
