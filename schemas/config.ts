@@ -8,6 +8,7 @@ const address = z.strictObject({ host: z.string().default('127.0.0.1'), port: z.
 const tls = z.strictObject({ certFile: z.string(), keyFile: z.string(), clientCaFile: z.string().optional() })
 /** A secret is given by reference, `env:NAME` or `file:PATH`; loading resolves it, printing redacts it. */
 const secret = z.string().regex(/^(env|file):.+/, 'a reference: env:NAME or file:PATH')
+const credentials = z.strictObject({ username: z.string(), password: secret.optional() })
 const ratio = z.number().min(0).max(1)
 const environmentName = z.string().regex(/^[a-z0-9-]{1,40}$/, 'up to 40 small letters, digits and `-`')
 /** A topic that Collectors write with their `kafka` exporter. Encoding absent: told from the first byte of each record. */
@@ -109,8 +110,20 @@ export const configSchema = z.strictObject({
       /** Absent: ClickHouse runs inside this process (chdb) below dataDir. */
       url: z.string().optional(),
       database: z.string().default('homeostat'),
+      /** Writes; reads too, unless `reader` is given. */
       username: z.string().default('default'),
       password: secret.optional(),
+      /** Answers signals, the console and `homeostat sql`, with the limits of its settings profile. */
+      reader: credentials.optional(),
+      /** Makes and alters tables, and does nothing else. Absent: `username` does. */
+      admin: credentials.optional(),
+      /** False: the schema is only checked at start; `homeostat migrate` brings it up to date. */
+      migrate: z.boolean().default(true),
+      /** Tables are made ON CLUSTER with Replicated engines: its name, or a macro of the servers such as `{cluster}`. */
+      cluster: z
+        .string()
+        .regex(/^[A-Za-z0-9_.-]{1,60}$|^\{[a-z_]{1,40}\}$/, "a cluster's name, or a macro in braces")
+        .optional(),
       batchRowsMax: z.number().int().min(1).default(5_000),
       batchInterval: durationSchema.prefault('1s'),
       telemetryTtlDays: z.number().int().min(1).default(7),

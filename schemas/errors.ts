@@ -23,6 +23,11 @@ export const ERROR_CODES = {
     meaning: 'A migration that was applied has another checksum now.',
     action: 'Restore the file; put the change into a new migration.'
   },
+  schema_behind: {
+    retriable: false,
+    meaning: 'The tables in ClickHouse are older than this version needs, and it may not change them itself (store.migrate: false).',
+    action: 'Run `homeostat migrate` with a user that may make tables; `homeostat migrate --plan` shows what it would do.'
+  },
   malformed_otlp: { retriable: false, meaning: 'A request body is not valid OTLP.', action: 'Check the sender; the offset of the fault is in the message.' },
   body_too_large: {
     retriable: false,
