@@ -2,7 +2,7 @@
 // files hold large values (log-schema.ts). Any number of threads and processes may open the same folder.
 //
 //   append  -> append-queue (group commit) -> writer-client -> [writer thread] log-writer: segment sync, index transaction
-//   consume -> subscription -> membership (leases) / log-reader <- change-signal
+//   consume -> subscription -> membership (leases) / embedded-source: log-reader <- change-signal
 //
 // Promise: an append that resolved survives kill -9 and power loss; one that did not either happened as a whole or not at all.
 
@@ -13,7 +13,9 @@ import type { Clock, GroupPosition, Log, Logger, LogRecord, LogRecordInput, Mete
 import { type TopicSpec, topicSpec } from '../../schemas/topics.ts'
 import { type AppendQueue, appendQueue } from './append-queue.ts'
 import { type ChangeSignal, changeSignal } from './change-signal.ts'
+import { embeddedSource } from './embedded-source.ts'
 import { type LogReader, openLogReader } from './log-reader.ts'
+import { joinGroup } from './membership.ts'
 import { ownerName } from './owner.ts'
 import { startSubscription } from './subscription.ts'
 import { inlineWriter, threadWriter, type WriterClient } from './writer-client.ts'
@@ -83,14 +85,18 @@ export class EmbeddedLog implements Log {
     return offsets.map((offset, index) => ({ topic, partition: call.partitions[index]!, offset }))
   }
 
+  /** @throws AppError when the group cannot be joined now */
   async subscribe(options: SubscribeOptions): Promise<Subscription> {
     this.#assertOpen()
     for (const topic of options.topics) specOf(topic)
     this.#startMaintaining()
     const { clock, logger, meter } = this.#options
-    const parts = { owner: ownerName(), writer: this.#writer, reader: this.#reader, signal: this.#signal, clock, logger, meter }
-    const consumer = { ...parts, partitions: (topic: string) => this.partitions(topic) }
-    const subscription = await startSubscription(consumer, options, (topic, records) => this.append(topic, records))
+    const partitions = (topic: string): number => this.partitions(topic)
+    const storage = { reader: this.#reader, signal: this.#signal, partitions }
+    const membership = await joinGroup({ ...storage, owner: ownerName(), writer: this.#writer, clock, logger }, options)
+    const source = embeddedSource({ ...storage, group: options.group, topics: options.topics })
+    const append: Log['append'] = (topic, records) => this.append(topic, records)
+    const subscription = startSubscription({ membership, source, append, clock, logger, meter }, options)
     this.#subscriptions.add(subscription)
     const forget = (): void => void this.#subscriptions.delete(subscription)
     subscription.finished.then(forget, forget)

@@ -1,54 +1,34 @@
-// A member's place in its consumer group: which partitions it owns, from where it reads them, and what it may commit.
+// A member's place in its consumer group on the embedded log: which partitions it owns, from where it reads them, and what it may commit.
 //
 // The leases live in the log's database (writer-groups.ts). `balance` runs between batches only, so partitions come and go at
 // batch boundaries; renewing runs beside it. Ownership that was lost meanwhile is noticed by the renewal and by each commit.
 
 import { AppError } from '../../schemas/errors.ts'
-import type { Clock, Logger, Meter, SubscribeOptions, TopicPartition } from '../../schemas/ports.ts'
+import type { Clock, Logger, SubscribeOptions, TopicPartition } from '../../schemas/ports.ts'
 import type { ChangeSignal } from './change-signal.ts'
+import type { Membership, Owned } from './consumer.ts'
 import type { LogReader } from './log-reader.ts'
 import type { WriterClient } from './writer-client.ts'
-import type { CommitPosition } from './writer-protocol.ts'
 
 const LEASE_MS = 9_000 // A hung member is replaced after this; a dead process at once.
 const RENEW_MS = LEASE_MS / 3 // Two renewals may be missed.
 const BALANCE_MS = 4_000 // How late an expired member is noticed: replaced within 13 s at worst.
 const LOOK_MS = 100 // The group's state is looked at (a read of microseconds) no more often.
 
-/** What a consumer needs of its log. */
-export interface ConsumerParts {
+export interface GroupParts {
   owner: string
   writer: WriterClient
   reader: LogReader
   signal: ChangeSignal
   clock: Clock
   logger: Logger
-  meter: Meter
   partitions(topic: string): number
 }
 
-export interface Owned extends TopicPartition {
-  /** `topic/partition`. */
-  name: string
-  generation: number
-  /** Offset of the next record to deliver. */
-  position: number
-}
-
-export interface Membership {
-  owned(): readonly Owned[]
-  owns(partition: Owned): boolean
-  /** Takes what is due and free, gives up what is not; cheap when nothing changed. `onLeft` hears of each partition that went. */
-  balance(onLeft: (name: string) => void): Promise<void>
-  commit(positions: readonly CommitPosition[]): Promise<boolean>
-  /** Frees everything. `gracefully` tells the owner first (onRevoked). Safe to call twice. */
-  leave(how: 'gracefully' | 'at once'): Promise<void>
-}
-
 /** Joins the group. @throws AppError `log_unavailable` | `log_full` when the membership cannot be written */
-export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions): Promise<Membership> {
+export async function joinGroup(parts: GroupParts, options: SubscribeOptions): Promise<Membership> {
   const { owner, writer, reader, signal, clock, logger } = parts
-  const { group, from } = options
+  const { group, from, exclusive = false } = options
   const topics = options.topics.map(topic => ({ topic, partitionCount: parts.partitions(topic) }))
   const partitionTotal = topics.reduce((sum, topic) => sum + topic.partitionCount, 0)
   const owned = new Map<string, Owned>()
@@ -60,7 +40,7 @@ export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions)
   void renewLoop()
 
   function askBalance() {
-    return writer.call('balance', { group, owner, topics, holds: [...owned.keys()], from, nowMs: clock.nowMs(), leaseMs: LEASE_MS })
+    return writer.call('balance', { group, owner, topics, holds: [...owned.keys()], from, exclusive, nowMs: clock.nowMs(), leaseMs: LEASE_MS })
   }
 
   async function balance(onLeft: (name: string) => void): Promise<void> {
@@ -166,19 +146,6 @@ export async function joinGroup(parts: ConsumerParts, options: SubscribeOptions)
       }
     }
   }
-}
-
-/** Records between a group's committed offsets and the ends of the topics. */
-export function lagOf(parts: ConsumerParts, options: Pick<SubscribeOptions, 'group' | 'topics'>): number {
-  const committed = parts.reader.committed(options.group)
-  let lag = 0
-  for (const topic of options.topics) {
-    for (let partition = 0; partition < parts.partitions(topic); partition++) {
-      const { start, end } = parts.reader.bounds(topic, partition)
-      lag += Math.max(0, end - (committed.get(nameOf(topic, partition)) ?? start))
-    }
-  }
-  return lag
 }
 
 const nameOf = (topic: string, partition: number): string => `${topic}/${partition}`

@@ -1,21 +1,22 @@
-// One member of a consumer group on the embedded log: owns partitions by lease, delivers batches, settles them.
+// One member of a consumer group, on any log: delivers batches of the partitions that it owns, settles them.
 //
 //   join -> [ balance? -> for each owned partition: fetch -> onBatch -> dead letters -> commit -> yield ]* -> revoke -> leave
 //
-// Partitions are served in turn, one batch each, one at a time. A lease is renewed beside the loop, so a slow handler keeps its
+// Partitions are served in turn, one batch each, one at a time. Ownership is kept up beside the loop, so a slow handler keeps its
 // partitions while the event loop lives. After a crash delivery resumes at the committed offset; a stale owner's commit is refused.
 
 import { setImmediate as turn } from 'node:timers/promises'
 import { AppError } from '../../schemas/errors.ts'
-import type { Batch, BatchFate, LogRecordInput, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
+import type { Batch, BatchFate, LogRecordInput, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
 import { deadLetterTopic } from '../../schemas/topics.ts'
+import type { ConsumerParts, Owned } from './consumer.ts'
 import { deadLetterRecord } from './dead-letter.ts'
-import { type ConsumerParts, joinGroup, lagOf, type Membership, type Owned } from './membership.ts'
 
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 8 * 2 ** 20 // Memory of one batch; at 265 B a point about 30,000 points, tens of milliseconds of detection.
 const RETRY_MS = 250 // A disk that is full or busy is asked again this often.
 const IDLE_MS_MAX = 500 // How late a change of the group's members by another process is noticed.
+const LAG_MS = 15_000 // As often as metrics are usually read; it asks the log for the ends of all partitions.
 
 interface Delivery {
   batch: Batch
@@ -28,27 +29,28 @@ interface Delivery {
 interface Consumer {
   parts: ConsumerParts
   options: SubscribeOptions
-  membership: Membership
-  /** The log's own append, for dead letters. */
-  append(topic: string, records: readonly LogRecordInput[]): Promise<readonly Position[]>
   /** Batches to be repeated, by partition. */
   repeats: Map<string, Delivery>
   closing: AbortSignal
 }
 
-/** Joins the group and starts delivering. @throws AppError when the group cannot be joined now */
-export async function startSubscription(parts: ConsumerParts, options: SubscribeOptions, append: Consumer['append']): Promise<Subscription> {
+/** Starts delivering; the member has joined its group. */
+export function startSubscription(parts: ConsumerParts, options: SubscribeOptions): Subscription {
+  const { membership, source, meter, logger } = parts
   const closing = new AbortController()
-  const membership = await joinGroup(parts, options)
-  const finished = run({ parts, options, membership, append, repeats: new Map(), closing: closing.signal })
-  finished.catch(error => {
-    parts.meter.count('homeostat.log.subscriptions_failed', 1, { group: options.group })
-    parts.logger.error({ group: options.group, topics: options.topics, error }, 'subscription stopped by a bug in its handler')
-  })
+  const consumer: Consumer = { parts, options, repeats: new Map(), closing: closing.signal }
+  const finished = run(consumer).finally(() => source.close())
+  void reportLag(consumer)
+  finished
+    .catch(error => {
+      meter.count('homeostat.log.subscriptions_failed', 1, { group: options.group })
+      logger.error({ group: options.group, topics: options.topics, error }, 'subscription stopped by a bug in its handler')
+    })
+    .finally(() => closing.abort())
   return {
     finished,
     commit: positions => membership.commit(positions),
-    lag: async () => lagOf(parts, options),
+    lag: async () => [...(await source.lag()).values()].reduce((sum, lag) => sum + lag, 0),
     async close() {
       closing.abort()
       await finished.catch(() => {})
@@ -56,16 +58,30 @@ export async function startSubscription(parts: ConsumerParts, options: Subscribe
   }
 }
 
+async function reportLag({ parts, options, closing }: Consumer): Promise<void> {
+  const { clock, meter, source, logger } = parts
+  for (;;) {
+    await clock.sleep(LAG_MS, closing)
+    if (closing.aborted) return
+    try {
+      for (const [topic, lag] of await source.lag()) meter.gauge('homeostat.log.lag', lag, { group: options.group, topic })
+    } catch (error) {
+      logger.debug({ group: options.group, error }, 'lag cannot be told now')
+    }
+  }
+}
+
 async function run(consumer: Consumer): Promise<void> {
-  const { parts, options, membership, repeats, closing } = consumer
+  const { parts, repeats, closing } = consumer
+  const { membership, source } = parts
   try {
     while (!closing.aborted) {
-      const seen = parts.signal.version(options.topics)
+      const seen = source.version()
       const delivered = await serveOnce(consumer)
       if (delivered > 0 || closing.aborted) continue
       const dueMs = Math.min(...[...repeats.values()].map(one => one.dueMs))
       const waitMs = Math.min(IDLE_MS_MAX, dueMs - parts.clock.monotonicMs())
-      await parts.signal.wait(options.topics, seen, waitMs, closing)
+      await source.wait(seen, waitMs, closing)
     }
   } catch (cause) {
     await membership.leave('at once')
@@ -76,7 +92,8 @@ async function run(consumer: Consumer): Promise<void> {
 
 /** One batch of each owned partition that has one; returns how many. */
 async function serveOnce(consumer: Consumer): Promise<number> {
-  const { membership, repeats, closing } = consumer
+  const { parts, repeats, closing } = consumer
+  const { membership } = parts
   const balance = () => persist(consumer, () => membership.balance(name => repeats.delete(name)))
   let delivered = 0
   await balance()
@@ -96,19 +113,19 @@ async function serveOnce(consumer: Consumer): Promise<number> {
 /** The batch that waits for its repetition, or the next one; undefined when there is none or it is not due. */
 async function nextDelivery(consumer: Consumer, owned: Owned): Promise<Delivery | undefined> {
   const { parts, options, repeats } = consumer
-  const { reader, clock } = parts
+  const { source, clock } = parts
   const repeat = repeats.get(owned.name)
   if (repeat !== undefined) return repeat.dueMs <= clock.monotonicMs() ? repeat : undefined
   const limits = { recordsMax: options.batchRecordsMax ?? BATCH_RECORDS_MAX, bytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX }
   const { topic, partition, generation } = owned
-  const records = await persist(consumer, async () => reader.fetch(topic, partition, owned.position, limits))
-  if (records === undefined || records.length === 0) return undefined
-  const batch: Batch = { topic, partition, generation, records, endOffset: reader.bounds(topic, partition).end }
+  const found = await persist(consumer, async () => source.next(owned, limits))
+  if (found === undefined) return undefined
+  const batch: Batch = { topic, partition, generation, ...found }
   return { batch, attempts: 0, firstSeenAtMs: clock.nowMs(), dueMs: 0 }
 }
 
 async function deliver(consumer: Consumer, owned: Owned, delivery: Delivery): Promise<void> {
-  const { parts, options, membership, append, repeats } = consumer
+  const { parts, options, repeats } = consumer
   const { topic, partition, generation, records } = delivery.batch
   delivery.attempts++
   const fate = await options.onBatch(delivery.batch)
@@ -123,13 +140,13 @@ async function deliver(consumer: Consumer, owned: Owned, delivery: Delivery): Pr
   repeats.delete(owned.name)
   const letters = deadLettersOf(delivery, fate, options.group)
   if (letters.length > 0) {
-    const written = await persist(consumer, () => append(deadLetterTopic(topic), letters))
+    const written = await persist(consumer, () => parts.append(deadLetterTopic(topic), letters))
     if (written === undefined) return // Closing while the disk is full: not settled, the batch comes again.
     parts.meter.count('homeostat.log.dead_letters', letters.length, { group: options.group, topic })
   }
   owned.position = records.at(-1)!.offset + 1
   if (options.autoCommit === false) return
-  await persist(consumer, () => membership.commit([{ topic, partition, generation, offset: owned.position }]))
+  await persist(consumer, () => parts.membership.commit([{ topic, partition, generation, offset: owned.position }]))
 }
 
 function deadLettersOf(delivery: Delivery, fate: Extract<BatchFate, { kind: 'done' }>, consumer: string): LogRecordInput[] {

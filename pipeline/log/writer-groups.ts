@@ -3,7 +3,8 @@
 //   free -- balance --> owned(generation+1) -- renew --> owned -- release | expiry | owner's process gone --> free
 //
 // A lease row outlives its owners, so generations only grow; a commit is accepted from the row's owner and generation only.
-// Members are ordered by when they joined, and partition i belongs to member i mod n: all members compute the same.
+// Members are ordered by when they joined, and partition i belongs to member i mod n, or all to the first when the group is
+// exclusive: all members compute the same.
 
 import type { DatabaseSync } from 'node:sqlite'
 import { OFFSETS_PER_PARTITION, transaction } from './log-schema.ts'
@@ -32,7 +33,7 @@ export function groupOperations(db: DatabaseSync, partitionIds: PartitionIds): P
     }
   }
 
-  function balanceNow({ group, owner, topics, holds, from, nowMs, leaseMs }: Parameters<WriterOperations['balance']>[0]) {
+  function balanceNow({ group, owner, topics, holds, from, exclusive, nowMs, leaseMs }: Parameters<WriterOperations['balance']>[0]) {
     sql.active.run(group, nowMs)
     sql.join.run(group, owner, JSON.stringify(topics.map(t => t.topic)), nowMs + leaseMs)
     const members = liveMembers(group, owner, nowMs)
@@ -41,7 +42,7 @@ export function groupOperations(db: DatabaseSync, partitionIds: PartitionIds): P
     for (const { topic, partitionCount } of topics) {
       const sharing = members.filter(member => member.topics.includes(topic))
       for (const [partition, id] of partitionIds(topic, partitionCount).entries()) {
-        const due = sharing[partition % sharing.length]!.owner === owner
+        const due = sharing[exclusive ? 0 : partition % sharing.length]!.owner === owner
         const lease = sql.lease.get(group, id) as LeaseRow | undefined
         if (!due && lease?.owner === owner) surplus.push({ topic, partition })
         else if (due && (isFree(lease, nowMs) || isForgotten(lease, owner, holds, `${topic}/${partition}`)))

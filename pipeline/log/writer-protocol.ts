@@ -1,6 +1,7 @@
 // What a log instance asks of its writer, in plain data, so that the writer may live on its own thread.
 
 import type { ErrorCode } from '../../schemas/errors.ts'
+import type { CommitPosition } from './consumer.ts'
 
 /** Limits of one topic that differ from schemas/topics.ts. */
 export interface RetentionOverride {
@@ -39,12 +40,6 @@ export interface TopicSize {
   topic: string
   partitionCount: number
 }
-export interface CommitPosition {
-  topic: string
-  partition: number
-  generation: number
-  offset: number
-}
 
 /** Records that retention removed, for counting. `unread`: a known group had not passed them. */
 export interface Maintained {
@@ -65,6 +60,8 @@ export interface WriterOperations {
     topics: readonly TopicSize[]
     holds: readonly string[]
     from: 'earliest' | 'latest'
+    /** The oldest member is due everything. */
+    exclusive: boolean
     nowMs: number
     leaseMs: number
   }): {

@@ -5,7 +5,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { keyPartition } from '../../schemas/partition.ts'
-import type { Batch, Log, LogRecord, SubscribeOptions } from '../../schemas/ports.ts'
+import type { Batch, Log, LogRecord, SubscribeOptions, TopicPartition } from '../../schemas/ports.ts'
 import { deadLetterTopic, TOPICS } from '../../schemas/topics.ts'
 import { aRecord, aValue, bytes, eventually, gate, textOf } from '../support/log-tools.ts'
 
@@ -58,6 +58,7 @@ export function logContract(name: string, openLog: (limits: LogLimits) => Promis
     appending(promise)
     consuming(promise)
     sharing(promise)
+    handingOver(promise)
     bounding(promise)
   })
 }
@@ -445,6 +446,69 @@ function sharing(promise: Promised): void {
   })
 }
 
+function handingOver(promise: Promised): void {
+  promise('a partition that a member keeps while others come and go is neither revoked nor assigned again', async ({ log, another }) => {
+    const other = await another()
+    const [kept, moved] = [watcher(), watcher()]
+    const options = { group: 'g', topics: [METRICS], from: 'earliest' } as const
+    const names = Array.from({ length: log.partitions(METRICS) }, (_, partition) => partition)
+    await log.append(
+      METRICS,
+      names.map(partition => aRecord('before', { partition }))
+    )
+    const first = await log.subscribe({ ...options, ...kept.handlers })
+    await kept.reaches(names.length)
+    const second = await other.subscribe({ ...options, ...moved.handlers })
+    await eventually('the newcomer has its share', () => moved.owned().length > 0 && kept.owned().length + moved.owned().length === names.length)
+    const stayed = kept.owned()
+    expect(stayed).toHaveLength(names.length / 2)
+    expect(moved.owned()).toEqual(names.filter(name => !stayed.includes(name)))
+    expect(kept.events.filter(([what]) => what === 'revoked').flatMap(([, partitions]) => partitions)).toEqual(moved.owned())
+    await log.append(
+      METRICS,
+      names.map(partition => aRecord('after', { partition }))
+    )
+    await kept.reaches(names.length + stayed.length)
+    await moved.reaches(names.length - stayed.length)
+    await second.close()
+    await eventually('everything is back', () => kept.owned().length === names.length)
+    expect(kept.events.map(([what, partitions]) => [what, partitions.length])).toEqual([
+      ['assigned', names.length],
+      ['revoked', names.length - stayed.length],
+      ['assigned', names.length - stayed.length]
+    ])
+    for (const partition of stayed) {
+      const generations = kept.batches.filter(batch => batch.partition === partition).map(batch => batch.generation)
+      expect(new Set(generations).size).toBe(1)
+    }
+    await log.append(METRICS, [aRecord('again', { partition: moved.batches[0]!.partition })])
+    await kept.reaches(names.length + stayed.length + 1)
+    expect(kept.batches.at(-1)!.generation).toBeGreaterThan(moved.batches.at(-1)!.generation)
+    await first.close()
+  })
+
+  promise('an exclusive group has one owner of everything, the others stand by and take over when it goes', async ({ log, another }) => {
+    const other = await another()
+    const [a, b] = [watcher(), watcher()]
+    const options = { group: 'g', topics: [METRICS, ANOMALIES], from: 'earliest', exclusive: true } as const
+    const total = log.partitions(METRICS) + log.partitions(ANOMALIES)
+    const first = await log.subscribe({ ...options, ...a.handlers })
+    await eventually('one owns all', () => a.owned().length === total)
+    const second = await other.subscribe({ ...options, ...b.handlers })
+    await log.append(METRICS, numbered(0, 40))
+    await log.append(ANOMALIES, numbered(0, 5))
+    await a.reaches(45)
+    await eventually('all is committed', async () => (await first.lag()) === 0)
+    expect(b.events).toEqual([])
+    await first.close()
+    await eventually('the other takes over', () => b.owned().length === total)
+    await log.append(METRICS, numbered(40, 50))
+    await b.reaches(10)
+    expect(a.records).toHaveLength(45)
+    await second.close()
+  })
+}
+
 function bounding(promise: Promised): void {
   promise('a compacted topic keeps the last value of each key, and tombstones remove it', async ({ log, maintain }) => {
     for (let i = 0; i < 20; i++) {
@@ -540,5 +604,31 @@ function collector() {
     reaches: (count: number) => eventually(`${count} records are delivered`, () => records.length >= count).then(() => expect(records).toHaveLength(count)),
     /** Nothing came for a moment: the consumer waits. */
     settles: () => new Promise(resolve => setTimeout(resolve, 50))
+  }
+}
+
+/** A collector that also remembers what came and went. */
+function watcher() {
+  const seen = collector()
+  const events: ['assigned' | 'revoked', readonly number[]][] = []
+  const owned = new Set<string>()
+  const numbersOf = (partitions: readonly TopicPartition[]): number[] => partitions.map(at => at.partition).sort((a, b) => a - b)
+  return {
+    ...seen,
+    events,
+    /** Partition numbers, ascending. */
+    owned: () => [...owned].map(name => Number(name.split('/')[1])).sort((a, b) => a - b),
+    handlers: {
+      onBatch: seen.onBatch,
+      async onAssigned(partitions: readonly TopicPartition[]) {
+        for (const { topic, partition } of partitions) owned.add(`${topic}/${partition}`)
+        events.push(['assigned', numbersOf(partitions)])
+        return []
+      },
+      async onRevoked(partitions: readonly TopicPartition[]) {
+        for (const { topic, partition } of partitions) owned.delete(`${topic}/${partition}`)
+        events.push(['revoked', numbersOf(partitions)])
+      }
+    }
   }
 }
