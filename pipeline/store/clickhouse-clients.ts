@@ -1,6 +1,6 @@
 // Connections to ClickHouse: the same client class over HTTP to a server, or over chdb to the engine inside this process.
 //
-// Three of them, because chdb runs the statements of one connection one after another: inserts, reads and the read-only
+// Three of them at least, because chdb runs the statements of one connection one after another: inserts, reads and the read-only
 // statements of users do not wait for each other. In chdb, settings given with a statement stay with its connection, so each
 // connection has one purpose and the read-only one is locked once, for good.
 // One process owns a data directory: chdb holds a lock on its `status` file, which the kernel drops with the process, so a
@@ -14,11 +14,15 @@ import { isMainThread } from 'node:worker_threads'
 import { type ClickHouseClient, ClickHouseLogLevel, type ClickHouseSettings, createClient } from '@clickhouse/client'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
-import { quoteIdentifier } from './migrate.ts'
+import { quoteIdentifier } from './migration-sql.ts'
 
 export interface Clients {
   write: ClickHouseClient
+  /** Reads as the user that writes, without the limits of readers: the journal, and how tables look. */
+  writerRead: ClickHouseClient
   read: ClickHouseClient
+  /** Makes tables, and asks what is there, as the user that may. */
+  admin: { command: ClickHouseClient; query: ClickHouseClient }
   /** Refuses every statement that writes, whatever it says. */
   readOnly: ClickHouseClient
   close(): Promise<void>
@@ -63,30 +67,38 @@ const SILENT = { level: ClickHouseLogLevel.OFF } as const
 
 const REQUEST_TIMEOUT_MS = 60_000 // Longer than any statement of ours; a server that is silent for so long is down.
 
+const DDL_TIMEOUT_MS = 300_000 // A statement for a whole cluster waits for its slowest server; the servers themselves give up after 180 s.
+
 /** Connects to the server of `config.url`. Nothing is sent yet. */
 export function serverClients(config: Config['store']): Clients {
-  const open = (clickhouse_settings: ClickHouseSettings, database?: string): ClickHouseClient =>
+  const { url, database, username, password, reader, admin } = config
+  const writer = { username, password }
+  const open = (user: { username: string; password?: string | undefined }, clickhouse_settings: ClickHouseSettings, more: object): ClickHouseClient =>
     createClient({
-      ...(database === undefined ? {} : { database }),
-      url: config.url!,
-      username: config.username,
-      password: config.password ?? '',
+      url: url!,
+      username: user.username,
+      password: user.password ?? '',
       request_timeout: REQUEST_TIMEOUT_MS,
       max_open_connections: 4,
       application: 'homeostat',
       log: SILENT,
-      clickhouse_settings
+      clickhouse_settings,
+      ...more
     })
-  // No default database where writing: it is this connection that makes it, and inserts name theirs.
-  const write = open({ ...WRITE_SETTINGS, wait_end_of_query: 1 } as unknown as ClickHouseSettings)
-  const read = open({ ...READ_SETTINGS, max_memory_usage: String(MEMORY_BYTES_MAX) }, config.database)
-  const readOnly = open({ ...READ_ONLY_SETTINGS, readonly: '1' }, config.database)
+  // No default database where writing or making tables: it may not be there yet, and these statements name theirs.
+  const write = open(writer, { ...WRITE_SETTINGS, wait_end_of_query: 1 } as unknown as ClickHouseSettings, {})
+  const writerRead = open(writer, READ_SETTINGS, { database })
+  const ddl = open(admin ?? writer, { ...READ_SETTINGS, wait_end_of_query: 1 }, { request_timeout: DDL_TIMEOUT_MS })
+  const read = open(reader ?? writer, { ...READ_SETTINGS, max_memory_usage: String(MEMORY_BYTES_MAX) }, { database })
+  const readOnly = open(reader ?? writer, { ...READ_ONLY_SETTINGS, readonly: '1' }, { database })
   return {
     write,
+    writerRead,
     read,
+    admin: { command: ddl, query: ddl },
     readOnly,
     close: async () => {
-      await Promise.all([write.close(), read.close(), readOnly.close()])
+      await Promise.all([write, writerRead, ddl, read, readOnly].map(each => each.close()))
     }
   }
 }
@@ -123,7 +135,9 @@ export async function embeddedClients(dataDir: string, database: string): Promis
     await readOnly.command({ query: `SET ${locked.join(', ')}` })
     return {
       write,
+      writerRead: read,
       read,
+      admin: { command: write, query: read },
       readOnly,
       close: async () => {
         for (const each of [write, read, readOnly]) await each.close()

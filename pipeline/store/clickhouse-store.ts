@@ -12,9 +12,12 @@ import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Logger, Store } from '../../schemas/ports.ts'
 import { type Clients, embeddedClients, READ_ONLY_ROWS_MAX, serverClients } from './clickhouse-clients.ts'
-import { type Migration, type MigrationOptions, type MigrationRunner, migrate, planMigrations, quoteIdentifier } from './migrate.ts'
+import { checkSchema, type MigrationOptions, type MigrationRunner, type MigrationState, migrate, planSchema, type SchemaPlan } from './migrate.ts'
+import { quoteIdentifier } from './migration-sql.ts'
 import { type CompactResult, resultRows } from './result-rows.ts'
+import type { Row } from './rows/values.ts'
 import { clickhouseCode, storeError } from './store-error.ts'
+import { refuseUnusable, rowAdapter, type TelemetryTable, telemetryTables } from './telemetry-tables.ts'
 
 export interface OpenOptions {
   /** With the password resolved. */
@@ -22,8 +25,14 @@ export interface OpenOptions {
   dataDir: string
   clock: Clock
   logger: Logger
-  /** False: the schema is used as it is found. Default true. */
+  /** False: the schema is used as it is found, without a look. Default: applied, or checked where `config.migrate` is false. */
   migrate?: boolean
+}
+
+/** The store as the store role has it: reads go as the user that writes, not as the reader with its limits. */
+export interface WriterStore extends Store {
+  /** On a cluster: waits until this replica has every row of the table that any replica has acknowledged. Else nothing. */
+  synchronize(table: string): Promise<void>
 }
 
 export interface ReadOnlyResult {
@@ -39,11 +48,13 @@ export class ClickHouseStore implements Store {
   readonly #clients: Clients
   readonly #options: OpenOptions
   readonly #running = new Set<Promise<unknown>>()
+  /** For tables whose columns are not quite ours. */
+  readonly #adapters = new Map<string, (row: Readonly<Row>) => Row>()
   #closing: Promise<void> | undefined
 
   /**
-   * Connects, and brings the schema up to date.
-   * @throws AppError `store_unavailable`, `migration_changed`, `config_invalid`
+   * Connects, and brings the schema up to date (or only checks it, as `config.migrate` says).
+   * @throws AppError `store_unavailable`, `migration_changed`, `schema_behind`, `config_invalid`
    */
   static async open(options: OpenOptions): Promise<ClickHouseStore> {
     const begunMs = options.clock.monotonicMs()
@@ -51,7 +62,7 @@ export class ClickHouseStore implements Store {
     const clients = options.config.url === undefined ? await embeddedClients(options.dataDir, options.config.database) : serverClients(options.config)
     const store = new ClickHouseStore(clients, options)
     try {
-      if (options.migrate !== false) await migrate(store.#runner(), { ...store.#migrationOptions(), logger: options.logger })
+      if (options.migrate !== false) await store.#prepare()
     } catch (error) {
       await store.close()
       throw error
@@ -66,12 +77,41 @@ export class ClickHouseStore implements Store {
     this.database = options.config.database
   }
 
+  async #prepare(): Promise<void> {
+    const { config, logger } = this.#options
+    if (config.migrate) await this.migrate()
+    else await checkSchema(this.#runner(this.#clients.write, this.#clients.writerRead), this.#migrationOptions())
+    for (const table of await this.telemetryTables()) {
+      for (const notice of table.notices) logger.warn({ table: table.table, generation: table.generation }, notice)
+    }
+  }
+
+  /** Applies what is due. @throws AppError `migration_changed`, `store_refused`, `store_unavailable` */
+  migrate(): Promise<MigrationState[]> {
+    return migrate(this.#adminRunner(), { ...this.#migrationOptions(), logger: this.#options.logger })
+  }
+
+  /**
+   * The telemetry tables as they are. From then on inserts fit them: the exporter's other names and types.
+   * @throws AppError `config_invalid` when one of them cannot be written
+   */
+  async telemetryTables(): Promise<TelemetryTable[]> {
+    const tables = await telemetryTables(this.#runner(this.#clients.write, this.#clients.writerRead), this.database)
+    refuseUnusable(tables, this.database)
+    for (const table of tables) {
+      const adapter = rowAdapter(table)
+      if (adapter) this.#adapters.set(table.table, adapter)
+    }
+    return tables
+  }
+
   async insert(table: string, rows: readonly Readonly<Record<string, unknown>>[], options: { token: string }): Promise<void> {
     if (rows.length === 0) return
+    const adapter = this.#adapters.get(table)
     await this.#run(`insert into ${table}`, () =>
       this.#clients.write.insert({
         table: this.#name(table),
-        values: rows,
+        values: adapter ? rows.map(adapter) : rows,
         format: 'JSONEachRow',
         clickhouse_settings: { insert_deduplication_token: options.token } as ClickHouseSettings
       })
@@ -89,9 +129,23 @@ export class ClickHouseStore implements Store {
     return { columns: result.meta, rows }
   }
 
-  /** What opening would apply now; for `--plan`. */
-  plan(): Promise<Migration[]> {
-    return planMigrations(this.#runner(), this.#migrationOptions())
+  /** What `migrate` would do now; for `--plan`. */
+  plan(): Promise<SchemaPlan> {
+    return planSchema(this.#adminRunner(), this.#migrationOptions())
+  }
+
+  /** This store for the store role. Closing it closes nothing. */
+  asWriter(): WriterStore {
+    return {
+      insert: (table, rows, options) => this.insert(table, rows, options),
+      query: async <Row = Record<string, unknown>>(sql: string, parameters: Readonly<Record<string, unknown>> = {}) =>
+        resultRows<Row>(await this.#select(this.#clients.writerRead, sql, parameters)),
+      synchronize: async table => {
+        if (this.#options.config.cluster === undefined) return
+        await this.#run(`synchronizing ${table}`, () => this.#clients.write.command({ query: `SYSTEM SYNC REPLICA ${this.#name(table)}` }))
+      },
+      close: async () => {}
+    }
   }
 
   /** Resolves when ClickHouse answers. @throws AppError `store_unavailable` */
@@ -134,18 +188,22 @@ export class ClickHouseStore implements Store {
   }
 
   #migrationOptions(): MigrationOptions {
-    const { database, telemetryTtlDays, recordsTtlDays } = this.#options.config
-    return { database, telemetryTtlDays, recordsTtlDays }
+    const { database, telemetryTtlDays, recordsTtlDays, cluster } = this.#options.config
+    return { database, telemetryTtlDays, recordsTtlDays, ...(cluster === undefined ? {} : { cluster }) }
   }
 
-  #runner(): MigrationRunner {
+  #adminRunner(): MigrationRunner {
+    return this.#runner(this.#clients.admin.command, this.#clients.admin.query)
+  }
+
+  #runner(commands: ClickHouseClient, queries: ClickHouseClient): MigrationRunner {
     return {
       command: async sql => {
-        await this.#run('migration', () => this.#clients.write.command({ query: sql }))
+        await this.#run('migration', () => commands.command({ query: sql }))
       },
       query: async <Row>(sql: string): Promise<Row[]> => {
         try {
-          return await this.query<Row>(sql)
+          return resultRows<Row>(await this.#select(queries, sql, {}))
         } catch (error) {
           const code = error instanceof AppError ? clickhouseCode(error.cause) : undefined
           if (code === UNKNOWN_TABLE || code === UNKNOWN_DATABASE) return []

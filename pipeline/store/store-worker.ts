@@ -105,7 +105,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
 
 /** Every topic that has tables; checkpoints are bytes for their owners only. */
 function storedTopics(environments: readonly string[]): string[] {
-  const { checkpoints: _checkpoints, commands: _commands, ...stored } = TOPICS
+  const { checkpoints: _checkpoints, commands: _commands, executions: _executions, ...stored } = TOPICS
   return [...Object.values(stored).map(spec => spec.name), ...environments.map(commandsTopic)]
 }
 

@@ -1,18 +1,12 @@
 // Migrations are applied once, in order, and never silently changed.
 
 import { describe, expect, test } from 'vitest'
-import {
-  type Migration,
-  type MigrationRunner,
-  migrate,
-  migrationStatements,
-  planMigrations,
-  quoteIdentifier,
-  readMigrations
-} from '../../../../pipeline/store/migrate.ts'
+import { checkSchema, type MigrationRunner, migrate, planSchema } from '../../../../pipeline/store/migrate.ts'
+import { type Migration, migrationStatements, quoteIdentifier, readMigrations } from '../../../../pipeline/store/migration-sql.ts'
 import { quietLogger } from '../../../support/log-tools.ts'
 
 const OPTIONS = { database: 'homeostat', telemetryTtlDays: 7, recordsTtlDays: 400 }
+const OURS = 'SETTINGS index_granularity = 8192, non_replicated_deduplication_window = 1000'
 const aMigration = (version: number, text = `-- why; with a semicolon\nCREATE TABLE {database}.t${version} (a Int8);\n`): Migration => ({
   version,
   name: `m${version}`,
@@ -30,14 +24,43 @@ function aRunner(applied: Migration[] = [], tables: { name: string; engine_full:
     commands,
     command: async sql => void commands.push(sql),
     query: async <Row>(sql: string) =>
-      (sql.includes('homeostat_migrations') ? applied.map(each => ({ Version: each.version, Name: each.name, Checksum: each.checksum })) : tables) as Row[]
+      (sql.includes('system.columns')
+        ? []
+        : sql.includes('homeostat_migrations')
+          ? applied.map(each => ({ Version: each.version, Name: each.name, Checksum: each.checksum }))
+          : tables) as Row[]
   }
 }
 
 describe('migrations', () => {
-  test('what is not applied is planned, in order', async () => {
+  test('the plan has every file with its state, and every statement that would run, in order; and nothing runs', async () => {
     const migrations = [aMigration(1), aMigration(2), aMigration(3)]
-    expect(await planMigrations(aRunner([migrations[0]!]), { ...OPTIONS, migrations })).toEqual(migrations.slice(1))
+    const runner = aRunner([migrations[0]!, aMigration(2, 'before'), aMigration(9)])
+    const plan = await planSchema(runner, { ...OPTIONS, migrations })
+    expect(plan.migrations.map(({ version, state }) => [version, state])).toEqual([
+      [1, 'applied'],
+      [2, 'changed'],
+      [3, 'due'],
+      [9, 'newer']
+    ])
+    expect(plan.statements.map(({ sql }) => sql.slice(0, 60))).toEqual(
+      [
+        'CREATE DATABASE IF NOT EXISTS `homeostat`',
+        'CREATE TABLE IF NOT EXISTS `homeostat`.homeostat_migrations (',
+        'CREATE TABLE `homeostat`.t3 (a Int8)',
+        'INSERT INTO `homeostat`.homeostat_migrations (Version, Name, '
+      ].map(sql => sql.slice(0, 60))
+    )
+    expect(runner.commands).toEqual([])
+  })
+
+  test('who may not change the schema is told that it is behind, and which command brings it forward', async () => {
+    const migrations = [aMigration(1), aMigration(2)]
+    await expect(checkSchema(aRunner([migrations[0]!]), { ...OPTIONS, migrations })).rejects.toMatchObject({
+      code: 'schema_behind',
+      message: expect.stringMatching(/lacks 1 of 2 migrations, from schemas\/clickhouse\/0002_m2.sql on.*homeostat migrate/)
+    })
+    await checkSchema(aRunner(migrations), { ...OPTIONS, migrations })
   })
 
   test('a file that was applied with another text is refused by name', async () => {
@@ -76,7 +99,8 @@ describe('migrations', () => {
     const runner = aRunner(
       [],
       [
-        { name: 'otel_logs', engine_full: 'MergeTree TTL toDateTime(Timestamp) + toIntervalDay(3) SETTINGS x' },
+        { name: 'otel_logs', engine_full: `MergeTree TTL toDateTime(Timestamp) + toIntervalDay(3) ${OURS}` },
+        { name: 'otel_metrics_sum', engine_full: 'MergeTree TTL toDateTime(TimeUnix) + toIntervalDay(3) SETTINGS index_granularity = 8192' },
         { name: 'homeostat_outcomes', engine_full: 'MergeTree TTL toDateTime(Timestamp) + toIntervalDay(400) SETTINGS x' },
         { name: 'otel_traces', engine_full: 'MergeTree TTL toDate(Timestamp) + toIntervalDay(3) SETTINGS x' }
       ]
