@@ -1,32 +1,48 @@
-// The composition root: opens every part in the order of the data's way, closes them in reverse.
+// The composition root: opens the chosen roles in the order of the data's way, closes them in reverse.
 //
 // Main thread: log, intake, diagnose, decide, act, console. Hosted beside it: detect and training (threads), store (a
 // process). Nothing here decides anything.
 // What fails while opening closes what is open already; the error names the part.
 
-import { join } from 'node:path'
 import type { Config } from '../schemas/config.ts'
 import { AppError } from '../schemas/errors.ts'
-import type { Logger, Signals, Store } from '../schemas/ports.ts'
+import type { Log, Logger } from '../schemas/ports.ts'
 import { loadConfig, resolveSecret } from './config/load.ts'
-import { openLiveView } from './console/live-view.ts'
-import { openConsole } from './console/server.ts'
-import { holdInstance, publishAddresses } from './instance.ts'
-import { Intake } from './intake/intake.ts'
+import { RoleHost } from './hosting/role-host.ts'
+import { holdInstance, instanceId, publishAddresses } from './instance.ts'
 import { openAct } from './roles/act.ts'
+import { openConsoleRole } from './roles/console.ts'
+import type { OpenRole, RoleContext, RoleData } from './roles/context.ts'
 import { openControl } from './roles/control.ts'
-import type { RoleData } from './roles/detect-role.ts'
-import { pipelineHealth } from './roles/health.ts'
-import { openSigningKey } from './roles/keys.ts'
+import { openDetect } from './roles/detect.ts'
+import { openProbes, type Phase } from './roles/health.ts'
+import { openIntake } from './roles/intake.ts'
 import { openLog } from './roles/log.ts'
+import { checkRoles, type Role, type RoleSet, selectRoles } from './roles/select.ts'
+import { openStore } from './roles/store.ts'
+import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.ts'
+import { openHealthServer } from './self/health-server.ts'
 import { openLogger } from './self/logger.ts'
-import { openSelfMeter } from './self/meter.ts'
+import { openSelfMeter, type SelfMeter } from './self/meter.ts'
+import { watchProgress } from './self/progress.ts'
 import { systemClock, systemRandom } from './system.ts'
-import { type RoleOptions, RoleHost } from './hosting/role-host.ts'
 
 export { loadRunbookSet } from './roles/control.ts'
 
+/**
+ * In the order of opening; those of one row together, since each takes seconds on a busy machine and neither needs the other.
+ * Intake comes after those who read, so that stopping begins with taking nothing new. `train` opens nothing: the console starts it.
+ */
+const OPENERS: readonly Partial<Record<Role, (context: RoleContext) => Promise<OpenRole>>>[] = [
+  { store: openStore, detect: openDetect },
+  { control: openControl },
+  { act: openAct },
+  { intake: openIntake },
+  { console: openConsoleRole }
+]
+
 export interface App {
+  roles: RoleSet
   addresses: Readonly<Record<string, string>>
   /** Resolves with a reason when a part that cannot be restarted stopped. */
   failed: Promise<string>
@@ -36,172 +52,183 @@ export interface App {
 
 export interface AppOptions {
   configFile: string | undefined
+  /** Names separated by commas; undefined: HOMEOSTAT_ROLES, else all. */
+  roles?: string | undefined
   folder: string
   environment: Readonly<Record<string, string | undefined>>
   version: string
   /** Log lines for a person instead of JSON. */
   pretty: boolean
+  /** Gives up what is being opened. */
+  stop?: AbortSignal
 }
 
+/** @throws AppError when the roles, the configuration or a part of them cannot be used; nothing stays open then */
 export async function startApp(options: AppOptions): Promise<App> {
   const { config, file, overrides } = loadConfig(options.configFile, options.folder, options.environment)
+  const roles = selectRoles(options.roles ?? options.environment.HOMEOSTAT_ROLES)
+  checkRoles(roles, config)
   const logger = openLogger({ level: config.self.logLevel, role: 'app', pretty: options.pretty })
   logger.info(
-    { version: options.version, node: process.version, config: file ?? 'built-in defaults', overrides: [...overrides.keys()], dataDir: config.dataDir },
+    {
+      version: options.version,
+      node: process.version,
+      config: file ?? 'built-in defaults',
+      overrides: [...overrides.keys()],
+      dataDir: config.dataDir,
+      roles: [...roles]
+    },
     'homeostat starts'
   )
-  const closers: (() => unknown)[] = [holdInstance(config.dataDir)]
+  const opening: Opening = { config, roles, options, logger, closers: [holdInstance(config.dataDir)], phase: 'opening', shown: {}, published: {} }
   let closed: Promise<void> | undefined
   const close = (): Promise<void> => {
-    closed ??= (async () => {
-      for (const closer of closers.reverse())
-        await Promise.resolve(closer()).catch((cause: unknown) => logger.error({ err: cause }, 'a part did not close cleanly'))
-      logger.info({}, 'homeostat stopped')
-    })()
+    closed ??= closeAll(opening)
     return closed
   }
   try {
-    return { ...(await openParts(config, options, logger, closers)), close }
+    return { roles, addresses: opening.shown, ...(await openParts(opening)), close }
   } catch (cause) {
     await close()
     throw cause
   }
 }
 
-async function openParts(config: Config, options: AppOptions, logger: Logger, closers: (() => unknown)[]): Promise<Omit<App, 'close'>> {
-  const startedAtMs = systemClock.nowMs()
-  const failed = Promise.withResolvers<string>()
-  const self = openSelfMeter({ environment: config.environment, version: options.version, hostMetrics: config.self.hostMetrics })
-  const meter = self.meter
-  const ports = { clock: systemClock, random: systemRandom, logger, meter }
-  const log = await openLog(config, ports)
-  closers.push(() => log.close())
+interface Opening {
+  config: Config
+  roles: RoleSet
+  options: AppOptions
+  logger: Logger
+  /** In the order of opening. */
+  closers: (() => unknown)[]
+  phase: Phase
+  /** Doors by their name for people, and by that for programs. */
+  shown: Record<string, string>
+  published: Record<string, string>
+}
 
-  const host = (name: string, kind: RoleOptions['kind'], extra: Partial<RoleOptions> = {}): Promise<RoleHost> =>
-    RoleHost.start({
-      name,
-      kind,
-      entry: new URL(`./roles/${name}-role.ts`, import.meta.url),
-      data: { config, pretty: options.pretty } satisfies RoleData,
-      clock: systemClock,
-      logger,
-      meter,
-      ...extra
-    })
-  // Together: each takes seconds on a busy machine, and neither needs the other to open.
-  const [storeRole, detectRole] = await allOpen<[RoleHost, RoleHost]>([host('store', 'process'), host('detect', 'thread')], closers)
-  const store: Pick<Store, 'query'> = { query: (sql, parameters) => storeRole.call('query', { sql, parameters }) }
-  const signals: Signals = {
-    series: query => storeRole.call('series', query),
-    logs: (...parameters) => storeRole.call('logs', parameters),
-    spans: (...parameters) => storeRole.call('spans', parameters)
-  }
+async function closeAll(opening: Opening): Promise<void> {
+  opening.phase = 'closing'
+  for (const closer of opening.closers.reverse())
+    await Promise.resolve(closer()).catch((cause: unknown) => opening.logger.error({ err: cause }, 'a part did not close cleanly'))
+  opening.logger.info({}, 'homeostat stopped')
+}
 
-  const key = openSigningKey(config)
-  const control = await openControl({ config, log, key, ...ports })
-  closers.push(() => control.close())
-  const act = await openAct({ config, log, key, signals, ...ports })
-  closers.push(() => act.close())
-  // A bug in these stops the whole process: whoever supervises it starts it again, and it goes on from its checkpoints.
-  for (const [name, { finished }] of Object.entries({ control, act })) {
-    finished.catch(cause => {
-      logger.error({ hosted: name, err: cause }, 'role failed')
-      failed.resolve(`the ${name} role failed`)
-    })
-  }
-
-  const tokens = config.intake.tokens.map(token => resolveSecret(token, options.environment))
-  const intake = await Intake.open({ config: { ...config.intake, tokens }, environment: config.environment, log, ...ports })
-  closers.push(() => intake.close())
-
-  const view = await openLiveView({ log, clock: systemClock, logger })
-  closers.push(() => view.close())
-  const scheme = config.intake.tls ? 'https' : 'http'
-  const addresses: Record<string, string> = { 'OTLP/gRPC': `${scheme}://${intake.addresses.grpc}`, 'OTLP/HTTP': `${scheme}://${intake.addresses.http}` }
-  const health = () =>
-    pipelineHealth({
-      config,
-      version: options.version,
-      startedAtMs,
-      addresses,
-      log,
-      meter,
-      roles: { store: storeRole, detect: detectRole },
-      ready: () => ready
-    })
-  let ready = false
-  const page = await openConsole({
-    listen: config.console.listen,
-    tokens: config.console.tokens.map(token => resolveSecret(token, options.environment)),
-    log,
-    view,
-    signals,
-    explain: control.explain,
-    sql: query => storeRole.call('readOnly', query),
-    health,
-    train: progress => trainOnce(extra => host('train', 'thread', extra), store, progress),
-    clock: systemClock,
-    logger
+async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
+  const { config, roles, options, logger, closers, shown, published } = opening
+  const self = openSelfMeter({
+    environment: config.environment,
+    version: options.version,
+    instance: instanceId(config.dataDir),
+    roles: [...roles],
+    // A machine is watched once, by the process that takes its telemetry in.
+    hostMetrics: config.self.hostMetrics && roles.has('intake')
   })
-  closers.push(() => page.close())
-  addresses.console = page.address
-
-  if (config.self.endpoint !== 'off') {
-    const headers: Record<string, string> = tokens[0] && !config.self.endpoint ? { authorization: `Bearer ${tokens[0]}` } : {}
-    self.start(config.self.endpoint ?? addresses['OTLP/gRPC']!, config.self.interval, headers)
-    closers.push(() => self.close())
+  const log = await openLog(config, { clock: systemClock, logger, meter: self.meter })
+  closers.push(() => log.close())
+  const context = await openContext(opening, log, self.meter)
+  const failed = Promise.withResolvers<string>()
+  for (const row of OPENERS) {
+    if (options.stop?.aborted) throw new AppError('timeout', 'stopped while opening')
+    const chosen = Object.entries(row).filter(([role]) => roles.has(role as Role))
+    const opened = await allOpen(
+      chosen.map(([, open]) => open(context)),
+      closers
+    )
+    for (const [index, role] of opened.entries()) {
+      Object.assign(shown, role.addresses)
+      Object.assign(published, role.published)
+      role.finished?.catch(cause => {
+        logger.error({ hosted: chosen[index]![0], err: cause }, 'role failed')
+        failed.resolve(`the ${chosen[index]![0]} role failed`)
+      })
+    }
   }
-  ready = true
-  publishAddresses(config.dataDir, { grpc: intake.addresses.grpc, http: intake.addresses.http, console: page.address })
-  logger.info(addresses, 'ready')
-  if (options.pretty) process.stderr.write(welcome(addresses, join(config.dataDir)))
-  return { addresses, failed: failed.promise }
+  startSelf(opening, self)
+  opening.phase = 'open'
+  publishAddresses(config.dataDir, { ...published, health: published.health ?? published.console!, roles: [...roles].join(',') })
+  logger.info(shown, 'ready')
+  if (options.pretty) process.stderr.write(welcome(opening))
+  return { failed: failed.promise }
+}
+
+/** What the roles share; the health server opens with it, so that a slow start is seen. */
+async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promise<RoleContext> {
+  const { config, roles, options, logger, closers, shown, published } = opening
+  const progress = watchProgress(log, systemClock)
+  const hosts = new Map<string, RoleHost>()
+  let reads: StoreReads = hostedReads(() => hosts.get('store'))
+  const probes = openProbes({
+    ...{ config, roles, log, meter, hosts, progress },
+    version: options.version,
+    addresses: shown,
+    clock: systemClock,
+    pingStore: () => reads.query('SELECT 1 AS one'),
+    phase: () => opening.phase
+  })
+  if (!roles.has('console')) {
+    const server = await openHealthServer({ listen: config.health.listen, probes })
+    closers.push(() => server.close())
+    shown.health = published.health = server.address
+  }
+  if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {
+    reads = await serverReads({ config, clock: systemClock, logger, ...(options.stop && { stop: options.stop }) })
+    closers.push(() => reads.close())
+  }
+  return {
+    ...{ config, roles, reads, probes, meter },
+    environment: options.environment,
+    log: progress.log,
+    clock: systemClock,
+    random: systemRandom,
+    logger: role => openLogger({ level: config.self.logLevel, role, pretty: options.pretty }),
+    async host(role, kind, extra = {}) {
+      const host = await RoleHost.start({
+        name: role,
+        kind,
+        entry: new URL(`./roles/${role}-role.ts`, import.meta.url),
+        data: { config, pretty: options.pretty } satisfies RoleData,
+        clock: systemClock,
+        logger,
+        meter,
+        ...(options.stop && { stop: options.stop }),
+        ...extra
+      })
+      if (extra.restart !== false) hosts.set(role, host)
+      return host
+    }
+  }
 }
 
 /** All or none: when one cannot be opened, those that were are closed with the rest. */
-async function allOpen<Parts extends readonly { close(): Promise<void> }[]>(
-  opening: { [Index in keyof Parts]: Promise<Parts[Index]> },
-  closers: (() => unknown)[]
-): Promise<Parts> {
+async function allOpen(opening: readonly Promise<OpenRole>[], closers: (() => unknown)[]): Promise<OpenRole[]> {
   const settled = await Promise.allSettled(opening)
-  for (const each of settled) if (each.status === 'fulfilled') closers.push(() => each.value.close())
+  const opened = settled.filter(each => each.status === 'fulfilled').map(each => each.value)
+  for (const role of opened) closers.push(() => role.close())
   for (const each of settled) if (each.status === 'rejected') throw each.reason
-  return settled.map(each => (each as PromiseFulfilledResult<Parts[number]>).value) as unknown as Parts
+  return opened
 }
 
-/** One training at a time: a second request waits for nothing and is refused. */
-let training = false
-
-async function trainOnce(
-  host: (extra: Partial<RoleOptions>) => Promise<RoleHost>,
-  store: Pick<Store, 'query'>,
-  progress: (line: string) => void
-): Promise<Record<string, unknown>> {
-  if (training) throw new AppError('usage', 'a training runs already: wait for it to end')
-  training = true
-  try {
-    const role = await host({
-      restart: false,
-      methods: { query: ({ sql, parameters }: { sql: string; parameters: Record<string, unknown> }) => store.query(sql, parameters), progress }
-    })
-    try {
-      return await role.call<Record<string, unknown>>('train')
-    } finally {
-      await role.close()
-    }
-  } finally {
-    training = false
+/** Own metrics go where the configuration says, else into our own intake. */
+function startSelf({ config, options, logger, closers, shown }: Opening, self: ReturnType<typeof openSelfMeter>): void {
+  const endpoint = config.self.endpoint ?? shown['OTLP/gRPC']
+  if (endpoint === 'off') return
+  if (endpoint === undefined) {
+    logger.info({}, 'own metrics are not sent, since intake runs elsewhere: set self.endpoint to its OTLP/gRPC address, or scrape /metrics')
+    return
   }
+  const [token] = config.intake.tokens
+  const headers: Record<string, string> = token && !config.self.endpoint ? { authorization: `Bearer ${resolveSecret(token, options.environment)}` } : {}
+  self.start(endpoint, config.self.interval, headers)
+  closers.push(() => self.close())
 }
 
-function welcome(addresses: Readonly<Record<string, string>>, dataDir: string): string {
+function welcome({ config, roles, shown }: Opening): string {
+  const lines = [...Object.entries(shown), ['roles', [...roles].join(', ')], ['data', config.dataDir]]
   return `
   Homeostat is ready.
 
-    console     ${addresses.console}
-    OTLP gRPC   ${addresses['OTLP/gRPC']}
-    OTLP HTTP   ${addresses['OTLP/HTTP']}
-    data        ${dataDir}
+${lines.map(([name, value]) => `    ${name!.padEnd(12)}${value}`).join('\n')}
 
   It watches itself and this machine already. Point a Collector at it, or see it heal: npm run lab
   Ctrl-C stops it.

@@ -2,10 +2,14 @@
 //
 // A killed process leaves the file behind; its pid with another start time (or none) does not hold anything.
 
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError } from '../schemas/errors.ts'
 import { processStart } from './process-start.ts'
+
+const INSTANCE_RANDOM_BYTES = 4 // Tells apart the few processes of one machine.
 
 export interface Instance {
   pid: number
@@ -34,6 +38,20 @@ export function holdInstance(dataDir: string): () => void {
     rmSync(file, { force: true })
     rmSync(join(dataDir, 'addresses.json'), { force: true })
   }
+}
+
+/** Names the process that works on this directory over its restarts: host name and a random part, since one machine may run several. */
+export function instanceId(dataDir: string): string {
+  const file = join(dataDir, 'instance-id')
+  try {
+    const id = readFileSync(file, 'utf8').trim()
+    if (id !== '') return id
+  } catch {
+    // The directory is new.
+  }
+  const id = `${hostname()}-${randomBytes(INSTANCE_RANDOM_BYTES).toString('hex')}`
+  writeAtomically(file, `${id}\n`)
+  return id
 }
 
 /** Published when ready, so that the command line and tests find the ports. */

@@ -70,6 +70,11 @@ export function commandVerifier(options: { keys: Readonly<Record<string, string>
   }
 }
 
+/** The id under which commands name this key. @throws AppError `config_invalid` when the PEM holds no Ed25519 public key */
+export function publicKeyId(publicKeyPem: string): string {
+  return keyIdOf(ed25519(() => createPublicKey(publicKeyPem), 'a public key of commands'))
+}
+
 function keyIdOf(publicKey: KeyObject): string {
   return derivedId('command-key', publicKey.export({ type: 'spki', format: 'der' }).toString('hex'))
 }

@@ -1,7 +1,7 @@
 // An incident for people: the row of a list, the story of one, the state of the whole pipeline.
 
 import type { IncidentStory } from '../console/live-view.ts'
-import type { PipelineHealth } from '../console/server.ts'
+import type { PipelineHealth } from '../self/health-routes.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import { formatDuration, formatTable, formatTime, paint } from './output.ts'

@@ -8,12 +8,14 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { loadConfig } from '../config/load.ts'
 import { type Client, openClient } from './client.ts'
 import { doctor } from './doctor.ts'
+import { registerMigrate } from './migrate.ts'
 import { writeKillSwitch } from './kill-switch.ts'
 import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
 import { openOutput, type Output } from './output.ts'
+import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
-import type { PipelineHealth } from '../console/server.ts'
+import type { PipelineHealth } from '../self/health-routes.ts'
 import type { Incident } from '../../schemas/incident.ts'
 
 /** Training reads history and fits a net: minutes on a long history. */
@@ -34,7 +36,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
 export interface ProgramPorts {
   version: string
   /** Runs the roles until a signal ends them. */
-  start(options: { config: string | undefined; pretty: boolean }): Promise<void>
+  start(options: { config: string | undefined; roles: string | undefined; pretty: boolean }): Promise<void>
 }
 
 interface GlobalOptions {
@@ -73,8 +75,11 @@ function buildProgram(ports: ProgramPorts): Command {
 
   program
     .command('start')
-    .description('run all roles in this process until interrupted')
-    .action(() => ports.start({ config: global().config, pretty: process.stderr.isTTY === true && global().json !== true }))
+    .description('run all roles, or those of --role, in this process until interrupted')
+    .option('-r, --role <list>', `of ${ROLES.join(', ')}; several with commas (default: HOMEOSTAT_ROLES, else all)`)
+    .action(({ role }: { role?: string }) =>
+      ports.start({ config: global().config, roles: role, pretty: process.stderr.isTTY === true && global().json !== true })
+    )
   program
     .command('init')
     .description('write a commented starter configuration, a first policy and a runbook')
@@ -117,6 +122,7 @@ function buildProgram(ports: ProgramPorts): Command {
     })
   incidentCommands(program, client, output)
   dataCommands(program, client, output)
+  registerMigrate(program, { config: () => loadConfig(global().config, process.cwd(), process.env).config, output, environment: process.env })
   return program
 }
 

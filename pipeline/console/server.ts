@@ -14,6 +14,7 @@ import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
+import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
 
@@ -35,23 +36,12 @@ export interface ConsoleOptions {
   explain(story: IncidentStory): string[]
   /** Read-only SQL on ClickHouse. */
   sql(query: string): Promise<Record<string, unknown>[]>
-  /** Pipeline health for people and for /readyz. */
-  health(): Promise<PipelineHealth>
+  /** Health of this process, for people and for probes. */
+  probes: Probes
   /** Trains now; lines of progress go to `progress`. */
   train(progress: (line: string) => void): Promise<Record<string, unknown>>
   clock: Clock
   logger: Logger
-}
-
-export interface PipelineHealth {
-  ready: boolean
-  version: string
-  environment: string
-  startedAtMs: number
-  addresses: Readonly<Record<string, string>>
-  checks: { name: string; ok: boolean; detail: string }[]
-  lag: Readonly<Record<string, number>>
-  counters: Readonly<Record<string, number>>
 }
 
 export interface ConsoleServer {
@@ -66,7 +56,8 @@ export async function openConsole(options: ConsoleOptions): Promise<ConsoleServe
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({ error: { code: 'not_found', message: `there is nothing at ${request.url.split('?')[0]}` } })
   )
-  healthRoutes(app, options)
+  healthRoutes(app, options.probes)
+  app.get('/api/health', () => options.probes.health())
   readRoutes(app, options)
   const streams = openEventStreams(app, options)
   writeRoutes(app, options, streams.publish)
@@ -135,17 +126,6 @@ function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   if (error instanceof AppError) return reply.code(STATUS_OF[error.code] ?? 500).send({ error: { code: error.code, message: error.message } })
   const status = (error as { statusCode?: number }).statusCode ?? 500
   return reply.code(status).send({ error: { code: status < 500 ? 'usage' : 'bug', message: error instanceof Error ? error.message : String(error) } })
-}
-
-function healthRoutes(app: FastifyInstance, { health }: ConsoleOptions): void {
-  app.get('/livez', async () => ({ ok: true }))
-  const readiness = async (_request: FastifyRequest, reply: FastifyReply) => {
-    const { ready, checks } = await health()
-    return reply.code(ready ? 200 : 503).send({ ready, checks })
-  }
-  app.get('/readyz', readiness)
-  app.get('/startupz', readiness)
-  app.get('/api/health', () => health())
 }
 
 function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain }: ConsoleOptions): void {

@@ -9,8 +9,9 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Logger } from '../../schemas/ports.ts'
-import type { MeterReading, SelfMeter } from '../self/meter.ts'
+import type { SelfMeter } from '../self/meter.ts'
 import { type Methods, openPeer, type Peer, type Port } from './peer.ts'
+import type { Heartbeat } from './serve-role.ts'
 
 /** Pauses before a restart: a role that dies at once must not spin, one that died once is soon back. */
 const RESTART_MIN_MS = 250
@@ -32,6 +33,8 @@ export interface RoleOptions {
   meter: SelfMeter
   /** False: a role that ends is not started again (training). */
   restart?: boolean
+  /** Ends the role, also while it opens. */
+  stop?: AbortSignal
 }
 
 /** A thread or a process, alike. */
@@ -50,6 +53,8 @@ export class RoleHost {
   #peer: Peer | undefined
   #ended: Promise<void> = Promise.resolve()
   #restarts = 0
+  #heardMs = 0
+  #heldMs = 0
 
   private constructor(options: RoleOptions) {
     this.#options = options
@@ -58,8 +63,15 @@ export class RoleHost {
   /** Resolves when the role says that it is ready. @throws what the role threw while it opened */
   static async start(options: RoleOptions): Promise<RoleHost> {
     const host = new RoleHost(options)
-    await host.#launch()
-    return host
+    const stop = (): void => void host.close()
+    options.stop?.addEventListener('abort', stop, { once: true })
+    try {
+      if (options.stop?.aborted) throw new AppError('timeout', `the ${options.name} role was not started: the process stops`)
+      await host.#launch()
+      return host
+    } finally {
+      options.stop?.removeEventListener('abort', stop)
+    }
   }
 
   /** @throws AppError `timeout` while the role is down */
@@ -70,6 +82,16 @@ export class RoleHost {
 
   get alive(): boolean {
     return this.#peer !== undefined
+  }
+
+  /** Since the last heartbeat (one a second), or since the launch, ms: much of it means that the role's event loop stands. */
+  get silentMs(): number {
+    return this.#options.clock.monotonicMs() - this.#heardMs
+  }
+
+  /** For how long the role had a batch in hand when it was last heard, ms. */
+  get heldMs(): number {
+    return this.#heldMs
   }
 
   /** Lets the role finish its batch and checkpoint. Safe to call twice. */
@@ -86,6 +108,8 @@ export class RoleHost {
     const { kind, methods, logger, meter, name, data } = this.#options
     const body = kind === 'thread' ? openThread(this.#options) : openProcess(this.#options)
     this.#body = body
+    this.#heardMs = this.#options.clock.monotonicMs()
+    this.#heldMs = 0
     await new Promise<void>((resolve, reject) => {
       const peer = openPeer(body.port, {
         ...methods,
@@ -98,7 +122,11 @@ export class RoleHost {
           logger.error({ hosted: name, code }, message)
           reject(new AppError(code, message))
         },
-        readings: (readings: MeterReading[]) => meter.merge(readings)
+        heartbeat: ({ readings, heldMs }: Heartbeat) => {
+          this.#heardMs = this.#options.clock.monotonicMs()
+          this.#heldMs = heldMs
+          meter.merge(readings)
+        }
       })
       body.onError(error => {
         reject(error)

@@ -1,14 +1,23 @@
-// The hosted role's side: opens the role, says ready, answers calls, sends its meter readings over once a second.
+// The hosted role's side: opens the role, says ready, answers calls; once a second a heartbeat takes its meter readings over.
 
 import { type MessagePort, parentPort } from 'node:worker_threads'
 import { AppError, assert } from '../../schemas/errors.ts'
 import { type MeterReading, memoryMeter, type SelfMeter } from '../self/meter.ts'
 import { type Methods, openPeer, type Peer, type Port } from './peer.ts'
 
-const READINGS_INTERVAL_MS = 1_000
+const HEARTBEAT_MS = 1_000
+
+/** What the host hears once a second: that the event loop turns, and what it counted. */
+export interface Heartbeat {
+  readings: MeterReading[]
+  /** As `Progress.heldMs`. */
+  heldMs: number
+}
 
 export interface ServedRole {
   methods: Methods
+  /** For how long a batch has been in hand (pipeline/self/progress.ts). */
+  heldMs?(): number
   /** Rejects with the bug that stopped the role: the host starts it again. */
   finished?: Promise<unknown>
   /** Finishes what is in hand; the thread or process ends after it. */
@@ -27,17 +36,18 @@ export async function serveRole<Data>(open: (context: RoleContext<Data>) => Prom
   const sent = new Map<string, number>()
   const meter = memoryMeter()
   let role: ServedRole | undefined
+  const heartbeat = (): Heartbeat => ({ readings: changed(meter, sent), heldMs: role?.heldMs?.() ?? 0 })
   const methods: Record<string, (parameters: never) => unknown> = {
     close: async () => {
       clearInterval(timer)
       await role?.close()
-      await parent.call('readings', changed(meter, sent))
+      await parent.call('heartbeat', heartbeat())
       // After the answer went out.
       setImmediate(() => (parentPort ? parentPort.close() : process.disconnect()))
     }
   }
   const parent = openPeer(port, methods)
-  const timer = setInterval(() => void parent.call('readings', changed(meter, sent)), READINGS_INTERVAL_MS)
+  const timer = setInterval(() => void parent.call('heartbeat', heartbeat()), HEARTBEAT_MS)
   try {
     role = await open({ data: await parent.call<Data>('data'), meter, parent })
     Object.assign(methods, role.methods)

@@ -9,37 +9,29 @@ import { processDriver } from '../../actuators/drivers/process.ts'
 import { systemdDriver } from '../../actuators/drivers/systemd.ts'
 import { webhookEscalation } from '../../actuators/drivers/webhook.ts'
 import { actWorker } from '../../actuators/execute/executor.ts'
-import { commandSigner, commandVerifier } from '../../actuators/execute/signer.ts'
+import { commandVerifier } from '../../actuators/execute/signer.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
-import type { Clock, Driver, Escalation, Log, Logger, Meter, Random, Signals } from '../../schemas/ports.ts'
+import type { Driver, Escalation } from '../../schemas/ports.ts'
 import { processDefinitionsSchema } from '../../schemas/process-definitions.ts'
 import { formatProblem, parseYaml } from '../../schemas/yaml.ts'
 import { resolveSecret } from '../config/load.ts'
 import { SqliteLedger } from '../ledger.ts'
-import type { SigningKey } from './keys.ts'
+import type { OpenRole, RoleContext } from './context.ts'
+import { openVerificationKeys } from './keys.ts'
 
-export interface ActOptions {
-  config: Config
-  log: Log
-  key: SigningKey
-  signals: Signals
-  clock: Clock
-  random: Random
-  logger: Logger
-  meter: Meter
-}
-
-export async function openAct(options: ActOptions): Promise<{ finished: Promise<unknown>; close(): Promise<void> }> {
-  const { config, key, ...ports } = options
+export async function openAct(context: RoleContext): Promise<OpenRole> {
+  const { config, log, clock, random, meter } = context
+  const logger = context.logger('act')
+  const keys = openVerificationKeys(config, context.roles)
+  logger.info({ keys: Object.keys(keys) }, 'commands signed by these keys are believed')
   mkdirSync(config.dataDir, { recursive: true })
   const ledger = SqliteLedger.open({ file: join(config.dataDir, 'ledger.sqlite') })
-  const signer = commandSigner(key.privateKeyPem)
   const worker = actWorker({
-    ...ports,
-    ledger,
+    ...{ log, clock, random, meter, logger, ledger },
+    signals: context.reads.signals,
     drivers: openDrivers(config),
-    verifier: commandVerifier({ keys: { [signer.keyId]: key.publicKeyPem } }),
+    verifier: commandVerifier({ keys }),
     probe: httpProbe({ hosts: config.act.probeHosts }),
     escalations: openEscalations(config),
     config: config.act,

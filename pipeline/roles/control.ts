@@ -4,51 +4,34 @@
 
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { explain } from '../../actuators/decide/explain-text.ts'
 import { loadPolicySet, type PolicyFile, type PolicySet } from '../../actuators/decide/policy-file.ts'
 import { decideWorker } from '../../actuators/decide/worker.ts'
 import { commandSigner } from '../../actuators/execute/signer.ts'
 import { diagnoseWorker } from '../../detectors/diagnose/worker.ts'
 import { type Config, environmentsOf } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
-import type { Clock, Log, Logger, Meter, Random } from '../../schemas/ports.ts'
 import { formatProblem } from '../../schemas/yaml.ts'
-import type { IncidentStory } from '../console/live-view.ts'
 import { checkpointStore } from '../log/checkpoint-store.ts'
 import { openEscalations } from './act.ts'
-import type { SigningKey } from './keys.ts'
+import type { OpenRole, RoleContext } from './context.ts'
+import { openSigningKey } from './keys.ts'
 
-export interface ControlOptions {
-  config: Config
-  log: Log
-  key: SigningKey
-  clock: Clock
-  random: Random
-  logger: Logger
-  meter: Meter
-}
-
-export async function openControl(
-  options: ControlOptions
-): Promise<{ explain(story: IncidentStory): string[]; finished: Promise<unknown>; close(): Promise<void> }> {
-  const { config, key, ...ports } = options
+export async function openControl(context: RoleContext): Promise<OpenRole> {
+  const { config, log, clock, random, meter } = context
   const policies = openPolicies(config)
-  const checkpoints = checkpointStore(ports.log, {})
-  const signer = commandSigner(key.privateKeyPem)
-  const diagnose = diagnoseWorker({ ...ports, checkpoints, config: config.diagnose })
+  const ports = { log, clock, random, meter, logger: context.logger('control'), checkpoints: checkpointStore(log, {}) }
+  const diagnose = diagnoseWorker({ ...ports, config: config.diagnose })
   const decide = decideWorker({
     ...ports,
-    checkpoints,
     config: config.decide,
     policies,
     environments: environmentsOf(config),
-    sign: signer.sign,
+    sign: commandSigner(openSigningKey(config).privateKeyPem).sign,
     escalations: openEscalations(config)
   })
   await diagnose.start()
   await decide.start()
   return {
-    explain: story => explain(story.incident, story.decisions),
     finished: Promise.all([diagnose.finished(), decide.finished()]),
     async close() {
       await decide.close()

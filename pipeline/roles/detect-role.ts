@@ -4,28 +4,25 @@
 
 import { detectWorker } from '../../detectors/worker.ts'
 import { FEATURE_METRIC, PROBABILITY_METRIC } from '../../models/history.ts'
-import type { Config } from '../../schemas/config.ts'
 import { checkpointStore } from '../log/checkpoint-store.ts'
 import { encodeDerived } from '../otlp/writer.ts'
 import { openReader } from '../otlp/reader.ts'
 import { openLogger } from '../self/logger.ts'
+import { watchProgress } from '../self/progress.ts'
 import { systemClock } from '../system.ts'
 import { serveRole } from '../hosting/serve-role.ts'
+import type { RoleData } from './context.ts'
 import { openLog } from './log.ts'
 import { liveModels } from './live-models.ts'
-
-export interface RoleData {
-  config: Config
-  pretty: boolean
-}
 
 await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'detect', pretty })
   const log = await openLog(config, { clock: systemClock, logger, meter })
+  const progress = watchProgress(log, systemClock)
   const checkpoints = checkpointStore(log, {})
   const models = await liveModels({ log, encodeDerived, environment: config.environment, clock: systemClock, logger, meter })
   const worker = detectWorker({
-    log,
+    log: progress.log,
     checkpoints,
     openReader,
     encodeDerived,
@@ -43,6 +40,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   await worker.start()
   return {
     methods: { stats: () => worker.stats(), explain: (entity: string) => worker.explain(entity) },
+    heldMs: progress.heldMs,
     finished: worker.finished,
     async close() {
       await worker.close()

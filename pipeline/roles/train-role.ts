@@ -14,7 +14,7 @@ import { TOPICS } from '../../schemas/topics.ts'
 import { openLogger } from '../self/logger.ts'
 import { systemClock } from '../system.ts'
 import { serveRole } from '../hosting/serve-role.ts'
-import type { RoleData } from './detect-role.ts'
+import type { RoleData } from './context.ts'
 import { openLog } from './log.ts'
 
 export const MODEL_NAME = 'failure'

@@ -57,10 +57,11 @@ export function memoryMeter(onRecord?: (reading: MeterReading) => void): SelfMet
 
 /**
  * The main thread's meter with its exporter.
- * @param options.endpoint OTLP gRPC endpoint, e.g. `http://127.0.0.1:4317`; `off` exports nothing
+ * @param options.instance stable over restarts: several processes of one machine stay apart
  */
-export function openSelfMeter(options: { environment: string; version: string; hostMetrics: boolean }): {
+export function openSelfMeter(options: { environment: string; version: string; hostMetrics: boolean; instance: string; roles: readonly string[] }): {
   meter: SelfMeter
+  /** Sends from now on to an OTLP gRPC endpoint, e.g. `http://127.0.0.1:4317`. */
   start(endpoint: string, intervalMs: number, headers: Readonly<Record<string, string>>): void
   close(): Promise<void>
 } {
@@ -81,6 +82,8 @@ export function openSelfMeter(options: { environment: string; version: string; h
         resource: resourceFromAttributes({
           'service.name': 'homeostat',
           'service.version': options.version,
+          'service.instance.id': options.instance,
+          'homeostat.roles': options.roles.join(','),
           'host.name': hostname(),
           'deployment.environment.name': options.environment
         }),

@@ -73,7 +73,11 @@ describe('the console server', () => {
       signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
       explain: ({ incident }) => [`because ${incident.title}`],
       sql: async () => [],
-      health: async () => ({ ready: false, version: '0', environment: 'lab', startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
+      probes: {
+        health: async () => ({ ready: false, version: '0', environment: 'lab', roles: [], startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
+        live: async () => ({ ok: true, checks: [] }),
+        readings: () => [{ name: 'homeostat.seen', kind: 'counter', attributes: { door: 'grpc' }, value: 3 }]
+      },
       train: async () => ({}),
       clock: systemClock,
       logger: silent
