@@ -1,12 +1,14 @@
 // Dead letters: a record that a consumer cannot use goes to `<topic>.dlq` as it was, with the reason in its headers.
 //
 // Written before the consumer's offset is committed, so a crash in between may write it twice and never loses it:
-// `dlq.source.*` names the original, which makes repeats recognisable. Put back by `originalRecord`.
+// `dlq.source.*` names the original, which makes repeats recognisable. Put back by `originalRecord`, for the consumer that gave up:
+// the other groups have had the record already, or have a dead letter of their own, and the delivery loop passes it by.
 
 import type { LogRecord, LogRecordInput } from '../../schemas/ports.ts'
 
 const MESSAGE_CHARACTERS_MAX = 1_000 // A message is for people; a parser's dump of the whole input is not.
 const PREFIX = 'dlq.'
+const FOR = 'homeostat.for' // Header of a record that was put back: the one group that it is for.
 
 export interface DeadLetterContext {
   reason: string
@@ -41,7 +43,7 @@ export function deadLetterRecord(record: LogRecord, context: DeadLetterContext):
 }
 
 /**
- * The record as it was before it died, to append it again.
+ * The record as it was before it died, to append it again: for the consumer that gave up, and no other.
  * @returns undefined when the record is no dead letter
  */
 export function originalRecord(deadLetter: Pick<LogRecord, 'key' | 'value' | 'headers'>): { topic: string; record: LogRecordInput } | undefined {
@@ -49,5 +51,13 @@ export function originalRecord(deadLetter: Pick<LogRecord, 'key' | 'value' | 'he
   const partition = Number(deadLetter.headers['dlq.source.partition'])
   if (topic === undefined || !Number.isInteger(partition)) return undefined
   const headers = Object.fromEntries(Object.entries(deadLetter.headers).filter(([name]) => !name.startsWith(PREFIX)))
+  const consumer = deadLetter.headers['dlq.consumer']
+  if (consumer !== undefined) headers[FOR] = consumer
   return { topic, record: { key: deadLetter.key, value: deadLetter.value, headers, partition } }
+}
+
+/** False only for a record that was put back for another consumer group. */
+export function isMeantFor(record: Pick<LogRecord, 'headers'>, group: string): boolean {
+  const only = record.headers[FOR]
+  return only === undefined || only === group
 }

@@ -10,7 +10,7 @@ import { AppError } from '../../schemas/errors.ts'
 import type { Batch, BatchFate, LogRecordInput, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
 import { deadLetterTopic } from '../../schemas/topics.ts'
 import type { ConsumerParts, Owned } from './consumer.ts'
-import { deadLetterRecord } from './dead-letter.ts'
+import { deadLetterRecord, isMeantFor } from './dead-letter.ts'
 
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 8 * 2 ** 20 // Memory of one batch; at 265 B a point about 30,000 points, tens of milliseconds of detection.
@@ -20,6 +20,8 @@ const LAG_MS = 15_000 // As often as metrics are usually read; it asks the log f
 
 interface Delivery {
   batch: Batch
+  /** Offset after what was read for it, records for other groups included. */
+  next: number
   attempts: number
   firstSeenAtMs: number
   /** Monotonic; the batch waits until then. */
@@ -118,15 +120,21 @@ async function nextDelivery(consumer: Consumer, owned: Owned): Promise<Delivery 
   if (repeat !== undefined) return repeat.dueMs <= clock.monotonicMs() ? repeat : undefined
   const limits = { recordsMax: options.batchRecordsMax ?? BATCH_RECORDS_MAX, bytesMax: options.batchBytesMax ?? BATCH_BYTES_MAX }
   const { topic, partition, generation } = owned
-  const found = await persist(consumer, async () => source.next(owned, limits))
-  if (found === undefined) return undefined
-  const batch: Batch = { topic, partition, generation, ...found }
-  return { batch, attempts: 0, firstSeenAtMs: clock.nowMs(), dueMs: 0 }
+  while (!consumer.closing.aborted) {
+    const found = await persist(consumer, async () => source.next(owned, limits))
+    if (found === undefined) return undefined
+    const next = found.records.at(-1)!.offset + 1
+    const records = found.records.filter(record => isMeantFor(record, options.group))
+    const batch: Batch = { topic, partition, generation, records, endOffset: found.endOffset }
+    if (records.length > 0) return { batch, next, attempts: 0, firstSeenAtMs: clock.nowMs(), dueMs: 0 }
+    await settled(consumer, owned, next)
+  }
+  return undefined
 }
 
 async function deliver(consumer: Consumer, owned: Owned, delivery: Delivery): Promise<void> {
   const { parts, options, repeats } = consumer
-  const { topic, partition, generation, records } = delivery.batch
+  const { topic, partition } = delivery.batch
   delivery.attempts++
   const fate = await options.onBatch(delivery.batch)
   if (fate.kind === 'retry') {
@@ -144,9 +152,15 @@ async function deliver(consumer: Consumer, owned: Owned, delivery: Delivery): Pr
     if (written === undefined) return // Closing while the disk is full: not settled, the batch comes again.
     parts.meter.count('homeostat.log.dead_letters', letters.length, { group: options.group, topic })
   }
-  owned.position = records.at(-1)!.offset + 1
-  if (options.autoCommit === false) return
-  await persist(consumer, () => parts.membership.commit([{ topic, partition, generation, offset: owned.position }]))
+  await settled(consumer, owned, delivery.next)
+}
+
+/** Goes on at `offset`, and commits it unless the owner does that. */
+async function settled(consumer: Consumer, owned: Owned, offset: number): Promise<void> {
+  const { topic, partition, generation } = owned
+  owned.position = offset
+  if (consumer.options.autoCommit === false) return
+  await persist(consumer, () => consumer.parts.membership.commit([{ topic, partition, generation, offset }]))
 }
 
 function deadLettersOf(delivery: Delivery, fate: Extract<BatchFate, { kind: 'done' }>, consumer: string): LogRecordInput[] {

@@ -10,6 +10,7 @@ import { randomUUID } from 'node:crypto'
 import type { Config } from '../../schemas/config.ts'
 import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Store, Subscription, TopicPartition } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import { isMeantFor } from '../log/dead-letter.ts'
 import { type Flush, type FlushJournal, type FlushRange, flushJournal } from './flush-journal.ts'
 import { type FlushWriter, flushWriter, GROUP } from './flush-writer.ts'
 import { addBatch, addRecord, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
@@ -216,7 +217,7 @@ async function redo(worker: Worker, flushed: Flush): Promise<void> {
     for (let offset = range.first; offset < range.next; ) {
       const records = await log.read({ topic: range.topic, partition: range.partition, offset }, Math.min(REDO_RECORDS_MAX, range.next - offset))
       if (records.length === 0) break
-      for (const record of records) if (record.offset < range.next) addRecord(pending, record, worker.environments[0]!)
+      for (const record of records) if (record.offset < range.next && isMeantFor(record, GROUP)) addRecord(pending, record, worker.environments[0]!)
       offset = records.at(-1)!.offset + 1
     }
   }
