@@ -18,8 +18,12 @@ export interface TestServer {
   close(): Promise<void>
 }
 
-export async function clickhouseServer(path: string): Promise<TestServer> {
-  const engine = new Session(path)
+/**
+ * @param port 0: a free one
+ * @param engineArguments how the engine is started, as `clickhouse local` takes them
+ */
+export async function clickhouseServer(path: string, port = 0, engineArguments: readonly string[] = []): Promise<TestServer> {
+  const engine = new Session(path, { connectionArgs: engineArguments } as never)
   const state: TestServer = { url: '', down: false, password: '', close }
   const server: Server = createServer(async (request, response) => {
     if (state.down) return void request.socket.destroy()
@@ -38,7 +42,7 @@ export async function clickhouseServer(path: string): Promise<TestServer> {
       response.writeHead(500).end(String((error as { cause?: Error }).cause?.message ?? (error as Error).message))
     }
   })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
   state.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return state
 
