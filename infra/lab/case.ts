@@ -3,11 +3,11 @@
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import { type Fault, recordGroundTruth, repair } from './faults.ts'
 import { pause } from './fleet.ts'
-import type { Homeostat } from './homeostat.ts'
 import { type CaseReport, judgeCase, mainStory } from './judge.ts'
 import type { LabLayout } from './layout.ts'
 import { healthyAgainMs, type Probes } from './probes.ts'
-import { readWitness } from './witness.ts'
+import type { Homeostat } from './stage.ts'
+import { readWitness, type WitnessEvent } from './witness.ts'
 
 const POLL_MS = 250
 const CASE_DEADLINE_MS = 120_000 // A heal takes 10-40 s on fast settings; beyond this it has failed.
@@ -20,6 +20,9 @@ const ONSET_SLACK_MS = 3_000
 
 export interface CaseContext {
   layout: LabLayout
+  /** The other fleets of the run: nothing may happen to them. */
+  others: readonly LabLayout[]
+  /** With the incidents of this fleet. */
   homeostat: Homeostat
   probes: Probes
   say(line: string): void
@@ -28,17 +31,19 @@ export interface CaseContext {
 }
 
 export async function runCase(context: CaseContext, fault: Fault): Promise<CaseReport> {
-  const { layout, probes, say } = context
+  const { layout, others, probes, say } = context
   if (!(await untilQuiet(context))) say('the fleet is not quiet; the next fault comes all the same')
   await pause(fault.delayMs)
   const injectedAtMs = Date.now()
   await fault.inject(probes)
-  say(`fault ${fault.name}: ${fault.cause}`)
+  say(`fault ${fault.name} in ${layout.environment}: ${fault.cause}`)
   const settled = await untilSettled(context, fault, injectedAtMs)
-  const truth = { case: fault.name, seed: layout.seed, target: fault.target, injectedAtMs, healthyAgainAtMs: settled.healthyAgainAtMs, cause: fault.cause }
+  const { environment, seed } = layout
+  const truth = { case: fault.name, seed, environment, target: fault.target, injectedAtMs, healthyAgainAtMs: settled.healthyAgainAtMs, cause: fault.cause }
   recordGroundTruth(layout, truth)
-  const effects = readWitness(layout.folder, injectedAtMs).filter(({ key }) => key !== '')
-  const report = judgeCase({ truth, stories: settled.stories, effects, mttrMs: await mttrOf(context, mainStory(settled.stories, fault.target)) })
+  const effectsOn = ({ folder }: LabLayout): WitnessEvent[] => readWitness(folder, injectedAtMs).filter(({ key }) => key !== '')
+  const mttrMs = await mttrOf(context, mainStory(settled.stories, fault.target))
+  const report = judgeCase({ truth, stories: settled.stories, effects: effectsOn(layout), elsewhere: others.flatMap(effectsOn), mttrMs })
   if (truth.healthyAgainAtMs === null) {
     say(`${fault.name} was not healed: repairing ${fault.target} by hand`)
     await repair(layout, fault.target)

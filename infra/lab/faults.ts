@@ -7,7 +7,7 @@ import { appendFileSync, copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { pause, processOf, startScript } from './fleet.ts'
-import { COUNTRIES, type LabLayout, type ServiceName } from './layout.ts'
+import { COUNTRIES, type EnvironmentName, type LabLayout, type ServiceName } from './layout.ts'
 import { type Probes, type Stream, storeCommand } from './probes.ts'
 import type { Seeded } from './seeded.ts'
 
@@ -20,6 +20,8 @@ const EXIT_DEADLINE_MS = 5_000
 
 export interface Fault {
   name: FaultName
+  /** The fleet that it happens to. */
+  layout: LabLayout
   target: ServiceName
   /** How long to wait, after all is quiet, before injecting. */
   delayMs: number
@@ -30,26 +32,30 @@ export interface Fault {
   inject(probes: Probes): Promise<void>
 }
 
-/** The faults of one run, in order. `only` keeps those named. */
-export function planFaults(layout: LabLayout, random: Seeded, only: readonly FaultName[] = FAULTS): Fault[] {
-  const plan: { [Name in FaultName]: (draw: Seeded) => Omit<Fault, 'name' | 'delayMs'> } = {
-    crash_at_start: draw => crashAtStart(layout, draw.pick(['orders', 'payments'])),
-    hang: draw => hang(layout, draw.pick(['orders', 'payments', 'store'])),
-    dependency_latency: draw => dependencyLatency(layout, draw.integer(350, 500)),
-    error_burst: draw => errorBurst(layout, draw.pick(['orders', 'payments']), draw.shuffle(COUNTRIES).slice(0, 2)),
-    memory_leak: draw => memoryLeak(layout, draw.integer(20, 24) * 2 ** 20)
+/** The faults of one run, in order; of several fleets they take turns, the seed says who begins. `only` keeps those named. */
+export function planFaults(fleets: readonly LabLayout[], random: Seeded, only: readonly FaultName[] = FAULTS): Fault[] {
+  const plan: { [Name in FaultName]: (layout: LabLayout, draw: Seeded) => Drawn } = {
+    crash_at_start: (layout, draw) => crashAtStart(layout, draw.pick(['orders', 'payments'])),
+    hang: (layout, draw) => hang(layout, draw.pick(['orders', 'payments', 'store'])),
+    dependency_latency: (layout, draw) => dependencyLatency(layout, draw.integer(350, 500)),
+    error_burst: (layout, draw) => errorBurst(layout, draw.pick(['orders', 'payments']), draw.shuffle(COUNTRIES).slice(0, 2)),
+    memory_leak: (layout, draw) => memoryLeak(layout, draw.integer(20, 24) * 2 ** 20)
   }
+  const first = random.fork('fleet').integer(0, fleets.length - 1)
   return random
     .fork('order')
     .shuffle(FAULTS)
-    .filter(name => only.includes(name))
-    .map(name => {
+    .map((name, index) => ({ name, layout: fleets[(first + index) % fleets.length]! }))
+    .filter(({ name }) => only.includes(name))
+    .map(({ name, layout }) => {
       const draw = random.fork(name)
-      return { name, delayMs: draw.integer(0, DELAY_MAX_MS), ...plan[name](draw) }
+      return { name, layout, delayMs: draw.integer(0, DELAY_MAX_MS), ...plan[name](layout, draw) }
     })
 }
 
-function crashAtStart(layout: LabLayout, target: ServiceName): Omit<Fault, 'name' | 'delayMs'> {
+type Drawn = Omit<Fault, 'name' | 'layout' | 'delayMs'>
+
+function crashAtStart(layout: LabLayout, target: ServiceName): Drawn {
   return {
     target,
     cause: `${target}: its cache file was torn, then the process was killed; every start fails until the file is restored`,
@@ -61,7 +67,7 @@ function crashAtStart(layout: LabLayout, target: ServiceName): Omit<Fault, 'name
   }
 }
 
-function hang(layout: LabLayout, target: ServiceName): Omit<Fault, 'name' | 'delayMs'> {
+function hang(layout: LabLayout, target: ServiceName): Drawn {
   return {
     target,
     cause: `${target}: stopped by SIGSTOP, connections are accepted and never answered`,
@@ -72,7 +78,7 @@ function hang(layout: LabLayout, target: ServiceName): Omit<Fault, 'name' | 'del
   }
 }
 
-function dependencyLatency(layout: LabLayout, latencyMs: number): Omit<Fault, 'name' | 'delayMs'> {
+function dependencyLatency(layout: LabLayout, latencyMs: number): Drawn {
   return {
     target: 'store',
     cause: `store: every operation takes ${latencyMs} ms longer`,
@@ -83,7 +89,7 @@ function dependencyLatency(layout: LabLayout, latencyMs: number): Omit<Fault, 'n
   }
 }
 
-function errorBurst(layout: LabLayout, target: ServiceName, countries: readonly string[]): Omit<Fault, 'name' | 'delayMs'> {
+function errorBurst(layout: LabLayout, target: ServiceName, countries: readonly string[]): Drawn {
   return {
     target,
     cause: `${target}: a new configuration lacks ${countries.join(' and ')}, two fifths of the orders fail`,
@@ -97,7 +103,7 @@ function errorBurst(layout: LabLayout, target: ServiceName, countries: readonly 
   }
 }
 
-function memoryLeak(layout: LabLayout, bytesPerS: number): Omit<Fault, 'name' | 'delayMs'> {
+function memoryLeak(layout: LabLayout, bytesPerS: number): Drawn {
   return {
     target: 'worker',
     cause: `worker: keeps ${bytesPerS / 2 ** 20} MiB more each second`,
@@ -134,6 +140,7 @@ async function kill(layout: LabLayout, target: ServiceName): Promise<void> {
 export interface GroundTruth {
   case: FaultName
   seed: number
+  environment: EnvironmentName
   target: ServiceName
   injectedAtMs: number
   healthyAgainAtMs: number | null

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { type ProcessStat, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
 import { type ProcessDefinitions, processDefinitionsSchema } from '../../schemas/process-definitions.ts'
-import { COUNTRIES, entityOf, freePorts, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
+import { COUNTRIES, ENVIRONMENTS, type EnvironmentName, entityOf, freePorts, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
 import { findProcesses, findScript } from './processes.ts'
 
 const FLEET_FOLDER = join(import.meta.dirname, 'fleet')
@@ -26,18 +26,39 @@ export function runDirOf(folder: string): string {
   return join(folder, 'homeostat', 'processes')
 }
 
-/** Makes the folder with layout, configurations and caches. */
-export async function createLab(seed: number, otlp?: LabLayout['otlp']): Promise<LabLayout> {
-  const folder = mkdtempSync(join(tmpdir(), 'homeostat-lab-'))
+/** What several fleets of one run share, and what tells them apart. */
+export interface FleetPlace {
+  /** Made when it is missing. */
+  folder: string
+  environment: EnvironmentName
+  otlp: LabLayout['otlp']
+  consolePort: number
+}
+
+/** A new folder for everything of one run, below the system's folder for such. */
+export function makeRunFolder(): string {
+  return mkdtempSync(join(tmpdir(), 'homeostat-lab-'))
+}
+
+/** Makes the folder with layout, configurations and caches. Without a place: a folder and ports of its own. */
+export async function createLab(seed: number, place?: FleetPlace): Promise<LabLayout> {
   const free = await freePorts(SERVICES.length + 4)
+  const { folder, environment, otlp, consolePort } = place ?? {
+    folder: makeRunFolder(),
+    environment: ENVIRONMENTS[0],
+    otlp: { grpc: `127.0.0.1:${free.at(-2)}`, http: `127.0.0.1:${free.at(-1)}` },
+    consolePort: free.at(-4)!
+  }
+  mkdirSync(folder, { recursive: true })
   const layout: LabLayout = {
     folder,
+    environment,
     seed,
     labPid: process.pid,
     ports: Object.fromEntries(SERVICES.map((service, index) => [service, free[index]!])) as Record<ServiceName, number>,
     storeHealthPort: free.at(-3)!,
-    consolePort: free.at(-4)!,
-    otlp: otlp ?? { grpc: `127.0.0.1:${free.at(-2)}`, http: `127.0.0.1:${free.at(-1)}` }
+    consolePort,
+    otlp
   }
   writeFileSync(join(folder, 'lab.json'), JSON.stringify(layout, null, 2))
   for (const service of SERVICES) writeServiceFiles(folder, service)
@@ -58,10 +79,11 @@ function writeServiceFiles(folder: string, service: ServiceName): void {
 }
 
 /** What may be started in this run, as the process driver's definitions file lists it. */
-export function definitionsOf(folder: string): ProcessDefinitions['processes'] {
+export function definitionsOf(layout: LabLayout): ProcessDefinitions['processes'] {
+  const { folder } = layout
   const define = (script: Script): object => ({
     argv: [process.execPath, ...NODE_FLAGS, join(FLEET_FOLDER, `${script}.ts`), folder],
-    ...(script === 'load' ? {} : { entity: entityOf(script) }),
+    ...(script === 'load' ? {} : { entity: entityOf(layout, script) }),
     logFile: join(folder, `${script}.log`),
     grace: '2s'
   })
@@ -77,8 +99,8 @@ export async function startFleet(layout: LabLayout): Promise<void> {
 }
 
 /** Starts one process of the fleet by the lab's own hand: without an idempotency key. */
-export function startScript({ folder }: LabLayout, script: Script): Promise<ProcessStat> {
-  return spawnSupervised({ runDir: runDirOf(folder), name: script, definition: definitionsOf(folder)[script]! })
+export function startScript(layout: LabLayout, script: Script): Promise<ProcessStat> {
+  return spawnSupervised({ runDir: runDirOf(layout.folder), name: script, definition: definitionsOf(layout)[script]! })
 }
 
 /** The running process of a service, whoever started it. */
@@ -105,7 +127,7 @@ async function untilHealthy(layout: LabLayout, service: ServiceName): Promise<vo
 }
 
 /** Ends every process of this run, stopped ones too, and removes the folder unless it is kept. */
-export async function destroyLab({ folder }: LabLayout, keep: boolean): Promise<void> {
+export async function destroyLab({ folder }: Pick<LabLayout, 'folder'>, keep: boolean): Promise<void> {
   for (const found of findProcesses(folder)) signalProcess(found, found.state === 'T' ? 'SIGKILL' : 'SIGTERM')
   const deadline = Date.now() + STOP_GRACE_MS
   while (findProcesses(folder).length > 0 && Date.now() < deadline) await pause(POLL_MS)

@@ -22,6 +22,7 @@ export interface CaseReport {
   healedMs: number | null
   /** From onset to healing as ClickHouse has it; null when it has none. */
   mttrMs: number | null
+  environment: string
   target: string
   /** The cause that was acted on, else the first cause of the incident; '' when there is none. */
   cause: string
@@ -42,10 +43,12 @@ export interface CaseFacts {
   stories: readonly IncidentStory[]
   /** Effects since the injection, the lab's own (without a key) left out. */
   effects: readonly WitnessEvent[]
+  /** The same in the other environments: nothing may happen there. */
+  elsewhere: readonly WitnessEvent[]
   mttrMs: number | null
 }
 
-export function judgeCase({ truth, stories, effects, mttrMs }: CaseFacts): CaseReport {
+export function judgeCase({ truth, stories, effects, elsewhere, mttrMs }: CaseFacts): CaseReport {
   const story = mainStory(stories, truth.target)
   const outcomes = [...(story?.outcomes ?? [])].sort((a, b) => a.recordedAtMs - b.recordedAtMs)
   const steps = outcomes.flatMap(outcome => outcome.steps)
@@ -56,10 +59,11 @@ export function judgeCase({ truth, stories, effects, mttrMs }: CaseFacts): CaseR
     detectedMs: opened.length === 0 ? null : Math.min(...opened) - truth.injectedAtMs,
     healedMs: truth.healthyAgainAtMs === null ? null : truth.healthyAgainAtMs - truth.injectedAtMs,
     mttrMs,
+    environment: truth.environment,
     target: truth.target,
     ...causeOf(story),
     actions: effects.filter(({ service }) => service === truth.target).length,
-    wrongActions: effects.filter(({ service }) => service !== truth.target).length,
+    wrongActions: effects.filter(({ service }) => service !== truth.target).length + elsewhere.length,
     steps: steps.filter(({ result }) => result === 'applied').map(({ name }) => name),
     verdict: outcomes.at(-1)?.verdict ?? ''
   }
@@ -67,6 +71,7 @@ export function judgeCase({ truth, stories, effects, mttrMs }: CaseFacts): CaseR
   const failures = [
     ...detectionFailures(report),
     ...effectFailures(report, effects, allSteps),
+    ...elsewhere.map(({ service, event }) => `${service} of another environment was acted on (${event}), the fault is in ${truth.environment}`),
     ...verdictFailures(outcomes.at(-1), truth),
     ...mttrFailures(report)
   ]

@@ -1,20 +1,26 @@
-// One run of the lab: fleet and Homeostat up, warm-up, a healthy period without any action, then the faults one by one.
+// One run of the lab: Homeostat and fleets up, warm-up, a healthy period without any action, then the faults one by one.
 //
-// Whatever happens, every process of the run is gone when this ends.
+// One code path for a Homeostat of one process and one of many. Whatever happens, every process of the run is gone when this ends.
 
-import { runCase } from './case.ts'
+import { type CaseContext, runCase } from './case.ts'
+import { openCluster } from './cluster.ts'
 import { FAULTS, type FaultName, planFaults } from './faults.ts'
-import { createLab, destroyLab, pause, startFleet } from './fleet.ts'
-import { type Homeostat, prepareHomeostat, WARMUP_MS } from './homeostat.ts'
+import { pause, startFleet } from './fleet.ts'
+import { openSingle } from './homeostat.ts'
 import type { CaseReport } from './judge.ts'
+import type { EnvironmentName } from './layout.ts'
 import { openProbes, type Probes } from './probes.ts'
 import { seeded } from './seeded.ts'
+import { WARMUP_MS } from './settings.ts'
+import { type Homeostat, ofEnvironment, type Stage, type StageProcess } from './stage.ts'
 import { readWitness } from './witness.ts'
 
 export interface LabOptions {
   seed: number
   healthyMs: number
   cases?: readonly FaultName[]
+  /** Every role its own process, on a real broker and ClickHouse over HTTP; else one process with everything inside. */
+  distributed?: boolean
   /** Keep the run's folder. */
   keep: boolean
   view: LabView
@@ -26,14 +32,25 @@ export interface LabView {
   phase(name: string, untilMs: number | null): void
   line(text: string): void
   /** The run's parts, to look at while it lasts. */
-  watch(parts: { probes: Probes; homeostat: Homeostat; folder: string }): void
+  watch(parts: WatchedParts): void
   report(report: CaseReport): void
   close(): void
+}
+
+export interface WatchedParts {
+  homeostat: Homeostat
+  processes: Stage['processes']
+  fleets: readonly { environment: EnvironmentName; folder: string; probes: Probes }[]
 }
 
 export interface LabReport {
   pass: boolean
   seed: number
+  distributed: boolean
+  /** What Homeostat ran as, when the healthy period was over. */
+  processes: StageProcess[]
+  /** Of the processes themselves; empty when all is as it should be. */
+  failures: string[]
   /** Effects at the witness in the healthy period; must be 0. */
   healthy: { seconds: number; actions: number; incidents: number }
   cases: CaseReport[]
@@ -41,40 +58,57 @@ export interface LabReport {
 
 const TICK_MS = 250
 
-export async function runLab({ seed, healthyMs, cases = FAULTS, keep, view, signal }: LabOptions): Promise<LabReport> {
-  const layout = await createLab(seed)
-  let probes: Probes | undefined
+export async function runLab({ seed, healthyMs, cases = FAULTS, distributed = false, keep, view, signal }: LabOptions): Promise<LabReport> {
+  const stage = distributed ? await openCluster(seed) : await openSingle(seed)
+  const probes: Probes[] = []
   try {
-    const homeostat = prepareHomeostat(layout)
+    const { homeostat, fleets } = stage
     view.phase('starting Homeostat', null)
-    view.line(`run folder ${layout.folder}, seed ${seed}`)
+    view.line(`run folder ${stage.folder}, seed ${seed}`)
     view.line(`Homeostat is ready after ${await homeostat.start()} ms, console ${homeostat.address()}`)
-    view.phase('starting the fleet', null)
-    await startFleet(layout)
+    view.line(
+      stage
+        .processes()
+        .map(({ name, pid }) => `${name} ${pid}`)
+        .join(', ')
+    )
+    view.phase(`starting ${fleets.length === 1 ? 'the fleet' : `${fleets.length} fleets`}`, null)
+    await Promise.all(fleets.map(startFleet))
     const startedAtMs = Date.now()
-    probes = openProbes(layout)
-    view.watch({ probes, homeostat, folder: layout.folder })
+    probes.push(...fleets.map(openProbes))
+    const watched = fleets.map(({ environment, folder }, index) => ({ environment, folder, probes: probes[index]! }))
+    view.watch({ homeostat, processes: stage.processes, fleets: watched })
     await wait(view, 'warm-up: learning what is normal', WARMUP_MS, signal)
     await wait(view, 'healthy: nothing may happen', healthyMs, signal)
-    const actions = readWitness(layout.folder, startedAtMs).length
+    const actions = fleets.reduce((sum, { folder }) => sum + readWitness(folder, startedAtMs).length, 0)
     const incidents = (await homeostat.incidents()).length
     view.line(`healthy period over: ${actions} actions, ${incidents} incidents`)
+    const processes = stage.processes()
+    const failures = await stage.failures()
     const reports: CaseReport[] = []
-    for (const fault of planFaults(layout, seeded(seed), cases)) {
+    for (const fault of planFaults(fleets, seeded(seed), cases)) {
       if (signal.aborted) break
       view.phase(`fault ${reports.length + 1} of ${cases.length}: ${fault.name}`, null)
-      const report = await runCase({ layout, homeostat, probes, say: text => view.line(text), signal }, fault)
+      const report = await runCase(contextOf(stage, probes, fleets.indexOf(fault.layout), view, signal), fault)
       reports.push(report)
       view.report(report)
     }
-    const pass = actions === 0 && reports.length === cases.length && reports.every(report => report.pass)
-    return { pass, seed, healthy: { seconds: healthyMs / 1_000, actions, incidents }, cases: reports }
+    failures.push(...(await stage.failures()))
+    for (const failure of failures) view.line(`FAILED ${failure}`)
+    const pass = actions === 0 && failures.length === 0 && reports.length === cases.length && reports.every(report => report.pass)
+    return { pass, seed, distributed, processes, failures, healthy: { seconds: healthyMs / 1_000, actions, incidents }, cases: reports }
   } finally {
-    probes?.close()
+    for (const each of probes) each.close()
     view.phase('stopping', null)
-    await destroyLab(layout, keep)
+    await stage.end(keep)
     view.close()
   }
+}
+
+function contextOf({ homeostat, fleets }: Stage, probes: readonly Probes[], index: number, view: LabView, signal: AbortSignal): CaseContext {
+  const layout = fleets[index]!
+  const others = fleets.filter(other => other !== layout)
+  return { layout, others, homeostat: ofEnvironment(homeostat, layout.environment), probes: probes[index]!, say: text => view.line(text), signal }
 }
 
 async function wait(view: LabView, name: string, ms: number, signal: AbortSignal): Promise<void> {

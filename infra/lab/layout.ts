@@ -9,6 +9,7 @@
 //   FOLDER/<service>/config.json    read at start and again when it changes;  config.good.json is the last good one
 //   FOLDER/<service>/cache.json     read at start, the service dies on a broken one;  cache.good.json is the last good one
 
+import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -17,15 +18,16 @@ import { join } from 'node:path'
 export const SERVICES = ['store', 'worker', 'payments', 'orders', 'gateway'] as const
 export type ServiceName = (typeof SERVICES)[number]
 
-/** Namespace and environment of the fleet's telemetry. */
-export const NAMESPACE = 'lab'
-export const ENVIRONMENT = 'lab'
+/** Of the fleets' telemetry, each also the namespace of its services: one fleet on a single Homeostat, two on a cluster of roles. */
+export const ENVIRONMENTS = ['lab', 'lab-west'] as const
+export type EnvironmentName = (typeof ENVIRONMENTS)[number]
 
 /** Every order comes from one of these; a bad configuration breaks some of them. */
 export const COUNTRIES = ['DE', 'FR', 'IT', 'ES', 'NL'] as const
 
 export interface LabLayout {
   folder: string
+  environment: EnvironmentName
   seed: number
   /** The lab's own process: the fleet ends itself when it is gone. */
   labPid: number
@@ -43,8 +45,8 @@ export function readLayout(folder: string): LabLayout {
 }
 
 /** The stable identity under which a service's telemetry appears: `lab/orders@orders-1`. */
-export function entityOf(service: ServiceName): string {
-  return `${NAMESPACE}/${service}@${service}-1`
+export function entityOf({ environment }: Pick<LabLayout, 'environment'>, service: ServiceName): string {
+  return `${environment}/${service}@${service}-1`
 }
 
 /** The service of an entity or of a bare service name; undefined when it is none of the fleet. */
@@ -53,14 +55,20 @@ export function serviceOf(entity: string): ServiceName | undefined {
   return SERVICES.find(service => service === name)
 }
 
+// Below the range that the kernel gives to outgoing connections: the port of a killed process stays free for its restart.
+const PORT_MIN = 10_240
+const PORT_MAX = 20_000
+
 /** Loopback ports that are free now. All are held until the last is known, so that they differ. */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = createServer()
-      return new Promise<typeof server>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', () => resolve(server)))
-    })
-  )
+  const servers = []
+  while (servers.length < count) {
+    const server = createServer()
+    const free = new Promise<boolean>(resolve =>
+      server.once('error', () => resolve(false)).listen(randomInt(PORT_MIN, PORT_MAX), '127.0.0.1', () => resolve(true))
+    )
+    if (await free) servers.push(server)
+  }
   const ports = servers.map(server => (server.address() as { port: number }).port)
   await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
   return ports

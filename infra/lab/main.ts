@@ -1,6 +1,7 @@
 // `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end.
 //
-// usage: npm run -s lab -- [--seed N] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
+// usage: npm run -s lab -- [--seed N] [--distributed] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
+// --distributed: every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP.
 // Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
 
 import { parseArgs } from 'node:util'
@@ -16,7 +17,8 @@ const { values } = parseArgs({
     'healthy-s': { type: 'string', default: String(HEALTHY_S) },
     cases: { type: 'string', default: FAULTS.join(',') },
     json: { type: 'boolean', default: false },
-    keep: { type: 'boolean', default: false }
+    keep: { type: 'boolean', default: false },
+    distributed: { type: 'boolean', default: false }
   }
 })
 const cases = values.cases.split(',') as FaultName[]
@@ -34,6 +36,7 @@ const run = runLab({
   seed: Number(values.seed),
   healthyMs: Number(values['healthy-s']) * 1_000,
   cases,
+  distributed: values.distributed,
   keep: values.keep,
   view: openView(process.stderr),
   signal: interrupted.signal
@@ -46,5 +49,6 @@ const report = await run.catch(error => {
 })
 process.stdout.write(`${closingTable(report.cases)}\n`)
 process.stdout.write(`${report.healthy.actions} actions in ${report.healthy.seconds} healthy seconds before\n`)
+for (const failure of report.failures) process.stdout.write(`${failure}\n`)
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 process.exit(interrupted.signal.aborted ? 130 : report.pass ? 0 : 1)

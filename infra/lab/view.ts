@@ -6,7 +6,7 @@ import type { Incident } from '../../schemas/incident.ts'
 import type { CaseReport } from './judge.ts'
 import type { LabView } from './lab.ts'
 import { SERVICES } from './layout.ts'
-import type { Stream } from './probes.ts'
+import type { Probes, Stream } from './probes.ts'
 import { readWitness } from './witness.ts'
 
 const REPAINT_MS = 250
@@ -52,7 +52,7 @@ function liveView(stream: NodeJS.WriteStream): LabView {
     const blocks = [
       `${BOLD}Homeostat lab${RESET}  ${phase}${left}`,
       '',
-      ...(watched ? healthLines(watched) : []),
+      ...(watched ? [processLine(watched), '', ...healthLines(watched)] : []),
       '',
       ...incidents.slice(0, INCIDENTS_SHOWN).map(incidentLine),
       '',
@@ -101,7 +101,11 @@ function liveView(stream: NodeJS.WriteStream): LabView {
   }
 }
 
-function healthLines({ probes }: Watched): string[] {
+function healthLines({ fleets }: Watched): string[] {
+  return fleets.flatMap(({ environment, probes }) => [...(fleets.length > 1 ? [`  ${DIM}${environment}${RESET}`] : []), ...streamLines(probes)])
+}
+
+function streamLines(probes: Probes): string[] {
   const streams: readonly Stream[] = ['checkout', ...SERVICES]
   return streams.map(name => {
     const latest = probes.latest(name)
@@ -122,11 +126,23 @@ function incidentLine({ id, status, title, causes }: Incident): string {
   return `  ${paint}${status.padEnd(9)}${RESET} ${id.slice(0, 8)} ${title}${cause}`
 }
 
-function effectLines({ folder }: Watched): string[] {
-  return readWitness(folder)
+function effectLines({ fleets }: Watched): string[] {
+  return fleets
+    .flatMap(({ environment, folder }) => readWitness(folder).map(effect => ({ environment, ...effect })))
     .filter(({ key }) => key !== '')
+    .sort((a, b) => a.at - b.at)
     .slice(-EFFECTS_SHOWN)
-    .map(({ at, service, event, pid }) => `  ${DIM}${clock(at)}${RESET} ${BOLD}${service}${RESET} ${event} ${DIM}pid ${pid}${RESET}`)
+    .map(({ at, environment, service, event, pid }) => {
+      const where = fleets.length > 1 ? ` of ${environment}` : ''
+      return `  ${DIM}${clock(at)}${RESET} ${BOLD}${service}${RESET}${where} ${event} ${DIM}pid ${pid}${RESET}`
+    })
+}
+
+/** Who runs, and who does not at this moment. */
+function processLine({ processes }: Watched): string {
+  return `  ${processes()
+    .map(({ name, pid }) => (pid === undefined ? `${RED}${name} down${RESET}` : `${GREEN}${name}${RESET} ${DIM}${pid}${RESET}`))
+    .join('  ')}`
 }
 
 function reportLine(report: CaseReport): string {
@@ -136,10 +152,11 @@ function reportLine(report: CaseReport): string {
 
 /** Fault, detected after, cause named, action, verdict, healed after. */
 export function closingTable(reports: readonly CaseReport[]): string {
+  const several = new Set(reports.map(({ environment }) => environment)).size > 1
   const rows = [
     ['fault', 'detected after', 'cause named', 'action', 'verdict', 'healed after', ''],
     ...reports.map(report => [
-      `${report.case} (${report.target})`,
+      `${report.case} (${several ? `${report.environment}/` : ''}${report.target})`,
       seconds(report.detectedMs),
       `${report.cause} ${report.signature}`.trim() || 'none',
       report.steps.join(', ') || 'none',

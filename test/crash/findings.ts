@@ -1,7 +1,7 @@
 // What a crash run is judged by: numbers acknowledged against rows stored, effects at the witness against outcomes.
 
-import type { Homeostat } from '../../infra/lab/homeostat.ts'
 import { pause } from '../../infra/lab/fleet.ts'
+import type { Homeostat } from '../../infra/lab/stage.ts'
 import type { WitnessEvent } from '../../infra/lab/witness.ts'
 import type { StepResult } from '../../schemas/outcome.ts'
 import { COUNTER_METRIC, COUNTER_SERVICE, type CountingSender } from './counting-sender.ts'

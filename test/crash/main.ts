@@ -9,9 +9,11 @@
 import { parseArgs } from 'node:util'
 import { type Fault, planFaults, repair } from '../../infra/lab/faults.ts'
 import { createLab, destroyLab, pause, startFleet } from '../../infra/lab/fleet.ts'
-import { type Homeostat, prepareHomeostat, WARMUP_MS } from '../../infra/lab/homeostat.ts'
+import { prepareHomeostat } from '../../infra/lab/homeostat.ts'
 import { healthyAgainMs, openProbes, type Probes } from '../../infra/lab/probes.ts'
 import { type Seeded, seeded } from '../../infra/lab/seeded.ts'
+import { WARMUP_MS } from '../../infra/lab/settings.ts'
+import type { Homeostat } from '../../infra/lab/stage.ts'
 import { readWitness } from '../../infra/lab/witness.ts'
 import { startCountingSender } from './counting-sender.ts'
 import { type CrashFindings, findingsOf, untilStored } from './findings.ts'
@@ -93,7 +95,7 @@ function effectCount(): number {
 /** Faults one after another while Homeostat is killed; what is not healed in time is repaired by hand. */
 async function faultLoop(homeostat: Homeostat, eyes: Probes, signal: AbortSignal): Promise<void> {
   for (let round = 0; !signal.aborted; round++) {
-    for (const fault of planFaults(layout, seeded(seed).fork(`round ${round}`))) {
+    for (const fault of planFaults([layout], seeded(seed).fork(`round ${round}`))) {
       if (signal.aborted) return
       const injectedAtMs = Date.now()
       say(`fault ${fault.name}: ${fault.cause}`)

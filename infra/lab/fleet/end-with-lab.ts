@@ -4,12 +4,13 @@ import type { LabLayout } from '../layout.ts'
 
 const POLL_MS = 3_000
 
-/** Ends this process within POLL_MS after the lab's. */
-export function endWithLab({ labPid }: LabLayout): void {
+/** Ends this process within POLL_MS after the lab's; `before` is done first. */
+export function endWithLab({ labPid }: Pick<LabLayout, 'labPid'>, before: () => void = () => undefined): void {
   setInterval(() => {
     try {
       process.kill(labPid, 0)
     } catch {
+      before()
       process.exit(0)
     }
   }, POLL_MS).unref()

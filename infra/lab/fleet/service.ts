@@ -35,7 +35,7 @@ export async function startService(name: ServiceName, close: () => Promise<void>
   witness(folder, name, 'start')
   const layout = readLayout(folder)
   endWithLab(layout)
-  const telemetry = openTelemetry(name, layout.otlp)
+  const telemetry = openTelemetry(name, layout)
   process.once('SIGTERM', async () => {
     await close()
     await telemetry.close()

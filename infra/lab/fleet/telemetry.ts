@@ -12,7 +12,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
-import { ENVIRONMENT, type LabLayout, NAMESPACE } from '../layout.ts'
+import type { LabLayout } from '../layout.ts'
 
 const METRIC_INTERVAL_MS = 1_000 // Fast settings: detection within seconds needs a point a second.
 const BATCH_DELAY_MS = 500 // Traces and logs arrive well inside the detector's lateness of a second.
@@ -30,12 +30,12 @@ export interface Telemetry {
   close(): Promise<void>
 }
 
-export function openTelemetry(service: string, otlp: LabLayout['otlp']): Telemetry {
+export function openTelemetry(service: string, { environment, otlp }: LabLayout): Telemetry {
   const resource = resourceFromAttributes({
-    'service.namespace': NAMESPACE,
+    'service.namespace': environment,
     'service.name': service,
     'service.instance.id': `${service}-1`,
-    'deployment.environment.name': ENVIRONMENT
+    'deployment.environment.name': environment
   })
   const http = `http://${otlp.http}/v1`
   const tracerProvider = new NodeTracerProvider({

@@ -6,8 +6,8 @@ import { type LabLayout, serviceOf } from '../../../infra/lab/layout.ts'
 import { healthyAgainMs, type Sample } from '../../../infra/lab/probes.ts'
 import { seeded } from '../../../infra/lab/seeded.ts'
 
-const layout = { folder: '/nowhere', seed: 1 } as LabLayout
-const planned = (seed: number) => planFaults(layout, seeded(seed)).map(({ name, target, delayMs, cause }) => ({ name, target, delayMs, cause }))
+const fleets = [{ folder: '/nowhere', environment: 'lab', seed: 1 }] as LabLayout[]
+const planned = (seed: number) => planFaults(fleets, seeded(seed)).map(({ name, target, delayMs, cause }) => ({ name, target, delayMs, cause }))
 
 /** `.` good, `x` bad, one sample each 200 ms from time 0. */
 const samples = (text: string): Sample[] => [...text].map((mark, index) => ({ sentAtMs: index * 200, ok: mark === '.', durationMs: 1, detail: '' }))
@@ -35,8 +35,15 @@ describe('the plan of a run', () => {
   })
 
   it('draws a fault alike whether or not the others run', () => {
-    const [alone] = planFaults(layout, seeded(3), ['error_burst'])
+    const [alone] = planFaults(fleets, seeded(3), ['error_burst'])
     expect(alone).toMatchObject(planned(3).find(({ name }) => name === 'error_burst')!)
+  })
+
+  it('lets two fleets take turns, and the seed says who begins', () => {
+    const two = [...fleets, { folder: '/elsewhere', environment: 'lab-west', seed: 1 } as LabLayout]
+    const environments = (seed: number) => planFaults(two, seeded(seed)).map(({ layout }) => layout.environment)
+    const begun = new Set(Array.from({ length: 20 }, (_, seed) => environments(seed).join()))
+    expect(begun).toEqual(new Set(['lab,lab-west,lab,lab-west,lab', 'lab-west,lab,lab-west,lab,lab-west']))
   })
 })
 

@@ -32,9 +32,10 @@ function anEffect(effect: Partial<WitnessEvent> = {}): WitnessEvent {
 
 function theFacts(facts: Partial<CaseFacts> = {}): CaseFacts {
   return {
-    truth: { case: 'hang', seed: 1, target: 'payments', injectedAtMs: INJECTED_MS, healthyAgainAtMs: INJECTED_MS + 8_000, cause: '' },
+    truth: { case: 'hang', seed: 1, environment: 'lab', target: 'payments', injectedAtMs: INJECTED_MS, healthyAgainAtMs: INJECTED_MS + 8_000, cause: '' },
     stories: [aStory()],
     effects: [anEffect()],
+    elsewhere: [],
     mttrMs: 9_000,
     ...facts
   }
@@ -67,6 +68,12 @@ describe('the judge of a lab case', () => {
     expect(report).toMatchObject({ pass: false, actions: 1, wrongActions: 1 })
     expect(report.failures.join()).toContain('orders was acted on (start), the guilty one is payments')
     expect(failuresOf({ effects: [] })).toContain('the guilty payments was not acted on')
+  })
+
+  it('fails when something happened in another environment', () => {
+    const report = judgeCase(theFacts({ elsewhere: [anEffect({ key: 'k2' })] }))
+    expect(report).toMatchObject({ pass: false, actions: 1, wrongActions: 1 })
+    expect(report.failures.join()).toContain('payments of another environment was acted on (start), the fault is in lab')
   })
 
   it('fails when one key had two effects', () => {

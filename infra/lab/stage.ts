@@ -1,0 +1,75 @@
+// What a run stands on, whatever stands behind it: the fleets and the Homeostat that watches them.
+//
+// The lab, its judge and the crash test know this alone; one process (homeostat.ts) and a cluster of roles (cluster.ts) are two of it.
+
+import type { IncidentStory } from '../../pipeline/console/live-view.ts'
+import type { Incident } from '../../schemas/incident.ts'
+import type { LabLayout } from './layout.ts'
+
+const REQUEST_TIMEOUT_MS = 5_000
+
+/** Homeostat as any user reaches it. */
+export interface Homeostat {
+  /** Console address. */
+  address(): string
+  /** Starts it and waits until it is ready. @returns ms that took @throws Error with the end of its log */
+  start(): Promise<number>
+  /** kill -9 of every process of it, gone when it resolves. */
+  kill(): Promise<void>
+  incidents(): Promise<Incident[]>
+  story(id: string): Promise<IncidentStory>
+  sql<Row = Record<string, unknown>>(query: string): Promise<Row[]>
+}
+
+export interface StageProcess {
+  /** Alone in the run: `detect-1`. */
+  name: string
+  /** The role that it has: `detect`, `broker`, `all`, … */
+  role: string
+  /** Undefined while it does not run. */
+  pid: number | undefined
+}
+
+export interface Stage {
+  /** Everything of the run is in it. */
+  folder: string
+  homeostat: Homeostat
+  fleets: readonly LabLayout[]
+  processes(): StageProcess[]
+  /** What does not hold of the processes themselves, in sentences; asked while the fleets are healthy. */
+  failures(): Promise<string[]>
+  /** Ends every process of the run; the folder goes too unless it is kept. */
+  end(keep: boolean): Promise<void>
+}
+
+/** The same Homeostat, its incidents those of one environment. */
+export function ofEnvironment(homeostat: Homeostat, environment: string): Homeostat {
+  return { ...homeostat, incidents: async () => (await homeostat.incidents()).filter(incident => incident.environment === environment) }
+}
+
+/** The questions to the console. `whyNot` says what became of the process that does not answer. */
+export function consoleClient(address: () => string, whyNot: () => string): Pick<Homeostat, 'incidents' | 'story' | 'sql'> {
+  async function get<Result>(path: string): Promise<Result> {
+    const response = await fetch(`${address()}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(cause => {
+      throw new Error(`Homeostat does not answer at ${path.split('?')[0]}${whyNot()}`, { cause })
+    })
+    if (!response.ok) throw new Error(`${path.split('?')[0]} answered ${response.status}: ${(await response.text()).slice(0, 300)}`)
+    return (await response.json()) as Result
+  }
+  return {
+    incidents: () => get<Incident[]>('/api/incidents?limit=100'),
+    story: id => get<IncidentStory>(`/api/incidents/${id}`),
+    sql: query => get(`/api/sql?query=${encodeURIComponent(query)}`)
+  }
+}
+
+/** Whether the process whose probes are at `address` says that it is ready. */
+export async function answersReady(address: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${address}/readyz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
+    await response.arrayBuffer()
+    return response.status === 200
+  } catch {
+    return false
+  }
+}
