@@ -14,12 +14,17 @@ export interface Client {
   address: string
 }
 
-/** @throws AppError `store_unavailable`-like `not_found` when nothing runs on this data directory */
+/** @throws AppError `timeout` when nothing (ready) runs on this data directory, `usage` when what runs has no console */
 export function openClient({ config }: LoadedConfig): Client {
   const instance = readInstance(config.dataDir)
   if (!instance) throw new AppError('timeout', `no Homeostat runs on ${config.dataDir}: start one with \`npm start\`, or name its configuration with --config`)
-  const address = readAddresses(config.dataDir).console
-  if (!address) throw new AppError('timeout', `the Homeostat with pid ${instance.pid} is not ready yet: try again in a moment`)
+  const { console: address, roles } = readAddresses(config.dataDir)
+  if (!address && !roles) throw new AppError('timeout', `the Homeostat with pid ${instance.pid} is not ready yet: try again in a moment`)
+  if (!address)
+    throw new AppError(
+      'usage',
+      `the Homeostat with pid ${instance.pid} runs ${roles} without a console, which answers this: ask with the configuration of the process that has the role console`
+    )
   const token = config.console.tokens[0]
   const headers: Record<string, string> = { 'x-homeostat': 'cli', ...(token ? { authorization: `Bearer ${resolveSecret(token, process.env)}` } : {}) }
 
@@ -48,9 +53,10 @@ export function openClient({ config }: LoadedConfig): Client {
   }
 }
 
-function readAddresses(dataDir: string): { console?: string } {
+/** Written when every part is open; `roles` is there whatever runs. */
+function readAddresses(dataDir: string): { console?: string; roles?: string } {
   try {
-    return JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console?: string }
+    return JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console?: string; roles?: string }
   } catch {
     return {}
   }

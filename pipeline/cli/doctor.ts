@@ -45,12 +45,13 @@ export async function doctor(file: string | undefined, folder: string, environme
   for (const [name, { host, port }] of Object.entries({
     'intake gRPC': config.intake.grpc,
     'intake HTTP': config.intake.http,
-    console: config.console.listen
+    console: config.console.listen,
+    health: config.health.listen
   })) {
     const problem = port === 0 ? '' : await listenProblem(host, port)
     if (!problem) add(name, 'yes', `${host}:${port} is free`)
     else add(name, holder ? 'note' : 'no', problem, 'stop what listens there, or set another port')
-    if (!isLoopback(host) && name !== 'console' && config.intake.tokens.length === 0)
+    if (!isLoopback(host) && name.startsWith('intake') && config.intake.tokens.length === 0)
       add(name, 'note', `${host} is open to the network without tokens`, 'set intake.tokens and intake.tls')
   }
   await checkStore(config, add)

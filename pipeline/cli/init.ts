@@ -62,6 +62,11 @@ store:
 
 console:
   listen: { host: 127.0.0.1, port: 8686 }
+
+# Several processes (\`homeostat start --role …\`), each with a dataDir of its own:
+# log: { kind: kafka }
+# kafka: { brokers: ["127.0.0.1:9092"] }
+# health: { listen: { host: 127.0.0.1, port: 8687 } }   # /livez, /readyz and /metrics of a process without the console
 `
 
 const POLICY = `# A policy says when which runbooks may run. It starts in observe: every decision is recorded, nothing is done.

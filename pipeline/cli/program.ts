@@ -9,6 +9,7 @@ import { loadConfig } from '../config/load.ts'
 import { type Client, openClient } from './client.ts'
 import { doctor } from './doctor.ts'
 import { registerMigrate } from './migrate.ts'
+import { registerKeys } from './keys.ts'
 import { writeKillSwitch } from './kill-switch.ts'
 import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
@@ -16,6 +17,7 @@ import { openOutput, type Output } from './output.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
+import type { Config } from '../../schemas/config.ts'
 import type { Incident } from '../../schemas/incident.ts'
 
 /** Training reads history and fits a net: minutes on a long history. */
@@ -122,7 +124,9 @@ function buildProgram(ports: ProgramPorts): Command {
     })
   incidentCommands(program, client, output)
   dataCommands(program, client, output)
-  registerMigrate(program, { config: () => loadConfig(global().config, process.cwd(), process.env).config, output, environment: process.env })
+  const config = (): Config => loadConfig(global().config, process.cwd(), process.env).config
+  registerMigrate(program, { config, output, environment: process.env })
+  registerKeys(program, { config, output })
   return program
 }
 
@@ -210,6 +214,7 @@ function dataCommands(program: Command, client: () => Client, output: () => Outp
 const EPILOGUE = `
 Examples:
   homeostat start                      run everything on built-in defaults
+  homeostat start --role intake        one role of many processes, on a Kafka cluster
   homeostat explain 3f2a               why did it act, or not?
   homeostat kill --reason "deploying"  stop all automation at once
   homeostat sql "SELECT * FROM homeostat_scorecard"
