@@ -26,7 +26,7 @@ export interface GrantOptions {
   users: Readonly<Record<Grantee, { username: string; password?: string | undefined }>>
 }
 
-/** What a reader may use up a statement; within MAX a client may ask for more. */
+/** What a reader may use up a statement. A client may ask for more, up to `max`; not for 0, which to ClickHouse is no limit at all. */
 export const READER_LIMITS = {
   max_execution_time: { value: 30, max: 600 },
   max_memory_usage: { value: 2 ** 30, max: 4 * 2 ** 30 },
@@ -66,7 +66,7 @@ export function grantsOf(grantee: Grantee, { database, cluster }: Pick<GrantOpti
 /** The statements, in order; each may be run again. They need a user that may manage users. */
 export function grantStatements(options: GrantOptions): string[] {
   const on = options.cluster === undefined ? '' : ` ON CLUSTER '${options.cluster}'`
-  const limits = Object.entries(READER_LIMITS).map(([setting, { value, max }]) => `${setting} = ${value} MAX ${max}`)
+  const limits = Object.entries(READER_LIMITS).map(([setting, { value, max }]) => `${setting} = ${value} MIN 1 MAX ${max}`)
   const statements = [`CREATE SETTINGS PROFILE IF NOT EXISTS ${quoteIdentifier(PROFILE)}${on} SETTINGS ${limits.join(', ')}`]
   for (const grantee of ['admin', 'writer', 'reader'] as const) {
     const { username, password } = options.users[grantee]

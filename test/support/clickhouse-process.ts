@@ -47,7 +47,7 @@ export async function startClickHouse({ path, rights }: { path?: string; rights?
 function writeRights(folder: string, { grants, limits = {} }: Rights): string {
   const entries = Object.entries(limits)
   const values = entries.map(([name, { value }]) => `<${name}>${value}</${name}>`).join('')
-  const constraints = entries.map(([name, { max }]) => `<${name}><max>${max}</max></${name}>`).join('')
+  const constraints = entries.map(([name, { max }]) => `<${name}><min>1</min><max>${max}</max></${name}>`).join('')
   const queries = grants.map(grant => `<query>GRANT ${grant}</query>`).join('\n')
   const users = join(folder, 'users.xml')
   writeFileSync(

@@ -1,0 +1,35 @@
+-- Users of Homeostat in ClickHouse with the least each needs; `homeostat migrate --grants` prints the same for your names, database and cluster.
+-- Put in the SHA-256 of each password first (printf %s 'the password' | sha256sum), then run it as a user that may manage users.
+CREATE SETTINGS PROFILE IF NOT EXISTS `homeostat_reader` SETTINGS max_execution_time = 30 MIN 1 MAX 600, max_memory_usage = 1073741824 MIN 1 MAX 4294967296, max_result_rows = 1000000 MIN 1 MAX 10000000, max_threads = 4 MIN 1 MAX 16;
+CREATE USER IF NOT EXISTS `homeostat_admin` IDENTIFIED WITH sha256_hash BY 'PUT_THE_SHA256_OF_THE_PASSWORD_HERE';
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, ALTER TTL, ALTER ADD COLUMN, SELECT ON `homeostat`.* TO `homeostat_admin`;
+GRANT INSERT ON `homeostat`.homeostat_migrations TO `homeostat_admin`;
+GRANT INSERT ON `homeostat`.otel_traces_trace_id_ts TO `homeostat_admin`;
+GRANT TABLE ENGINE ON MergeTree TO `homeostat_admin`;
+GRANT TABLE ENGINE ON ReplacingMergeTree TO `homeostat_admin`;
+GRANT TABLE ENGINE ON AggregatingMergeTree TO `homeostat_admin`;
+CREATE USER IF NOT EXISTS `homeostat_writer` IDENTIFIED WITH sha256_hash BY 'PUT_THE_SHA256_OF_THE_PASSWORD_HERE';
+GRANT INSERT ON `homeostat`.otel_metrics_gauge TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_metrics_sum TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_metrics_histogram TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_metrics_exponential_histogram TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_metrics_summary TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_logs TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.otel_traces TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_anomalies TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_incidents TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_decisions TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_commands TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_outcomes TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_checks TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_control TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_models TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_edges TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_entities TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_flushes TO `homeostat_writer`;
+GRANT SELECT ON `homeostat`.homeostat_flushes TO `homeostat_writer`;
+GRANT SELECT ON `homeostat`.homeostat_migrations TO `homeostat_writer`;
+GRANT SELECT(TraceId, Timestamp) ON `homeostat`.otel_traces TO `homeostat_writer`;
+GRANT INSERT, SELECT ON `homeostat`.otel_traces_trace_id_ts TO `homeostat_writer`;
+CREATE USER IF NOT EXISTS `homeostat_reader` IDENTIFIED WITH sha256_hash BY 'PUT_THE_SHA256_OF_THE_PASSWORD_HERE' SETTINGS PROFILE `homeostat_reader`;
+GRANT SELECT ON `homeostat`.* TO `homeostat_reader`;
