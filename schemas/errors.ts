@@ -59,6 +59,16 @@ export const ERROR_CODES = {
   },
   escalation_failed: { retriable: true, meaning: 'A page could not be delivered.', action: 'Check the webhook; delivery is repeated.' },
   checkpoint_invalid: { retriable: false, meaning: 'A checkpoint has another format version.', action: 'State is rebuilt from the log.' },
+  fenced: {
+    retriable: false,
+    meaning: 'Another process has taken over what this one owned.',
+    action: 'None: it waits for its next assignment. If it repeats, look for processes that are stopped for seconds.'
+  },
+  standby: {
+    retriable: true,
+    meaning: 'This process holds no state now: another one owns it.',
+    action: 'None: the owner acts; this process is ready to follow it.'
+  },
   model_invalid: { retriable: false, meaning: 'A model record cannot be loaded.', action: 'Train again.' },
   timeout: { retriable: true, meaning: 'The answer did not come in time.', action: 'See which dependency the message names.' },
   bug: { retriable: false, meaning: 'An assertion failed.', action: 'Report it with the log lines before it.' }

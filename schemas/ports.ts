@@ -68,6 +68,11 @@ export interface TopicPartition {
   topic: string
   partition: number
 }
+/** A partition that was just given to a member. */
+export interface AssignedPartition extends TopicPartition {
+  /** The one that batches of this assignment carry; absent where the log cannot tell it yet. */
+  generation?: number
+}
 export interface Position extends TopicPartition {
   offset: number
 }
@@ -100,7 +105,7 @@ export interface SubscribeOptions {
   batchRecordsMax?: number
   batchBytesMax?: number
   /** Called before the first batch of newly owned partitions: restore state here; the returned positions are sought. */
-  onAssigned?(partitions: readonly TopicPartition[]): Promise<readonly Position[]>
+  onAssigned?(partitions: readonly AssignedPartition[]): Promise<readonly Position[]>
   /** Called after the last batch of partitions that move away. */
   onRevoked?(partitions: readonly TopicPartition[]): Promise<void>
   /** Batches of one partition come one after another, in order. Dead letters are written to `<topic>.dlq` before the commit. */
@@ -146,10 +151,28 @@ export interface Log {
   close(): Promise<void>
 }
 
-/** Named state that survives its owner: parts of bytes and the input positions they reflect, replaced as one. */
+/**
+ * Named state that survives its owner: parts of bytes and the input positions they reflect, replaced as one.
+ * A name has one owner at a time, the last that claimed it, in the order of the log: a process that was stopped, replaced and
+ * wakes up again can neither overwrite nor void what its successor saves, whatever it still believes.
+ */
 export interface CheckpointStore {
-  /** Writes the parts that changed; parts not named stay. All or nothing; durable when it resolves. */
-  save(name: string, checkpoint: Checkpoint): Promise<void>
+  /**
+   * Takes names over: whoever owned one is refused from now on, and `load` gives what it saved last.
+   * @param claims `generation` of the assignment that the caller owns the name by; 0 when the log does not say
+   * @param options.force take them even from a later generation: the log's consumer group was forgotten and began anew
+   * @returns the mark of the owner, for `save` and `owns`, and the names that a later generation holds
+   * @throws AppError `log_unavailable` | `log_full`
+   */
+  claim(claims: readonly { name: string; generation: number }[], options?: { force?: boolean }): Promise<{ owner: string; refused: readonly string[] }>
+  /** Whether nobody has taken the name over since. */
+  owns(name: string, owner: string): Promise<boolean>
+  /**
+   * Writes the parts that changed; parts not named stay. All or nothing; durable when it resolves.
+   * @param owner of `claim`; without one the name must never have been claimed
+   * @throws AppError `fenced` when another has taken the name over: nothing of this save counts, or the other has taken it in
+   */
+  save(name: string, checkpoint: Checkpoint, owner?: string): Promise<void>
   /** `undefined` when there is none. */
   load(name: string): Promise<Checkpoint | undefined>
 }
@@ -268,6 +291,6 @@ export interface LedgerRows {
   /** Rows of a kind whose `open` field is true: work to resume after a crash. Bounded by `rowsMax`. */
   open(kind: LedgerKind, rowsMax: number): readonly Readonly<Record<string, unknown>>[]
 }
-export type LedgerKind = 'command' | 'step' | 'nonce' | 'fence' | 'outbox'
+export type LedgerKind = 'command' | 'step' | 'nonce' | 'fence' | 'outbox' | 'ledger'
 
 export type { Command, CommandStep }

@@ -6,10 +6,25 @@
 // After a crash: before the checkpoint nothing was delivered, so the records are reduced again; after it the state already
 // holds them (redelivered records are skipped by position) and its pending effects are delivered again. Effects must
 // therefore be repeatable: records carry derived ids. One event at a time; the tick and the batches take turns.
-// One instance owns all of its topics' partitions; two would each hold half of the state.
+// One instance owns all of its topics' partitions (an exclusive group); the others hold no state and follow when it goes. The
+// owner is who claimed the checkpoint last: one that was stopped and replaced is refused at its next save, before it
+// delivers anything, drops its state and waits for an assignment. That is no bug and stops nothing.
 
 import { AppError } from './errors.ts'
-import type { Batch, BatchFate, CheckpointStore, Clock, Log, Logger, LogRecord, Meter, Position, Subscription } from './ports.ts'
+import type {
+  AssignedPartition,
+  Batch,
+  BatchFate,
+  CheckpointStore,
+  Clock,
+  Log,
+  Logger,
+  LogRecord,
+  Meter,
+  Position,
+  Subscription,
+  TopicPartition
+} from './ports.ts'
 
 export type DecodedEvent<Event> = { ok: true; event: Event } | { ok: false; reason: string }
 
@@ -44,9 +59,12 @@ export interface StatefulWorkerOptions<State, Event, Effect> {
 
 export interface StatefulWorker<State, Event> {
   start(): Promise<void>
-  /** Reduces an event that does not come from the log. */
+  /**
+   * Reduces an event that does not come from the log.
+   * @throws AppError `standby` (retriable) when another instance owns the state: what concerns that one travels by a topic
+   */
   submit(event: Event): Promise<void>
-  /** The state between events; for reading only. Undefined before `start`. */
+  /** The state between events; for reading only. Undefined while another instance owns it, and before `start`. */
   state(): State | undefined
   /** Rejects with the bug that stopped it; resolves after `close`. */
   finished(): Promise<void>
@@ -57,16 +75,32 @@ export interface StatefulWorker<State, Event> {
 const PART = 'state'
 const RETRY_MS = 500 // The log or the disk is in the way; half a second is soon enough and no storm.
 const BATCH_RECORDS_MAX = 500 // One checkpoint a batch: larger batches save less often, smaller ones react sooner.
+/** After so long without a look whether another has taken over there must be one: far below any log's session timeout. */
+const OWNED_MS = 3_000
+/**
+ * A later generation holds the state, yet the log goes on giving us its records: the group was forgotten and counts anew. No
+ * process that was replaced is given records for so long.
+ */
+const FORCE_AFTER_MS = 20_000
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 /** @returns a worker that does nothing until it is started */
 export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOptions<State, Event, Effect>): StatefulWorker<State, Event> {
   const { name, log, checkpoints, clock, logger, meter } = options
+  /** Partition by which the group says who owns the state: were they ever split, its holder would be the one. */
+  const lead = placeOf({ topic: options.topics[0]!, partition: 0 })
   const stop = new AbortController()
+  /** Generations of the partitions that are ours. */
+  const held = new Map<string, number>()
   const positions = new Map<string, Position>()
+  /** Partitions whose delivery is not at the position of the state: it was loaded between two assignments. */
+  const unsought = new Set<string>()
   const inTurn = turns()
   let state: State | undefined
+  let owner = ''
+  let ownedAtMs = 0
+  let refusedSinceMs: number | undefined
   let pending: Effect[] = []
   let dirty = false
   let failure: unknown
@@ -86,19 +120,84 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     return options.restore(inner)
   }
 
+  /** Becomes the owner: whoever was it saves no more. @returns false when a later assignment's owner stands against it */
+  async function takeOver(): Promise<boolean> {
+    const nowMs = clock.monotonicMs()
+    const force = refusedSinceMs !== undefined && nowMs - refusedSinceMs >= FORCE_AFTER_MS
+    const claimed = await checkpoints.claim([{ name, generation: held.get(lead)! }], { force })
+    if (claimed.refused.length > 0) {
+      if (refusedSinceMs === undefined) logger.warn({ generation: held.get(lead) }, `${name} is owned by a later assignment, this instance stands by`)
+      refusedSinceMs ??= nowMs
+      return false
+    }
+    drop()
+    const loaded = await load()
+    owner = claimed.owner
+    ownedAtMs = nowMs
+    refusedSinceMs = undefined
+    state = loaded
+    logger.info({ effects: pending.length }, `${name} is owned by this instance`)
+    await settle()
+    return true
+  }
+
+  function drop(): void {
+    state = undefined
+    pending = []
+    dirty = false
+    positions.clear()
+    unsought.clear()
+  }
+
+  async function onAssigned(partitions: readonly AssignedPartition[]): Promise<readonly Position[]> {
+    for (const partition of partitions) held.set(placeOf(partition), partition.generation ?? 0)
+    refusedSinceMs = undefined
+    await inTurn(async () => {
+      if (state === undefined && held.has(lead)) await takeOver()
+    })
+    return partitions.flatMap(partition => positions.get(placeOf(partition)) ?? [])
+  }
+
+  async function onRevoked(partitions: readonly TopicPartition[]): Promise<void> {
+    for (const partition of partitions) held.delete(placeOf(partition))
+    await inTurn(leave)
+  }
+
+  /** Saves once more, since the saved outbox still names what was delivered, and forgets. What cannot be saved is reduced again by the next owner. */
+  async function leave(): Promise<void> {
+    if (state === undefined || failure !== undefined) return
+    dirty = true
+    await settle()
+    drop()
+  }
+
+  async function save(): Promise<void> {
+    pending = options.coalesce?.(pending) ?? pending
+    const bytes = encoder.encode(JSON.stringify({ inner: options.snapshot(state!), effects: pending }))
+    const startedMs = clock.monotonicMs()
+    await checkpoints.save(name, { version: options.version, positions: [...positions.values()], parts: new Map([[PART, bytes]]) }, owner)
+    ownedAtMs = startedMs
+    dirty = false
+  }
+
   /** Saves, then delivers. @returns why it has to be tried again, or undefined */
   async function settle(): Promise<string | undefined> {
     try {
-      if (dirty) {
-        pending = options.coalesce?.(pending) ?? pending
-        const bytes = encoder.encode(JSON.stringify({ inner: options.snapshot(state!), effects: pending }))
-        await checkpoints.save(name, { version: options.version, positions: [...positions.values()], parts: new Map([[PART, bytes]]) })
-        dirty = false
+      if (dirty) await save()
+      if (pending.length > 0) {
+        if (clock.monotonicMs() - ownedAtMs > OWNED_MS && !(await checkpoints.owns(name, owner)))
+          throw new AppError('fenced', `${name} has another owner by now`)
+        await options.deliver(pending)
       }
-      if (pending.length > 0) await options.deliver(pending)
       pending = []
       return undefined
     } catch (error) {
+      if (error instanceof AppError && error.code === 'fenced') {
+        drop()
+        meter.count(`homeostat.${name}.fenced`)
+        logger.warn({ reason: error.message }, `${name} was taken over by another instance, this one stands by`)
+        return error.message
+      }
       if (!(error instanceof AppError) || !error.retriable) throw error
       meter.count(`homeostat.${name}.retries`, 1, { code: error.code })
       logger.warn({ code: error.code, reason: error.message }, 'what was decided cannot be written now, it is tried again')
@@ -114,24 +213,48 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     }
   }
 
+  /** Reduces records that the state does not hold yet. @returns those that cannot be read */
+  function takeRecords(records: readonly LogRecord[]): { offset: number; reason: string; message: string }[] {
+    const unreadable: { offset: number; reason: string; message: string }[] = []
+    for (const record of records) {
+      const place = placeOf(record)
+      if (record.offset < (positions.get(place)?.offset ?? 0)) continue
+      positions.set(place, { topic: record.topic, partition: record.partition, offset: record.offset + 1 })
+      dirty = true
+      if (record.value === null) continue // A tombstone of a compacted topic.
+      const decoded = options.decode(record)
+      if (decoded.ok) take(decoded.event)
+      else unreadable.push({ offset: record.offset, reason: 'unreadable', message: decoded.reason })
+    }
+    return unreadable
+  }
+
+  /** The log gives records to the owner only: an instance without state that gets some takes over, and reads what lies before them. */
+  async function catchUp({ topic, partition, records }: Batch): Promise<boolean> {
+    if (state === undefined) {
+      if (!held.has(lead) || !(await takeOver())) return false
+      for (const place of held.keys()) unsought.add(place)
+    }
+    if (state === undefined || !unsought.delete(placeOf({ topic, partition }))) return state !== undefined
+    const from = positions.get(placeOf({ topic, partition }))?.offset
+    for (let offset = from ?? records[0]!.offset; offset < records[0]!.offset; ) {
+      const missed = await log.read({ topic, partition, offset }, BATCH_RECORDS_MAX)
+      takeRecords(missed.filter(record => record.offset < records[0]!.offset))
+      if (missed.length === 0) break
+      offset = missed.at(-1)!.offset + 1
+    }
+    return true
+  }
+
   async function onBatch(batch: Batch): Promise<BatchFate> {
     if (failure !== undefined) throw failure
-    const deadLetters: { offset: number; reason: string; message: string }[] = []
-    const obstacle = await inTurn(async () => {
-      for (const record of batch.records) {
-        if (record.offset < (positions.get(placeOf(batch))?.offset ?? 0)) continue
-        positions.set(placeOf(batch), { topic: batch.topic, partition: batch.partition, offset: record.offset + 1 })
-        dirty = true
-        if (record.value === null) continue // A tombstone of a compacted topic.
-        const decoded = options.decode(record)
-        if (decoded.ok) take(decoded.event)
-        else deadLetters.push({ offset: record.offset, reason: 'unreadable', message: decoded.reason })
-      }
-      return settle()
+    return inTurn(async () => {
+      if (!(await catchUp(batch))) return { kind: 'retry', afterMs: RETRY_MS, reason: `another instance owns ${name}` }
+      const deadLetters = takeRecords(batch.records)
+      const obstacle = await settle()
+      meter.count(`homeostat.${name}.records`, batch.records.length)
+      return obstacle === undefined ? { kind: 'done', deadLetters } : { kind: 'retry', afterMs: RETRY_MS, reason: obstacle }
     })
-    meter.count(`homeostat.${name}.records`, batch.records.length)
-    if (obstacle !== undefined) return { kind: 'retry', afterMs: RETRY_MS, reason: obstacle }
-    return { kind: 'done', deadLetters }
   }
 
   async function tickLoop(): Promise<void> {
@@ -139,6 +262,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
       await clock.sleep(options.tickMs, stop.signal)
       if (stop.signal.aborted) return
       await inTurn(async () => {
+        if (state === undefined) return
         // What is pending must be out before more is decided: that bounds it.
         if (pending.length === 0) take(options.tick)
         await settle()
@@ -152,27 +276,30 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     logger.error({ reason: error instanceof Error ? error.message : String(error) }, `${name} stopped by a bug`)
   }
 
+  async function submit(event: Event): Promise<void> {
+    if (state === undefined) throw new AppError('standby', `another instance owns ${name} now: it acts on what comes by the topics`)
+    take(event)
+    dirty = true
+    await settle()
+  }
+
   return {
     async start() {
-      state = await load()
-      await settle()
       subscription = await log.subscribe({
         group: options.group,
         topics: options.topics,
         from: 'earliest',
+        exclusive: true,
         batchRecordsMax: BATCH_RECORDS_MAX,
-        onAssigned: async partitions => partitions.flatMap(partition => positions.get(placeOf(partition)) ?? []),
+        onAssigned,
+        onRevoked,
         onBatch
       })
       ticking = tickLoop()
     },
     submit: event =>
-      inTurn(async () => {
-        take(event)
-        dirty = true
-        await settle()
-      }).catch(error => {
-        fail(error)
+      inTurn(() => submit(event)).catch(error => {
+        if (!(error instanceof AppError && error.code === 'standby')) fail(error)
         throw error
       }),
     state: () => state,
@@ -185,10 +312,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
       stop.abort()
       await subscription?.close()
       await ticking
-      if (state === undefined || failure !== undefined) return
-      dirty = true // The saved outbox still names what was delivered since.
-      await inTurn(settle)
-      state = undefined
+      await inTurn(leave)
     }
   }
 }

@@ -1,4 +1,5 @@
-// The decide worker: incidents, outcomes and people's words in; decisions and signed commands out. Control role, one instance.
+// The decide worker: incidents, outcomes and people's words in; decisions and signed commands out. Control role: one instance owns
+// the state, others stand by (schemas/stateful-worker.ts).
 //
 // State and input positions are one checkpoint that also holds what was decided and not yet written (schemas/stateful-worker.ts):
 // a crash repeats records with the same ids, never decides anew. Without a readable checkpoint the state is rebuilt from
@@ -9,6 +10,7 @@ import type { Config } from '../../schemas/config.ts'
 import { controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, encodeRecord, type RecordType } from '../../schemas/envelope.ts'
+import { AppError } from '../../schemas/errors.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
 import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, LogRecordInput, Meter, Random } from '../../schemas/ports.ts'
@@ -83,7 +85,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     },
     deliver: effects => publish(log, options.sign, effects)
   })
-  const pager = pageSender({ ...options, pending: () => worker.state()?.pages ?? [], sent: id => worker.submit({ kind: 'page_sent', id }) })
+  const pager = pageSender({ ...options, pending: () => worker.state()?.pages ?? [], sent: id => unlessStandby(worker.submit({ kind: 'page_sent', id })) })
   return {
     async start() {
       await worker.start()
@@ -91,7 +93,8 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     },
     usePolicies(changed) {
       policies = changed
-      return worker.submit({ kind: 'policies_changed' })
+      // A standby judges by them when it takes over.
+      return worker.state() === undefined ? Promise.resolve() : unlessStandby(worker.submit({ kind: 'policies_changed' }))
     },
     explain(incidentId) {
       const watch = worker.state()?.watches[incidentId]
@@ -102,6 +105,15 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
       await pager.close()
       await worker.close()
     }
+  }
+}
+
+/** Another instance owns the state by now: it judges by its own policies, and repeats a page under the same key. */
+async function unlessStandby(submitted: Promise<void>): Promise<void> {
+  try {
+    await submitted
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'standby')) throw error
   }
 }
 

@@ -1,4 +1,5 @@
-// The diagnose worker: anomalies, topology, decisions and outcomes in, incidents out. Runs in the control role, one instance.
+// The diagnose worker: anomalies, topology, decisions and outcomes in, incidents out. Runs in the control role: one
+// instance owns the state, others stand by.
 //
 // State and input positions are one checkpoint, so a restart goes on where it was. Without a readable checkpoint the open
 // incidents come back from the compacted incidents topic (each record is the whole state) and the graph from topology;

@@ -1,16 +1,20 @@
-// Checkpoints in the log: named state with the input positions it reflects, replaced as one.
+// Checkpoints in the log: named state with the input positions it reflects, replaced as one, by one owner at a time.
 //
-//   parts topic partitions 1…   key `name/part/slot/chunk`   value: bytes of a part, cut to what a record may hold
-//   manifest    partition  0    key `name`                   value: JSON: version, positions, and for each part where its chunks are
+//   parts topic partitions 1…   key `name/part/owner-slot/chunk`   value: bytes of a part, cut to what a record may hold
+//   manifest    partition  0    key `name@owner`                   value: JSON: version, positions, and for each part where its chunks are
 //
 // Chunks first, then the manifest: the manifest is the checkpoint. It names exact offsets, and a part that is written again goes
-// to its other slot (another key), so that neither a crash in between nor compaction touches what the last manifest names.
-// The slot that was left is emptied after the manifest. Works on any Log; runs on its owner's thread. An owner that was replaced
-// and saves once more leaves an older checkpoint, whole in itself: it costs a longer replay.
+// to another key (the owner's other slot), so that neither a crash in between nor compaction touches what the last manifest names.
+// The slot that was left is emptied after the manifest. Works on any Log; runs on its owner's thread.
+// Owners follow each other in the order of the log (checkpoint-manifests.ts): a save counts when no other claim lies before it,
+// which its writer looks up once it is durable, before anything else may follow from it. A process that was replaced and saves
+// once more is told `fenced`, and what it wrote is never read.
 
+import { randomUUID } from 'node:crypto'
 import { AppError } from '../../schemas/errors.ts'
-import type { Checkpoint, CheckpointStore, Log, Logger, LogRecord, LogRecordInput, Position } from '../../schemas/ports.ts'
+import type { Checkpoint, CheckpointStore, Log, Logger, LogRecordInput, Position } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
+import { checkpointManifests, unclaimed } from './checkpoint-manifests.ts'
 
 const TOPIC = TOPICS.checkpoints.name
 const MANIFEST_PARTITION = 0
@@ -19,6 +23,9 @@ const CHUNK_BYTES_MAX = 900_000 // Below 1 MB, what a Kafka broker takes by defa
 const APPEND_BYTES_MAX = 8 * 2 ** 20 // One append: memory and time are bounded however large the state is.
 const APPEND_RECORDS_MAX = 2_000
 const READ_RECORDS_MAX = 256
+const MANIFESTS_PER_READ = 1_000 // A few KB each; a new process reads all that compaction has left.
+const MARK_LENGTH = 12 // 48 random bits: unique among the owners of a name.
+const CLAIMS_MAX = 10 // Each further try means that another process claimed in the same milliseconds.
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
@@ -36,6 +43,8 @@ interface Manifest {
 }
 interface PartPlace {
   slot: number
+  /** Mark of the owner that wrote it; absent: nobody had claimed the name. */
+  by?: string
   size: number
   chunks: { partition: number; offset: number; size: number }[]
 }
@@ -46,36 +55,95 @@ interface PartPlace {
  */
 export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}): CheckpointStore {
   const chunkBytesMax = options.chunkBytesMax ?? CHUNK_BYTES_MAX
-  const manifests = new Map<string, Manifest>()
+  const manifests = checkpointManifests()
   const lastSave = new Map<string, Promise<void>>()
   let scanned = 0
+  let reading: Promise<void> | undefined
+  let queued: Promise<void> | undefined
 
-  /** Reads what other owners wrote since the last look; manifests are small and compacted, so this is short. */
-  async function refresh(): Promise<void> {
+  /** Reads what was written since the last look. Whoever asks while a read runs shares the next one: theirs must begin after they asked. */
+  function refresh(): Promise<void> {
+    if (reading === undefined) {
+      reading = readOn().finally(() => {
+        reading = undefined
+      })
+      return reading
+    }
+    queued ??= reading
+      .catch(() => {})
+      .then(() => {
+        queued = undefined
+        return refresh()
+      })
+    return queued
+  }
+
+  async function readOn(): Promise<void> {
     for (;;) {
-      const records = await log.read({ topic: TOPIC, partition: MANIFEST_PARTITION, offset: scanned }, READ_RECORDS_MAX)
-      for (const record of records) remember(manifests, record)
+      const records = await log.read({ topic: TOPIC, partition: MANIFEST_PARTITION, offset: scanned }, MANIFESTS_PER_READ)
+      for (const record of records) manifests.apply(record)
       if (records.length === 0) return
       scanned = records.at(-1)!.offset + 1
     }
   }
 
-  async function saveNow(name: string, checkpoint: Checkpoint): Promise<void> {
+  async function claim(claims: Parameters<CheckpointStore['claim']>[0], { force = false } = {}): ReturnType<CheckpointStore['claim']> {
+    const owner = randomUUID().replaceAll('-', '').slice(0, MARK_LENGTH)
+    const refused: string[] = []
+    let open = [...claims]
     await refresh()
-    const last = manifests.get(name)
+    for (let attempt = 1; ; attempt++) {
+      open = open.filter(({ name, generation }) => {
+        const isRefused = !force && manifests.isHeldLater(name, owner, generation)
+        if (isRefused) refused.push(name)
+        return !isRefused
+      })
+      if (open.length === 0) break
+      if (attempt > CLAIMS_MAX)
+        throw new AppError('log_unavailable', `${open.length} checkpoints could not be claimed: other processes claim them all the time`)
+      await appendManifests(open.map(({ name, generation }) => manifests.claimRecord(name, owner, generation)))
+      await refresh()
+      open = open.filter(({ name }) => !manifests.isClaimed(name, owner))
+    }
+    await emptyLeft(claims.map(({ name }) => name).filter(name => manifests.owns(name, owner)))
+    return { owner, refused }
+  }
+
+  async function appendManifests(records: readonly LogRecordInput[]): Promise<void> {
+    for (const some of inAppends(records)) {
+      await log.append(
+        TOPIC,
+        some.map(record => ({ ...record, partition: MANIFEST_PARTITION }))
+      )
+    }
+  }
+
+  async function saveNow(name: string, checkpoint: Checkpoint, owner: string): Promise<void> {
+    await refresh()
+    if (!manifests.owns(name, owner)) throw fenced(name)
+    const last = readManifest(manifests.value(name))
     const base = last?.version === checkpoint.version ? last : undefined
     const parts: Record<string, PartPlace> = { ...base?.parts }
     const left: string[] = base === undefined ? Object.entries(last?.parts ?? {}).flatMap(([part, place]) => chunkKeys(name, part, place)) : []
     for (const [part, bytes] of checkpoint.parts) {
       const before = last?.parts[part]
-      parts[part] = { slot: before === undefined ? 0 : 1 - before.slot, size: bytes.length, chunks: [] }
+      const isOwn = (before?.by ?? unclaimed) === owner
+      parts[part] = { slot: before !== undefined && isOwn ? 1 - before.slot : 0, ...(owner !== unclaimed && { by: owner }), size: bytes.length, chunks: [] }
       if (before !== undefined && base !== undefined) left.push(...chunkKeys(name, part, before))
     }
     await writeParts(name, checkpoint.parts, parts)
     const manifest: Manifest = { format: MANIFEST_FORMAT, version: checkpoint.version, positions: checkpoint.positions, parts }
-    await log.append(TOPIC, [{ key: name, value: encoder.encode(JSON.stringify(manifest)), partition: MANIFEST_PARTITION }])
-    manifests.set(name, manifest)
+    const record = manifests.saveRecord(name, owner, encoder.encode(JSON.stringify(manifest)))
+    const [at] = await log.append(TOPIC, [{ ...record, partition: MANIFEST_PARTITION }])
+    await refresh()
+    if (!manifests.owns(name, owner)) {
+      // What nobody will ever read gives its space back.
+      const isVoid = manifests.isVoid(name, at!.offset)
+      if (isVoid) await empty([...checkpoint.parts.keys()].flatMap(part => chunkKeys(name, part, parts[part]!)))
+      throw fenced(name)
+    }
     if (left.length > 0) await empty(left)
+    await emptyLeft([name])
   }
 
   /** Appends the chunks of the parts and notes where each went. */
@@ -96,7 +164,7 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
       for (let at = 0, index = 0; at < bytes.length; at += chunkBytesMax, index++) {
         const value = bytes.subarray(at, at + chunkBytesMax)
         if (batchBytes + value.length > APPEND_BYTES_MAX || batch.length === APPEND_RECORDS_MAX) await flush()
-        batch.push({ place, record: { key: chunkKey(name, part, place.slot, index), value, partition: partsPartition(log, name) }, size: value.length })
+        batch.push({ place, record: { key: chunkKey(name, part, place, index), value, partition: partsPartition(log, name) }, size: value.length })
         batchBytes += value.length
       }
     }
@@ -105,22 +173,25 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
 
   /** Tombstones for chunks that no manifest names: compaction gives their space back. Losing them to a crash costs space only. */
   async function empty(keys: readonly string[]): Promise<void> {
-    const partition = (key: string): number => partsPartition(log, key.slice(0, key.indexOf('/')))
+    const partition = (key: string): number => (key.includes('/') ? partsPartition(log, key.slice(0, key.indexOf('/'))) : MANIFEST_PARTITION)
     try {
-      await log.append(
-        TOPIC,
-        keys.map(key => ({ key, value: null, partition: partition(key) }))
-      )
+      for (const some of inAppends(keys.map(key => ({ key, value: null, partition: partition(key) })))) await log.append(TOPIC, some)
     } catch (error) {
       // The checkpoint stands. The next save into the same slot overwrites these keys as well.
       options.logger?.warn({ error, keys: keys.length }, 'old parts of a checkpoint could not be emptied')
     }
   }
 
+  /** Manifests of former owners. */
+  async function emptyLeft(names: readonly string[]): Promise<void> {
+    const keys = names.flatMap(name => manifests.left(name))
+    if (keys.length > 0) await empty(keys)
+  }
+
   async function load(name: string): Promise<Checkpoint | undefined> {
     await lastSave.get(name)?.catch(() => {})
     await refresh()
-    const manifest = manifests.get(name)
+    const manifest = readManifest(manifests.value(name))
     if (manifest === undefined) return undefined
     const parts = new Map<string, Uint8Array>()
     for (const [part, place] of Object.entries(manifest.parts)) {
@@ -145,7 +216,7 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
       const before = next
       for (const record of records) {
         const chunk = place.chunks[next]
-        const key = chunkKey(name, part, place.slot, next)
+        const key = chunkKey(name, part, place, next)
         if (chunk === undefined || record.offset !== chunk.offset || record.key !== key || record.value?.length !== chunk.size) break
         bytes.set(record.value, at)
         at += chunk.size
@@ -157,9 +228,14 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
   }
 
   return {
-    save(name, checkpoint) {
-      if (name.includes('/')) throw new AppError('bug', `the checkpoint name ${name} contains a slash`)
-      const saved = (lastSave.get(name) ?? Promise.resolve()).catch(() => {}).then(() => saveNow(name, checkpoint))
+    claim,
+    async owns(name, owner) {
+      await refresh()
+      return manifests.owns(name, owner)
+    },
+    save(name, checkpoint, owner = unclaimed) {
+      if (/[/@]/.test(name)) throw new AppError('bug', `the checkpoint name ${name} contains a slash or an at sign`)
+      const saved = (lastSave.get(name) ?? Promise.resolve()).catch(() => {}).then(() => saveNow(name, checkpoint, owner))
       lastSave.set(name, saved)
       return saved
     },
@@ -167,19 +243,38 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
   }
 }
 
-function remember(manifests: Map<string, Manifest>, record: LogRecord): void {
-  if (record.key!.includes('/')) return // A chunk: parts share the partition where the topic has only one.
-  if (record.value === null) return void manifests.delete(record.key!)
-  const manifest = JSON.parse(decoder.decode(record.value)) as Manifest
-  // A format of a later release: unreadable here, so there is no checkpoint, and the state is rebuilt.
-  if (manifest.format === MANIFEST_FORMAT) manifests.set(record.key!, manifest)
-  else manifests.delete(record.key!)
+const fenced = (name: string): AppError =>
+  new AppError('fenced', `the checkpoint ${name} has another owner by now: what was to be saved is left to it, from its last checkpoint on`)
+
+/** A format of a later release is unreadable here: there is no checkpoint, and the state is rebuilt. */
+function readManifest(value: Uint8Array | undefined): Manifest | undefined {
+  if (value === undefined) return undefined
+  const manifest = JSON.parse(decoder.decode(value)) as Manifest
+  return manifest.format === MANIFEST_FORMAT ? manifest : undefined
 }
 
-const chunkKey = (name: string, part: string, slot: number, index: number): string => `${name}/${part}/${slot}/${index}`
+/** Cuts what is to be appended into calls of bounded size. */
+function* inAppends(records: readonly LogRecordInput[]): Generator<LogRecordInput[]> {
+  let some: LogRecordInput[] = []
+  let bytes = 0
+  for (const record of records) {
+    const size = record.value?.length ?? 0
+    if (some.length === APPEND_RECORDS_MAX || (some.length > 0 && bytes + size > APPEND_BYTES_MAX)) {
+      yield some
+      some = []
+      bytes = 0
+    }
+    some.push(record)
+    bytes += size
+  }
+  if (some.length > 0) yield some
+}
 
-function chunkKeys(name: string, part: string, { slot, chunks }: PartPlace): string[] {
-  return chunks.map((_, index) => chunkKey(name, part, slot, index))
+const chunkKey = (name: string, part: string, { by, slot }: Pick<PartPlace, 'by' | 'slot'>, index: number): string =>
+  `${name}/${part}/${by === undefined ? '' : `${by}-`}${slot}/${index}`
+
+function chunkKeys(name: string, part: string, place: PartPlace): string[] {
+  return place.chunks.map((_, index) => chunkKey(name, part, place, index))
 }
 
 /** Parts keep off the manifests' partition where the topic has more than one. */

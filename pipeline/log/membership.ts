@@ -67,7 +67,7 @@ export async function joinGroup(parts: GroupParts, options: SubscribeOptions): P
 
   async function assign(fresh: readonly Owned[]): Promise<void> {
     if (fresh.length === 0) return
-    const sought = await options.onAssigned?.(fresh.map(partitionOf))
+    const sought = await options.onAssigned?.(fresh.map(one => ({ ...partitionOf(one), generation: one.generation })))
     for (const { topic, partition, offset } of sought ?? []) {
       const one = fresh.find(candidate => candidate.topic === topic && candidate.partition === partition)
       if (one !== undefined) one.position = offset

@@ -5,7 +5,7 @@
 
 import { AppError, assert } from '../../schemas/errors.ts'
 import { keyPartition } from '../../schemas/partition.ts'
-import type { Batch, Log, LogRecord, LogRecordInput, Position, SubscribeOptions, Subscription, TopicPartition } from '../../schemas/ports.ts'
+import type { AssignedPartition, Batch, Log, LogRecord, LogRecordInput, Position, SubscribeOptions, Subscription, TopicPartition } from '../../schemas/ports.ts'
 import { deadLetterTopic, topicSpec } from '../../schemas/topics.ts'
 
 const RECORDS_PER_BATCH = 500 // As the embedded log's default order of magnitude; tests that care pass their own.
@@ -26,6 +26,11 @@ export interface MemoryLog extends Log {
   failAppends(error: AppError | undefined): void
   /** Appends wait (nothing is stored) until the returned function is called. */
   holdAppends(): () => void
+  /**
+   * The session of a group's member (in the order of joining) times out: the others take its partitions, and it is not told.
+   * A batch that it holds, its timers and its appends go on. @returns its coming back: it is told, and joins again
+   */
+  expel(group: string, member: number): Promise<() => Promise<void>>
   /** Resolves when every subscription has seen all records and settled them. */
   drained(): Promise<void>
 }
@@ -97,19 +102,21 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     return appendNow(topic, inputs)
   }
 
+  async function revoke(member: Member): Promise<void> {
+    const revoked = [...member.owned.keys()].map(parsePartition)
+    member.owned.clear()
+    if (revoked.length > 0) await member.options.onRevoked?.(revoked)
+  }
+
   async function rebalance(group: Group): Promise<void> {
     group.generation++
-    for (const member of group.members) {
-      const revoked = [...member.owned.keys()].map(parsePartition)
-      member.owned.clear()
-      if (revoked.length > 0) await member.options.onRevoked?.(revoked)
-    }
+    for (const member of group.members) await revoke(member)
     for (const [index, member] of group.members.entries()) {
-      const mine: TopicPartition[] = []
+      const mine: AssignedPartition[] = []
       for (const topic of member.options.topics) {
         const count = partitionsOf(topic).length
         for (let partition = 0; partition < count; partition++)
-          if ((member.options.exclusive ? 0 : partition % group.members.length) === index) mine.push({ topic, partition })
+          if ((member.options.exclusive ? 0 : partition % group.members.length) === index) mine.push({ topic, partition, generation: group.generation })
       }
       const sought = mine.length > 0 ? ((await member.options.onAssigned?.(mine)) ?? []) : []
       for (const { topic, partition } of mine) {
@@ -190,8 +197,12 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
         if (member.closed) return
         member.closed = true
         member.wake()
-        await member.running.catch(() => {})
-        joined.members.splice(joined.members.indexOf(member), 1)
+        const isStopped = await member.running.then(
+          () => true,
+          () => false
+        )
+        if (isStopped) await revoke(member)
+        if (joined.members.includes(member)) joined.members.splice(joined.members.indexOf(member), 1)
         await rebalance(joined)
       }
     }
@@ -219,6 +230,19 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       closed = true
     },
     records: topic => partitionsOf(topic).flat(),
+    async expel(groupName, index) {
+      const group = groups.get(groupName)!
+      const [member] = group.members.splice(index, 1)
+      const lost = [...member!.owned.keys()].map(parsePartition)
+      member!.owned.clear()
+      await rebalance(group)
+      return async () => {
+        if (member!.closed) return
+        if (lost.length > 0) await member!.options.onRevoked?.(lost)
+        group.members.push(member!)
+        await rebalance(group)
+      }
+    },
     failAppends(error) {
       refusal = error
     },

@@ -89,7 +89,12 @@ describe('detect worker', () => {
   it('writes no checkpoint of a state whose anomalies are not durable yet', async () => {
     const rig = aRig()
     const saves: number[] = []
-    rig.checkpoints = { load: async () => undefined, save: async () => void saves.push(rig.clock.nowMs()) }
+    rig.checkpoints = {
+      claim: async () => ({ owner: 'the only one', refused: [] }),
+      owns: async () => true,
+      load: async () => undefined,
+      save: async () => void saves.push(rig.clock.nowMs())
+    }
     await rig.start()
     await run(rig, 0, 40, second => metricsSecond(rig, second))
     expect(saves.length).toBeGreaterThan(0)

@@ -10,6 +10,7 @@ import { configSchema } from '../../../schemas/config.ts'
 import { controlRecord } from '../../../schemas/control.ts'
 import { decisionRecord } from '../../../schemas/decision.ts'
 import { ERROR_CODES } from '../../../schemas/errors.ts'
+import { executionRecord } from '../../../schemas/execution.ts'
 import { incidentRecord } from '../../../schemas/incident.ts'
 import { modelRecord } from '../../../schemas/model.ts'
 import { outcomeRecord } from '../../../schemas/outcome.ts'
@@ -18,7 +19,7 @@ import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
 import { edgeRecord } from '../../../schemas/topology.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
-const RECORDS = [anomalyRecord, incidentRecord, decisionRecord, commandRecord, outcomeRecord, controlRecord, modelRecord, edgeRecord]
+const RECORDS = [anomalyRecord, incidentRecord, decisionRecord, commandRecord, executionRecord, outcomeRecord, controlRecord, modelRecord, edgeRecord]
 
 function agrees(file: string, text: string): void {
   const path = join(ROOT, file)

@@ -33,6 +33,8 @@ function quietLogger(): Logger {
 function memoryCheckpoints() {
   const history: [string, Checkpoint][] = []
   const store: CheckpointStore = {
+    claim: async () => ({ owner: 'the only one', refused: [] }),
+    owns: async () => true,
     async save(name, checkpoint) {
       history.push([name, structuredClone(checkpoint)])
     },
