@@ -1,0 +1,12 @@
+// Both Kafka clients against their contract, on the broker that the run shares.
+
+import { describe, test } from 'vitest'
+import { platformaticClient } from '../../pipeline/log/kafka/platformatic-client.ts'
+import { kafkaSkipReason } from '../support/kafka-broker.ts'
+import { kafkaClientContract } from './kafka-client.ts'
+
+const reason = kafkaSkipReason()
+if (reason !== undefined) describe.skip(`the Kafka clients (${reason})`, () => test('', () => {}))
+else {
+  kafkaClientContract('platformatic', platformaticClient, { others: {} })
+}
