@@ -4,7 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { holdInstance, readInstance } from '../../../../pipeline/instance.ts'
+import { openClient } from '../../../../pipeline/cli/client.ts'
+import { holdInstance, instanceId, publishAddresses, readInstance } from '../../../../pipeline/instance.ts'
+import { configSchema } from '../../../../schemas/config.ts'
 
 let dataDir: string
 beforeEach(() => {
@@ -30,5 +32,37 @@ describe('the data directory', () => {
     expect(readInstance(dataDir)).toBeUndefined()
     writeFileSync(file, JSON.stringify({ pid: 2 ** 22 + 1, startTicks: '5' }))
     holdInstance(dataDir)()
+  })
+
+  it("gives its process a name that stays over restarts and is no other directory's", () => {
+    holdInstance(dataDir)()
+    const id = instanceId(dataDir)
+    expect(id).toMatch(/-[0-9a-f]{8}$/)
+    holdInstance(dataDir)()
+    expect(instanceId(dataDir)).toBe(id)
+    const other = `${dataDir}-other`
+    holdInstance(other)()
+    expect(instanceId(other)).not.toBe(id)
+  })
+})
+
+describe('the command line asks the instance', () => {
+  const open = () => {
+    const config = configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat', dataDir })
+    return openClient({ config, file: undefined, overrides: new Map() })
+  }
+
+  it('on its console', () => {
+    holdInstance(dataDir)
+    publishAddresses(dataDir, { console: 'http://127.0.0.1:8686', roles: 'console' })
+    expect(open().address).toBe('http://127.0.0.1:8686')
+  })
+
+  it('and says so when nothing runs, when it is not ready yet, and when it has no console', () => {
+    expect(open).toThrow(/no Homeostat runs/)
+    holdInstance(dataDir)
+    expect(open).toThrow(/not ready yet/)
+    publishAddresses(dataDir, { health: 'http://127.0.0.1:8687', roles: 'intake,detect' })
+    expect(open).toThrow(expect.objectContaining({ code: 'usage', message: expect.stringMatching(/runs intake,detect without a console/) }))
   })
 })

@@ -140,6 +140,7 @@ describe('the console server', () => {
   it('is not ready while a check fails, and alive all the same', async () => {
     expect((await ask('/readyz')).status).toBe(503)
     expect((await ask('/livez')).status).toBe(200)
+    expect((await ask('/metrics')).status).toBe(200)
   })
 
   it('streams what happens from now on, and repeats what a reader missed', async () => {
