@@ -41,6 +41,8 @@ const OPENERS: readonly Partial<Record<Role, (context: RoleContext) => Promise<O
   { console: openConsoleRole }
 ]
 
+const LOG_PAUSE_MS = 1_000
+
 export interface App {
   roles: RoleSet
   addresses: Readonly<Record<string, string>>
@@ -127,6 +129,7 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
   const log = await openLog(config, { clock: systemClock, logger, meter: self.meter })
   closers.push(() => log.close())
   const context = await openContext(opening, log, self.meter)
+  await logAnswers(log, logger, options.stop)
   const failed = Promise.withResolvers<string>()
   for (const row of OPENERS) {
     if (options.stop?.aborted) throw new AppError('timeout', 'stopped while opening')
@@ -150,6 +153,20 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
   logger.info(shown, 'ready')
   if (options.pretty) process.stderr.write(welcome(opening))
   return { failed: failed.promise }
+}
+
+/** A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready. */
+async function logAnswers(log: Log, logger: Logger, stop: AbortSignal | undefined): Promise<void> {
+  while (!stop?.aborted) {
+    try {
+      await log.groups()
+      return
+    } catch (cause) {
+      if (!(cause instanceof AppError && cause.retriable)) throw cause
+      logger.warn({ err: cause }, 'the log does not answer yet, trying again')
+      await systemClock.sleep(LOG_PAUSE_MS, stop)
+    }
+  }
 }
 
 /** What the roles share; the health server opens with it, so that a slow start is seen. */
@@ -217,8 +234,8 @@ function startSelf({ config, options, logger, closers, shown }: Opening, self: R
     logger.info({}, 'own metrics are not sent, since intake runs elsewhere: set self.endpoint to its OTLP/gRPC address, or scrape /metrics')
     return
   }
-  const [token] = config.intake.tokens
-  const headers: Record<string, string> = token && !config.self.endpoint ? { authorization: `Bearer ${resolveSecret(token, options.environment)}` } : {}
+  const token = config.self.endpoint === undefined ? config.intake.tokens[0] : config.self.token
+  const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${resolveSecret(token, options.environment)}` }
   self.start(endpoint, config.self.interval, headers)
   closers.push(() => self.close())
 }

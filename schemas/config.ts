@@ -257,9 +257,12 @@ export const configSchema = z.strictObject({
   console: z.strictObject({ listen: address.prefault({ port: 8686 }), tokens: z.array(secret).default([]) }).prefault({}),
   self: z
     .strictObject({
-      /** Where Homeostat's own metrics go; absent: into its own intake. `off` sends none. */
+      /** Where Homeostat's own metrics go (OTLP/gRPC); absent: into the intake of the same process, else nowhere. `off` sends none. */
       endpoint: z.string().optional(),
+      /** Bearer token for `endpoint`; our own intake is given one of its own. */
+      token: secret.optional(),
       interval: durationSchema.prefault('10s'),
+      /** Metrics of this machine beside Homeostat's own: from the process that has the role intake, since once a machine is enough. */
       hostMetrics: z.boolean().default(true),
       logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info')
     })
