@@ -21,7 +21,7 @@ interface FeatureQueryRow {
 /** @returns vectors, oldest first, and failures: every incident's first cause with the time it lasted */
 export async function readHistory(store: Store, sinceMs: number): Promise<{ rows: FeatureRow[]; failures: FailureInterval[] }> {
   const vectors = await store.query<FeatureQueryRow>(
-    `SELECT Attributes['entity'] AS entity, toUnixTimestamp64Milli(TimeUnix) AS atMs,
+    `SELECT Attributes['entity'] AS entity, toUnixTimestamp64Milli(toDateTime64(TimeUnix, 9)) AS atMs,
             groupArray(Attributes['feature']) AS names, groupArray(Value) AS values
      FROM otel_metrics_gauge
      WHERE MetricName = {metric:String} AND TimeUnix >= fromUnixTimestamp64Milli({since:Int64})

@@ -79,6 +79,7 @@ export class ClickHouseStore implements Store {
 
   async #prepare(): Promise<void> {
     const { config, logger } = this.#options
+    await this.telemetryTables() // Refuses what cannot be used before anything is made beside it.
     if (config.migrate) await this.migrate()
     else await checkSchema(this.#runner(this.#clients.write, this.#clients.writerRead), this.#migrationOptions())
     for (const table of await this.telemetryTables()) {
