@@ -134,7 +134,11 @@ class Member implements KafkaMember {
       } catch (error) {
         if (this.#isLeaving) return
         if (this.#heed(error)) continue
-        logger.warn({ group, reason: kafkaError(error, 'join').message }, 'the group cannot be joined now, it is tried again')
+        // A fresh cluster is still loading its groups: worth a warning only when it lasts.
+        logger[pauseMs < PAUSE_MAX_MS ? 'debug' : 'warn'](
+          { group, reason: kafkaError(error, 'join').message },
+          'the group cannot be joined now, it is tried again'
+        )
         await this.#pause(pauseMs)
         pauseMs = Math.min(PAUSE_MAX_MS, pauseMs * 2)
       }

@@ -122,7 +122,7 @@ const WRONG_CONFIG = ['INVALID_REPLICATION_FACTOR', 'INVALID_PARTITIONS', 'INVAL
 export function kafkaError(cause: unknown, doing: string): AppError {
   if (cause instanceof AppError) return cause
   const ids = errorIds(cause)
-  const words = [...new Set(leaves(cause).map(one => one.serverErrorMessage ?? one.message ?? String(one)))].join('; ')
+  const words = [...new Set(leaves(cause).map(one => [one.apiId, one.serverErrorMessage || one.message].filter(Boolean).join(': ')))].join('; ')
   if (ids.has('MESSAGE_TOO_LARGE') || ids.has('RECORD_LIST_TOO_LARGE')) {
     return new AppError('record_too_large', `${doing}: ${words}; raise max.message.bytes of the topic and message.max.bytes of the brokers`, { cause })
   }
