@@ -7,12 +7,14 @@ import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { loadConfig } from '../config/load.ts'
 import { type Client, openClient } from './client.ts'
+import { dlqCommands } from './dlq.ts'
 import { doctor } from './doctor.ts'
 import { registerMigrate } from './migrate.ts'
 import { registerKeys } from './keys.ts'
 import { writeKillSwitch } from './kill-switch.ts'
 import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
+import { confirmAtTerminal, openExistingLog } from './log-access.ts'
 import { openOutput, type Output } from './output.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
@@ -125,6 +127,14 @@ function buildProgram(ports: ProgramPorts): Command {
   incidentCommands(program, client, output)
   dataCommands(program, client, output)
   const config = (): Config => loadConfig(global().config, process.cwd(), process.env).config
+  dlqCommands(program, {
+    config,
+    output,
+    openLog: openExistingLog,
+    write: bytes => void process.stdout.write(bytes),
+    confirm: confirmAtTerminal,
+    user: userInfo().username
+  })
   registerMigrate(program, { config, output, environment: process.env })
   registerKeys(program, { config, output })
   return program

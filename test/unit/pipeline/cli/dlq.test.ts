@@ -59,7 +59,9 @@ const inOrder = (count: number): LogRecordInput[] => Array.from({ length: count 
 async function run(args: readonly string[], changes: Partial<DlqPorts> = {}) {
   const printed = { table: [] as Record<string, unknown>[], result: undefined as any, text: '', said: [] as string[], raw: Buffer.alloc(0) }
   const output: Output = {
-    table: rows => void (printed.table = [...rows] as Record<string, unknown>[]),
+    table: rows => {
+      printed.table = [...rows]
+    },
     result: (value, shown) => {
       printed.result = value
       printed.text = shown
@@ -71,7 +73,9 @@ async function run(args: readonly string[], changes: Partial<DlqPorts> = {}) {
     config: () => configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' }),
     output: () => output,
     openLog,
-    write: bytes => void (printed.raw = Buffer.from(bytes)),
+    write: bytes => {
+      printed.raw = Buffer.from(bytes)
+    },
     confirm: async () => undefined,
     user: 'ann',
     ...changes
