@@ -71,7 +71,8 @@ const resource = {
   ]
 }
 
-function metricsRequest(numbers: readonly number[]): object {
+/** One OTLP/JSON request, a point a number. */
+export function metricsRequest(numbers: readonly number[]): object {
   const dataPoints = numbers.map((number, index) => ({ timeUnixNano: nanosNow(index), asDouble: number }))
   return { resourceMetrics: [{ resource, scopeMetrics: [{ metrics: [{ name: COUNTER_METRIC, gauge: { dataPoints } }] }] }] }
 }

@@ -54,7 +54,7 @@ export async function findingsOf(homeostat: Homeostat, sender: CountingSender, w
 }
 
 /** Number → rows that carry it. */
-async function storedNumbers(homeostat: Homeostat, number: string, from: string): Promise<Map<number, number>> {
+export async function storedNumbers(homeostat: Pick<Homeostat, 'sql'>, number: string, from: string): Promise<Map<number, number>> {
   const stored = new Map<number, number>()
   for (let offset = 0; ; offset += PAGE_ROWS) {
     const rows = await homeostat.sql<{ number: number; n: number }>(
