@@ -7,6 +7,8 @@
 import type { LogRecord, LogRecordInput } from '../../schemas/ports.ts'
 
 const MESSAGE_CHARACTERS_MAX = 1_000 // A message is for people; a parser's dump of the whole input is not.
+const VALUE_BYTES_MAX = 64 * 2 ** 20 // What a record of ours may hold; others may write larger ones into their topics.
+const CUT_BYTES = 2 ** 20 // Of a larger one: enough to see what it was.
 const PREFIX = 'dlq.'
 const FOR = 'homeostat.for' // Header of a record that was put back: the one group that it is for.
 
@@ -21,14 +23,17 @@ export interface DeadLetterContext {
   firstSeenAtMs: number
 }
 
-/** The record for `<topic>.dlq`: same key, bytes and headers, plus `dlq.*`. */
+/** The record for `<topic>.dlq`: same key, bytes and headers, plus `dlq.*`. Of a value over 64 MiB only the beginning. */
 export function deadLetterRecord(record: LogRecord, context: DeadLetterContext): LogRecordInput {
+  const sizeBytes = record.value?.length ?? 0
+  const isCut = sizeBytes > VALUE_BYTES_MAX // It could not be written whole, and would stand in the way for ever.
   return {
     key: record.key,
-    value: record.value,
+    value: isCut ? record.value!.subarray(0, CUT_BYTES) : record.value,
     partition: 0,
     headers: {
       ...record.headers,
+      ...(isCut ? { 'dlq.cut': String(sizeBytes) } : {}),
       'dlq.reason': context.reason,
       'dlq.class': 'permanent', // Passing troubles are repeated and never end here.
       'dlq.message': context.message.slice(0, MESSAGE_CHARACTERS_MAX),
@@ -44,16 +49,19 @@ export function deadLetterRecord(record: LogRecord, context: DeadLetterContext):
 
 /**
  * The record as it was before it died, to append it again: for the consumer that gave up, and no other.
- * @returns undefined when the record is no dead letter
+ * @returns undefined when the record is no dead letter; `cutBytes`: what it once had, when only its beginning was kept
  */
-export function originalRecord(deadLetter: Pick<LogRecord, 'key' | 'value' | 'headers'>): { topic: string; record: LogRecordInput } | undefined {
+export function originalRecord(
+  deadLetter: Pick<LogRecord, 'key' | 'value' | 'headers'>
+): { topic: string; record: LogRecordInput; cutBytes?: number } | undefined {
   const topic = deadLetter.headers['dlq.source.topic']
   const partition = Number(deadLetter.headers['dlq.source.partition'])
   if (topic === undefined || !Number.isInteger(partition)) return undefined
   const headers = Object.fromEntries(Object.entries(deadLetter.headers).filter(([name]) => !name.startsWith(PREFIX)))
   const consumer = deadLetter.headers['dlq.consumer']
   if (consumer !== undefined) headers[FOR] = consumer
-  return { topic, record: { key: deadLetter.key, value: deadLetter.value, headers, partition } }
+  const cut = deadLetter.headers['dlq.cut']
+  return { topic, record: { key: deadLetter.key, value: deadLetter.value, headers, partition }, ...(cut === undefined ? {} : { cutBytes: Number(cut) }) }
 }
 
 /** False only for a record that was put back for another consumer group. */

@@ -26,6 +26,7 @@ export interface DeadLetter {
   message: string
   /** Consumer group that gave up. */
   consumer: string
+  /** Of the original. */
   sizeBytes: number
   /** When it was put back last; absent = never. */
   redrivenAtMs?: number
@@ -128,7 +129,12 @@ export async function redriveLetters(log: Log, topic: string, offsets: readonly 
 
 /** Puts back what can be; returns the offsets of those. One that the log refuses for good does not hold up the others. */
 async function putBack(log: Log, page: readonly LogRecord[], refused: Redriven['refused']): Promise<number[]> {
-  const byTopic = Map.groupBy(page, record => originalRecord(record)!.topic)
+  const whole = page.filter(record => {
+    const { cutBytes } = originalRecord(record)!
+    if (cutBytes !== undefined) refused.push({ id: idOf(record), why: `only the beginning of its ${cutBytes} bytes was kept` })
+    return cutBytes === undefined
+  })
+  const byTopic = Map.groupBy(whole, record => originalRecord(record)!.topic)
   const done: number[] = []
   for (const [topic, letters] of byTopic) {
     const append = async (some: readonly LogRecord[]): Promise<void> => {
@@ -198,7 +204,7 @@ function letterOf(record: LogRecord): DeadLetter | undefined {
     reason: headers['dlq.reason'] ?? '',
     message: headers['dlq.message'] ?? '',
     consumer: headers['dlq.consumer'] ?? '',
-    sizeBytes: record.value?.length ?? 0
+    sizeBytes: original.cutBytes ?? record.value?.length ?? 0
   }
 }
 

@@ -7,6 +7,7 @@ import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type DlqPorts, dlqCommands } from '../../../../pipeline/cli/dlq.ts'
 import type { Output } from '../../../../pipeline/cli/output.ts'
+import { deadLetterRecord } from '../../../../pipeline/log/dead-letter.ts'
 import { EmbeddedLog } from '../../../../pipeline/log/embedded-log.ts'
 import { systemClock } from '../../../../pipeline/system.ts'
 import { configSchema } from '../../../../schemas/config.ts'
@@ -262,6 +263,17 @@ describe('dlq redrive', () => {
     expect(printed.said).toContain(`${METRICS}.dlq/1 was refused: too large`)
     expect(process.exitCode).toBe(1)
     expect((await run(['redrive', '--all', '--dry-run'])).result.wouldRedrive).toBe(1)
+  })
+
+  test('of a record too large for a log of ours the beginning is kept, and it cannot be put back', async () => {
+    const record = { topic: 'otlp_logs', partition: 0, offset: 5, key: null, value: Buffer.alloc(2 ** 26 + 1, 'x'), headers: {}, appendedAtMs: 1 }
+    const letter = deadLetterRecord(record, { reason: 'body_too_large', message: 'm', consumer: 'homeostat-intake', attempts: 1, firstSeenAtMs: 1 })
+    expect(letter.value).toHaveLength(2 ** 20)
+    await log.append('otlp_logs.dlq', [letter])
+    expect((await run(['list'])).table).toMatchObject([{ bytes: 2 ** 26 + 1, reason: 'body_too_large' }])
+    const printed = await run(['redrive', '--all', '--yes'])
+    expect(printed.said).toContain(`otlp_logs.dlq/0 was refused: only the beginning of its ${2 ** 26 + 1} bytes was kept`)
+    expect((await log.offsets('otlp_logs'))[0]!.end).toBe(0)
   })
 
   test('a log that goes away in between leaves the rest for the next time', async () => {
