@@ -27,6 +27,8 @@ export interface KafkaOptions {
   /** More broker settings, over those below. */
   settings?: Readonly<Record<string, string | number | boolean>>
   heapMb?: number
+  /** One more listener, with TLS and SCRAM-SHA-512. */
+  secured?: { keystoreFile: string; keystorePassword: string; username: string; password: string }
 }
 
 export interface KafkaBroker {
@@ -38,6 +40,8 @@ export interface KafkaBroker {
    * which is the address that clients of this listener are told.
    */
   proxied: { port: number; advertisedPort: number }
+  /** Of the listener `secured`, where it was asked for. */
+  securedPort: number
   pid: number
   /** All that it has logged since its last start. */
   log(): string
@@ -75,9 +79,10 @@ export function kafkaJars(what: 'broker' | 'tools' = 'broker'): string {
 export async function startKafka(options: KafkaOptions = {}): Promise<KafkaBroker> {
   const jars = kafkaJars()
   const folder = mkdtempSync(join(tmpdir(), 'homeostat-kafka-'))
-  const [port, proxiedPort, advertisedPort, controllerPort] = (await freePorts(4)) as [number, number, number, number]
+  const [port, proxiedPort, advertisedPort, controllerPort, securedPort] = (await freePorts(5)) as [number, number, number, number, number]
   const file = join(folder, 'server.properties')
-  const settings = { ...settingsOf(folder, port, proxiedPort, advertisedPort, controllerPort), ...options.settings }
+  const base = settingsOf(folder, port, proxiedPort, advertisedPort, controllerPort)
+  const settings = { ...base, ...(options.secured && securedSettings(base, options.secured, securedPort)), ...options.settings }
   writeFileSync(
     file,
     Object.entries(settings)
@@ -86,7 +91,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaBroke
   )
   // A short life does not pay for the optimising compiler: with the first one only, the broker is ready in half the time.
   const java = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-cp', `${jars}/*`, `-Dlog4j2.configurationFile=${join(infra, 'log4j2.properties')}`]
-  format(java, file)
+  format(java, file, options.secured)
 
   const logFile = join(folder, 'broker.log')
   const log = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '')
@@ -105,6 +110,7 @@ export async function startKafka(options: KafkaOptions = {}): Promise<KafkaBroke
     brokers: [`127.0.0.1:${port}`],
     port,
     proxied: { port: proxiedPort, advertisedPort },
+    securedPort,
     pid: 0,
     log,
     kill: () => end('SIGKILL'),
@@ -177,9 +183,25 @@ function settingsOf(
   }
 }
 
-function format(java: readonly string[], file: string): void {
+function securedSettings(base: Record<string, string | number | boolean>, secured: NonNullable<KafkaOptions['secured']>, port: number): Record<string, string> {
+  const scram = 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
+  return {
+    listeners: `${base['listeners']},SECURED://127.0.0.1:${port}`,
+    'advertised.listeners': `${base['advertised.listeners']},SECURED://127.0.0.1:${port}`,
+    'listener.security.protocol.map': `${base['listener.security.protocol.map']},SECURED:SASL_SSL`,
+    'sasl.enabled.mechanisms': 'SCRAM-SHA-512',
+    'listener.name.secured.scram-sha-512.sasl.jaas.config': scram,
+    'ssl.keystore.type': 'PKCS12',
+    'ssl.keystore.location': secured.keystoreFile,
+    'ssl.keystore.password': secured.keystorePassword
+  }
+}
+
+function format(java: readonly string[], file: string, user: KafkaOptions['secured']): void {
   const cluster = randomBytes(16).toString('base64url').replace(/[-_]/g, 'A') // 22 characters; a leading dash would be an option.
-  const formatted = spawnSync('java', [...java, 'kafka.tools.StorageTool', 'format', '--config', file, '--cluster-id', cluster], { encoding: 'utf8' })
+  const args = ['kafka.tools.StorageTool', 'format', '--config', file, '--cluster-id', cluster]
+  if (user !== undefined) args.push('--add-scram', `SCRAM-SHA-512=[name=${user.username},password=${user.password}]`)
+  const formatted = spawnSync('java', [...java, ...args], { encoding: 'utf8' })
   if (formatted.status !== 0) throw new Error(`the broker's storage could not be formatted: ${formatted.stdout}${formatted.stderr}`)
 }
 
