@@ -50,15 +50,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if $values.kafka.sasl.mechanism -}}
 {{- $_ := set $kafka "sasl" (dict "mechanism" $values.kafka.sasl.mechanism "username" "${KAFKA_USERNAME}" "password" "env:KAFKA_PASSWORD") -}}
 {{- end -}}
-{{- $store := dict "url" $values.clickhouse.url "database" $values.clickhouse.database "username" "${CLICKHOUSE_USERNAME:-default}" -}}
+{{- $store := dict "url" $values.clickhouse.url "database" $values.clickhouse.database "username" "${CLICKHOUSE_USERNAME:-default}" "migrate" false -}}
 {{- if $values.clickhouse.secretName -}}
 {{- $_ := set $store "password" "env:CLICKHOUSE_PASSWORD" -}}
 {{- end -}}
 {{- $intake := dict "grpc" (dict "host" $any "port" $values.intake.grpcPort) "http" (dict "host" $any "port" $values.intake.httpPort) -}}
 {{- $_ := set $intake "topics" (dict "enabled" $values.intake.collectorTopics) -}}
-{{- $scheme := "http" -}}
 {{- if $values.intake.tlsSecretName -}}
-{{- $scheme = "https" -}}
 {{- $_ := set $intake "tls" (dict "certFile" "/etc/homeostat/intake-tls/tls.crt" "keyFile" "/etc/homeostat/intake-tls/tls.key") -}}
 {{- end -}}
 {{- $tokens := list -}}
@@ -71,11 +69,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $people = append $people (printf "file:/etc/homeostat/console-tokens/%s" .) -}}
 {{- end -}}
 {{- $console := dict "listen" (dict "host" $any "port" $values.console.service.port) "tokens" $people -}}
-{{- /* A token for its own intake, or a private CA, a role has none of: then its metrics are scraped instead. */ -}}
+{{- /* Own metrics do not go through a door with a certificate, whose CA a role does not know: then they are scraped instead. */ -}}
 {{- $self := dict "endpoint" "off" -}}
-{{- if not (or $tokens $values.intake.tlsSecretName) -}}
-{{- $self = dict "endpoint" (printf "%s://%s-intake:%v" $scheme (include "homeostat.fullname" .root) $values.intake.grpcPort) -}}
+{{- if not $values.intake.tlsSecretName -}}
+{{- $self = dict "endpoint" (printf "http://%s-intake:%v" (include "homeostat.fullname" .root) $values.intake.grpcPort) -}}
+{{- if $tokens -}}{{- $_ := set $self "token" "env:SELF_TOKEN" -}}{{- end -}}
 {{- end -}}
+{{- $environments := list -}}
+{{- range $values.actuators -}}{{- $environments = append $environments .environment -}}{{- end -}}
 {{- $decide := dict "signingKeyFile" "/etc/homeostat/signing/signing.pem" -}}
 {{- if $values.policies -}}{{- $_ := set $decide "policiesDir" "/etc/homeostat/policies" -}}{{- end -}}
 {{- if $values.runbooks -}}{{- $_ := set $decide "runbooksDir" "/etc/homeostat/runbooks" -}}{{- end -}}
@@ -84,7 +85,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $verification = append $verification (printf "/etc/homeostat/verification/%s" .) -}}
 {{- end -}}
 {{- $config := dict
-  "apiVersion" "homeostat.io/v1" "kind" "Homeostat" "dataDir" "/var/lib/homeostat" "environment" $values.environment
+  "apiVersion" "homeostat.io/v1" "kind" "Homeostat" "dataDir" "/var/lib/homeostat" "environment" $values.environment "environments" ($environments | uniq)
   "log" (dict "kind" "kafka") "kafka" $kafka "store" $store "intake" $intake "console" $console "self" $self
   "health" (dict "listen" (dict "host" $any "port" $values.health.port)) "decide" $decide "act" (dict "verificationKeyFiles" $verification) -}}
 {{- mergeOverwrite $config (deepCopy $values.config) (deepCopy (.extra | default dict)) | toYaml -}}
@@ -110,6 +111,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
   valueFrom: { secretKeyRef: { name: {{ .root.Values.clickhouse.secretName | quote }}, key: {{ .clickhouse | quote }} } }
 {{- end }}
 {{- end }}
+{{- if and .root.Values.intake.tokensSecret.keys (not .root.Values.intake.tlsSecretName) }}
+- name: SELF_TOKEN
+  valueFrom: { secretKeyRef: { name: {{ .root.Values.intake.tokensSecret.name | quote }}, key: {{ first .root.Values.intake.tokensSecret.keys | quote }} } }
+{{- end }}
 {{- with .root.Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -130,7 +135,7 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
-{{/* Volumes and mounts of every pod. Argument: root, configMap. */}}
+{{/* Volumes and mounts of every pod. Argument: root, configMap. Modes are decimal: 288 is 0440. */}}
 {{- define "homeostat.volumes" -}}
 - name: config
   configMap: { name: {{ .configMap }} }
@@ -138,7 +143,7 @@ seccompProfile: { type: RuntimeDefault }
   emptyDir: { sizeLimit: 256Mi }
 {{- if .root.Values.kafka.tls.enabled }}
 - name: kafka-tls
-  secret: { secretName: {{ .root.Values.kafka.tls.secretName | quote }}, defaultMode: 0440 }
+  secret: { secretName: {{ .root.Values.kafka.tls.secretName | quote }}, defaultMode: 288 }
 {{- end }}
 {{- end -}}
 
