@@ -21,7 +21,7 @@ import { openLog } from './roles/log.ts'
 import { checkRoles, type Role, type RoleSet, selectRoles } from './roles/select.ts'
 import { openStore } from './roles/store.ts'
 import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.ts'
-import { openHealthServer } from './self/health-server.ts'
+import { type HealthServer, openHealthServer } from './self/health-server.ts'
 import { openLogger } from './self/logger.ts'
 import { openSelfMeter, type SelfMeter } from './self/meter.ts'
 import { watchProgress } from './self/progress.ts'
@@ -128,11 +128,12 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
   })
   const log = await openLog(config, { clock: systemClock, logger, meter: self.meter })
   closers.push(() => log.close())
-  const context = await openContext(opening, log, self.meter)
+  const { context, door } = await openContext(opening, log, self.meter)
   await logAnswers(log, logger, options.stop)
   const failed = Promise.withResolvers<string>()
   for (const row of OPENERS) {
     if (options.stop?.aborted) throw new AppError('timeout', 'stopped while opening')
+    if (roles.has('console') && 'console' in row) await door.close() // The console answers probes on this port from now on.
     const chosen = Object.entries(row).filter(([role]) => roles.has(role as Role))
     const opened = await allOpen(
       chosen.map(([, open]) => open(context)),
@@ -169,8 +170,8 @@ async function logAnswers(log: Log, logger: Logger, stop: AbortSignal | undefine
   }
 }
 
-/** What the roles share; the health server opens with it, so that a slow start is seen. */
-async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promise<RoleContext> {
+/** What the roles share; the door of probes opens with it, so that a slow start is seen as one. */
+async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promise<{ context: RoleContext; door: HealthServer }> {
   const { config, roles, options, logger, closers, shown, published } = opening
   const progress = watchProgress(log, systemClock)
   const hosts = new Map<string, RoleHost>()
@@ -183,16 +184,15 @@ async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promis
     pingStore: () => reads.query('SELECT 1 AS one'),
     phase: () => opening.phase
   })
-  if (!roles.has('console')) {
-    const server = await openHealthServer({ listen: config.health.listen, probes })
-    closers.push(() => server.close())
-    shown.health = published.health = server.address
-  }
+  const section = roles.has('console') ? 'console' : 'health'
+  const door = await openHealthServer({ section, listen: config[section].listen, probes })
+  closers.push(() => door.close())
+  if (section === 'health') shown.health = published.health = door.address
   if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {
     reads = await serverReads({ config, clock: systemClock, logger, ...(options.stop && { stop: options.stop }) })
     closers.push(() => reads.close())
   }
-  return {
+  const context: RoleContext = {
     ...{ config, roles, reads, probes, meter },
     environment: options.environment,
     log: progress.log,
@@ -215,6 +215,7 @@ async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promis
       return host
     }
   }
+  return { context, door }
 }
 
 /** All or none: when one cannot be opened, those that were are closed with the rest. */

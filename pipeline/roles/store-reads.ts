@@ -14,9 +14,10 @@ import { clickHouseSignals } from '../store/signals.ts'
 
 /** Rows that `homeostat sql` and the console get at most. */
 const SQL_ROWS_MAX = 10_000
-/** The engine of a killed predecessor holds its lock for a moment; a server is still starting. */
-const OPEN_DEADLINE_MS = 30_000
-const OPEN_PAUSE_MS = 250
+/** The embedded engine of a killed predecessor holds its lock for a moment. A server is waited for, for as long as it is away. */
+const EMBEDDED_DEADLINE_MS = 30_000
+const PAUSE_MIN_MS = 250
+const PAUSE_MAX_MS = 5_000
 
 export interface StoreReads {
   query: Store['query']
@@ -56,7 +57,7 @@ export function readMethods(store: ClickHouseStore) {
 
 /**
  * Reads from the server of store.url.
- * @throws AppError `store_refused` | `config_invalid` for what waiting does not mend, `store_unavailable` after half a minute
+ * @throws AppError `store_refused` | `config_invalid` for what waiting does not mend, `store_unavailable` when `stop` aborts the wait
  */
 export async function serverReads(options: { config: Config; clock: Clock; logger: Logger; stop?: AbortSignal }): Promise<StoreReads> {
   const store = await openStorePatiently({ ...options, migrate: false })
@@ -73,8 +74,8 @@ export async function openStorePatiently(options: {
   stop?: AbortSignal
 }): Promise<ClickHouseStore> {
   const { config, clock, logger, migrate, stop } = options
-  const deadlineMs = clock.monotonicMs() + OPEN_DEADLINE_MS
-  for (;;) {
+  const deadlineMs = config.store.url === undefined ? clock.monotonicMs() + EMBEDDED_DEADLINE_MS : Number.POSITIVE_INFINITY
+  for (let pauseMs = PAUSE_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS)) {
     try {
       return await ClickHouseStore.open({
         config: withPasswords(config.store),
@@ -86,7 +87,7 @@ export async function openStorePatiently(options: {
     } catch (cause) {
       if (!(cause instanceof AppError && cause.retriable) || clock.monotonicMs() > deadlineMs || stop?.aborted) throw cause
       logger.warn({ err: cause }, 'ClickHouse is not to be had yet, trying again')
-      await clock.sleep(OPEN_PAUSE_MS, stop)
+      await clock.sleep(pauseMs, stop)
     }
   }
 }

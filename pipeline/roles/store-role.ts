@@ -18,7 +18,15 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const log = await openLog(config, { clock: systemClock, logger, meter })
   const progress = watchProgress(log, systemClock)
   const store = await openStorePatiently({ config, clock: systemClock, logger })
-  const worker = storeWorker({ log: progress.log, store, config: config.store, clock: systemClock, logger, meter, environments: environmentsOf(config) })
+  const worker = storeWorker({
+    log: progress.log,
+    store: store.asWriter(),
+    config: config.store,
+    clock: systemClock,
+    logger,
+    meter,
+    environments: environmentsOf(config)
+  })
   await worker.start()
   return {
     methods: readMethods(store),

@@ -15,6 +15,8 @@ import { type KafkaBroker, kafkaSkipReason, startKafka } from '../support/kafka-
 import { eventually } from '../support/log-tools.ts'
 
 const ARRIVAL_MS_MAX = 30_000
+/** Processes start within seconds on free cores; what is waited for inside has limits of its own, with words. */
+const timeout = 120_000
 const FREE = { port: 0 }
 const doors = { intake: { grpc: FREE, http: FREE }, health: { listen: FREE }, console: { listen: FREE } }
 /** A queue that is too long from its first point on: no baseline to wait for. */
@@ -41,7 +43,7 @@ async function get<Answer>(url: string): Promise<Answer> {
   return (await response.json()) as Answer
 }
 
-describe('a part of the way on the embedded log', () => {
+describe('a part of the way on the embedded log', { timeout }, () => {
   let running: HomeostatProcess | undefined
   afterEach(() => running?.end('SIGKILL'))
 
@@ -82,7 +84,7 @@ describe('a part of the way on the embedded log', () => {
 const noBroker = kafkaSkipReason()
 if (noBroker !== undefined) process.stderr.write(`skipped: roles as processes: ${noBroker}\n`)
 
-describe.skipIf(noBroker !== undefined)(`every role a process${noBroker === undefined ? '' : ` (skipped: ${noBroker})`}`, () => {
+describe.skipIf(noBroker !== undefined)(`every role a process${noBroker === undefined ? '' : ` (skipped: ${noBroker})`}`, { timeout }, () => {
   const ROLES = ['intake', 'detect', 'control', 'act', 'store', 'console'] as const
   const processes = new Map<string, HomeostatProcess>()
   const publicKeyFile = join(folder, 'commands.pem')

@@ -14,6 +14,7 @@ afterEach(() => server?.close())
 
 async function ask(path: string, probes: Partial<Probes> = {}): Promise<{ status: number; type: string; text: string }> {
   server = await openHealthServer({
+    section: 'health',
     listen: somewhere,
     probes: { health: async () => aHealth, live: async () => ({ ok: true, checks: [] }), readings: () => [], ...probes }
   })
@@ -54,7 +55,7 @@ describe('the health server', () => {
   it('names the key to change when its port is taken', async () => {
     await ask('/livez')
     const port = Number(new URL(server!.address).port)
-    await expect(openHealthServer({ listen: { host: '127.0.0.1', port }, probes: {} as Probes })).rejects.toMatchObject({
+    await expect(openHealthServer({ section: 'health', listen: { host: '127.0.0.1', port }, probes: {} as Probes })).rejects.toMatchObject({
       code: 'config_invalid',
       message: expect.stringContaining('health.listen.port')
     })
