@@ -6,7 +6,7 @@
 // repaired: a metrics shard is rebuilt from the log, the open windows of spans and logs (seconds of counts) are given up.
 
 import { AppError } from '../schemas/errors.ts'
-import type { Checkpoint, CheckpointStore, Log, Logger, Position, TopicPartition } from '../schemas/ports.ts'
+import type { AssignedPartition, Checkpoint, CheckpointStore, Log, Logger, Position, TopicPartition } from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
 import { RECORD_VERSION } from './score/record.ts'
 import { openShard, type Shard, type ShardOptions } from './shard.ts'
@@ -22,11 +22,10 @@ export interface LiveShard {
   next: number
   /** Whether `next` is known: a partition without checkpoint starts where its group does. */
   isPositioned: boolean
+  /** Of the assignment. */
   generation: number
-  /** Log's clock of the last record taken. */
-  arrivalMs: number
-  /** Absence is judged for silence after this, by the wall clock; undefined while a backlog is read. */
-  listeningSinceMs: number | undefined
+  /** Our mark as owner of the checkpoint. */
+  owner: string
   /** State differs from the last checkpoint. */
   isChanged: boolean
   /** Parts of a save that failed, kept for the next. */
@@ -37,20 +36,21 @@ export function checkpointName({ topic, partition }: TopicPartition): string {
   return `detect:${topic}:${partition}`
 }
 
-/** Restores a partition's shard. `position` is where to read on; undefined: where the group stands. */
+/** Restores a partition's shard, which its caller has claimed as `owner`. `position` is where to read on; undefined: where the group stands. */
 export async function restoreShard(
-  at: TopicPartition,
+  at: AssignedPartition,
+  owner: string,
   options: ShardOptions,
   { checkpoints, log, logger }: { checkpoints: CheckpointStore; log: Log; logger: Logger }
 ): Promise<{ live: LiveShard; position: Position | undefined }> {
   const saved = await checkpoints.load(checkpointName(at))
-  if (saved === undefined) return { live: liveShard(openShard(at, options)), position: undefined }
+  if (saved === undefined) return { live: liveShard(openShard(at, options), at, owner), position: undefined }
   const left = options.budget.left
   try {
     if (saved.version !== CHECKPOINT_VERSION) throw new AppError('checkpoint_invalid', `version ${saved.version}, this program writes ${CHECKPOINT_VERSION}`)
     const position = saved.positions.find(candidate => candidate.topic === at.topic && candidate.partition === at.partition)
     if (position === undefined) throw new AppError('checkpoint_invalid', 'no position of its own partition')
-    const live = liveShard(openShard(at, options, saved.parts))
+    const live = liveShard(openShard(at, options, saved.parts), at, owner)
     live.next = position.offset
     live.isPositioned = true
     return { live, position }
@@ -60,7 +60,7 @@ export async function restoreShard(
     logger.warn({ topic: at.topic, partition: at.partition, error }, 'checkpoint cannot be used, state is rebuilt from the log')
     const start = (await log.offsets(at.topic)).find(bounds => bounds.partition === at.partition)?.start
     const position = at.topic === TOPICS.metrics.name && start !== undefined ? { ...at, offset: start } : undefined
-    return { live: liveShard(openShard(at, options)), position }
+    return { live: liveShard(openShard(at, options), at, owner), position }
   }
 }
 
@@ -73,12 +73,12 @@ export function snapshot(live: LiveShard): Checkpoint | undefined {
   return { version: CHECKPOINT_VERSION, positions: [{ topic: live.shard.topic, partition: live.shard.partition, offset: live.next }], parts }
 }
 
-/** Saves a snapshot. @throws what the store throws; the parts are then kept for the next save */
+/** Saves a snapshot. @throws what the store throws; the parts are then kept for the next save, which a `fenced` one will not see */
 export async function saveSnapshot(live: LiveShard, checkpoint: Checkpoint, checkpoints: CheckpointStore): Promise<void> {
-  await checkpoints.save(checkpointName(live.shard), checkpoint)
+  await checkpoints.save(checkpointName(live.shard), checkpoint, live.owner)
   if (live.unsaved === checkpoint.parts) live.unsaved = new Map()
 }
 
-function liveShard(shard: Shard): LiveShard {
-  return { shard, next: 0, isPositioned: false, generation: 0, arrivalMs: 0, listeningSinceMs: undefined, isChanged: false, unsaved: new Map() }
+function liveShard(shard: Shard, { generation = 0 }: AssignedPartition, owner: string): LiveShard {
+  return { shard, next: 0, isPositioned: false, generation, owner, isChanged: false, unsaved: new Map() }
 }

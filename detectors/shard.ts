@@ -24,12 +24,27 @@ export interface Outputs {
   edges: Edge[]
 }
 
+/** Small things that are saved with every checkpoint. */
+export interface ShardNotes {
+  /** Seed of the series keys: it travels with them. */
+  seed: number
+  /** The newest time at which the log took a record of ours, epoch ms. */
+  arrivalMs: number
+  /** How far the log's clock has come here: what was due by then is closed. A multiple of CLOCK_STEP_MS. */
+  clockMs: number
+  /** Silence before this says nothing; undefined: nobody has listened yet. */
+  listeningSinceMs?: number
+  /** Until when it is known that senders could be heard. */
+  listenedThroughMs?: number
+}
+
 export interface Shard {
   readonly topic: string
   readonly partition: number
+  readonly notes: ShardNotes
   /** Present in metrics shards: what can be asked about series. */
   readonly scorer: Scorer | undefined
-  /** Takes one record of the partition. @throws AppError `malformed_otlp` for a poison record */
+  /** Takes one record of the partition, after what is due by the time that the log took it is closed. @throws AppError `malformed_otlp` for a poison record */
   take(record: LogRecord): ReadResult
   /** Closes what is complete at `nowMs`; judges absence when `listeningSinceMs` is given. */
   advance(nowMs: number, listeningSinceMs: number | undefined): void
@@ -50,6 +65,12 @@ export interface ShardOptions {
   models: () => readonly LearnedDetector[]
 }
 
+/**
+ * Windows close at these steps of the log's clock, always between two records: then a replay closes them between the same
+ * two, however many ticks of the wall clock came in between the first time.
+ */
+const CLOCK_STEP_MS = 100
+const NOTES = 'shard'
 /** Intake names every record's entity; only records written by other tools can lack it. */
 const NAMELESS_ENTITY = 'unknown'
 
@@ -58,15 +79,21 @@ const NAMELESS_ENTITY = 'unknown'
  * @throws AppError `checkpoint_invalid`
  */
 export function openShard({ topic, partition }: TopicPartition, options: ShardOptions, parts?: ReadonlyMap<string, Uint8Array>): Shard {
-  const seed = seedOf(parts) ?? newSeed(topic, partition, options.nowMs())
-  const reader = options.openReader({ fallback: { entity: NAMELESS_ENTITY, environment: options.environment }, seed })
+  const notes = notesOf(parts) ?? { seed: newSeed(topic, partition, options.nowMs()), arrivalMs: 0, clockMs: 0 }
+  const reader = options.openReader({ fallback: { entity: NAMELESS_ENTITY, environment: options.environment }, seed: notes.seed })
   const { windowMs, latenessMs } = options.settings
   const windows = { windowMs, latenessMs, shard: partition }
-  let isSeedSaved = parts !== undefined
-  const withSeed = (dirty: Map<string, Uint8Array>): Map<string, Uint8Array> => {
-    if (!isSeedSaved) dirty.set('shard', new TextEncoder().encode(JSON.stringify({ seed })))
-    isSeedSaved = true
-    return dirty
+  const withNotes = (dirty: Map<string, Uint8Array>): Map<string, Uint8Array> => dirty.set(NOTES, new TextEncoder().encode(JSON.stringify(notes)))
+  /** Moves the log's clock on. @returns whether it came to another step: then what is due is to be closed */
+  const isDue = (nowMs: number): boolean => {
+    const stepMs = Math.floor(nowMs / CLOCK_STEP_MS) * CLOCK_STEP_MS
+    if (stepMs <= notes.clockMs) return false
+    notes.clockMs = stepMs
+    return true
+  }
+  const arrive = (record: LogRecord): boolean => {
+    notes.arrivalMs = Math.max(notes.arrivalMs, record.appendedAtMs)
+    return isDue(notes.arrivalMs)
   }
 
   if (topic === TOPICS.metrics.name) {
@@ -74,14 +101,19 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
     return {
       topic,
       partition,
+      notes,
       scorer,
       take(record) {
-        scorer.begin(record.appendedAtMs)
+        if (arrive(record)) scorer.close(notes.clockMs)
+        scorer.begin(notes.arrivalMs)
         return reader.readMetrics(payload(record), scorer)
       },
-      advance: (nowMs, listeningSinceMs) => scorer.advance(nowMs, listeningSinceMs),
+      advance(nowMs, listeningSinceMs) {
+        if (isDue(nowMs)) scorer.close(notes.clockMs)
+        if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs)
+      },
       outputs: () => ({ ...scorer.take(), edges: [] }),
-      takeDirty: () => withSeed(scorer.takeDirty()),
+      takeDirty: () => withNotes(scorer.takeDirty()),
       counts: () => ({ ...scorer.stats })
     }
   }
@@ -92,19 +124,23 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
     return {
       topic,
       partition,
+      notes,
       scorer: undefined,
       take(record) {
-        deriver.begin(record.appendedAtMs)
+        if (arrive(record)) deriver.advance(notes.clockMs, derived, edges)
+        deriver.begin(notes.arrivalMs)
         return reader.readSpans(payload(record), deriver)
       },
-      advance: nowMs => deriver.advance(nowMs, derived, edges),
+      advance(nowMs) {
+        if (isDue(nowMs)) deriver.advance(notes.clockMs, derived, edges)
+      },
       outputs() {
         const taken = { anomalies: [], derived, edges }
         derived = []
         edges = []
         return taken
       },
-      takeDirty: () => withSeed(deriver.parts()),
+      takeDirty: () => withNotes(deriver.parts()),
       counts: () => ({ ...deriver.stats })
     }
   }
@@ -113,18 +149,22 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
   return {
     topic,
     partition,
+    notes,
     scorer: undefined,
     take(record) {
-      deriver.begin(record.appendedAtMs)
+      if (arrive(record)) deriver.advance(notes.clockMs, derived)
+      deriver.begin(notes.arrivalMs)
       return reader.readLogs(payload(record), deriver)
     },
-    advance: nowMs => deriver.advance(nowMs, derived),
+    advance(nowMs) {
+      if (isDue(nowMs)) deriver.advance(notes.clockMs, derived)
+    },
     outputs() {
       const taken = { anomalies: [], derived, edges: [] }
       derived = []
       return taken
     },
-    takeDirty: () => withSeed(deriver.parts()),
+    takeDirty: () => withNotes(deriver.parts()),
     counts: () => ({ ...deriver.stats })
   }
 }
@@ -134,13 +174,19 @@ function payload(record: LogRecord): Uint8Array {
   return record.value
 }
 
-/** The key seed travels with the keys. It only has to be unknown to senders, so the moment of the first start serves. */
+/** It only has to be unknown to senders, so the moment of the first start serves. */
 function newSeed(topic: string, partition: number, nowMs: number): number {
   return Number.parseInt(derivedId('series-key-seed', topic, partition, nowMs).slice(0, 8), 16)
 }
 
-function seedOf(parts: ReadonlyMap<string, Uint8Array> | undefined): number | undefined {
-  const part = parts?.get('shard')
+/** @throws AppError `checkpoint_invalid` */
+function notesOf(parts: ReadonlyMap<string, Uint8Array> | undefined): ShardNotes | undefined {
+  const part = parts?.get(NOTES)
   if (part === undefined) return undefined
-  return (JSON.parse(new TextDecoder().decode(part)) as { seed: number }).seed
+  try {
+    // An earlier release saved the seed alone.
+    return { arrivalMs: 0, clockMs: 0, ...(JSON.parse(new TextDecoder().decode(part)) as Pick<ShardNotes, 'seed'>) }
+  } catch (cause) {
+    throw new AppError('checkpoint_invalid', 'the notes of a shard in a checkpoint cannot be read', { cause })
+  }
 }

@@ -4,25 +4,40 @@
 //                  └ no: retry later, state untouched
 //
 // Promise after a crash: outputs are durable before the checkpoint that includes their causes, and positions are committed after
-// it; what is read again repeats the same ids and the same derived points, which their readers drop. Single-threaded: state
-// changes only between awaits. Runs in its own worker thread; the tick (TICK_MS) closes windows of senders that fell
-// silent, judges absence and writes checkpoints.
+// it; what is read again repeats the same ids and the same derived points, which their readers drop. The same holds when a
+// partition moves to another worker (shard-table.ts). Single-threaded: state changes only between awaits. Runs in its own worker
+// thread; the tick (TICK_MS) closes windows of senders that fell silent, judges absence and writes checkpoints.
 
 import { anomalyRecord } from '../schemas/anomaly.ts'
 import type { Config } from '../schemas/config.ts'
 import { encodeRecord } from '../schemas/envelope.ts'
 import { AppError } from '../schemas/errors.ts'
 import type { EncodeDerived, OpenReader } from '../schemas/otlp.ts'
-import type { Batch, BatchFate, CheckpointStore, Clock, Log, Logger, Meter, Position, Subscription, TopicPartition } from '../schemas/ports.ts'
+import type {
+  AssignedPartition,
+  Batch,
+  BatchFate,
+  CheckpointStore,
+  Clock,
+  Log,
+  Logger,
+  LogRecord,
+  Meter,
+  Position,
+  Subscription,
+  TopicPartition
+} from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
 import { edgeRecord } from '../schemas/topology.ts'
+import type { LiveShard } from './checkpoint.ts'
+import { listening } from './listening.ts'
 import { openOutbox } from './outbox.ts'
-import { type LiveShard, restoreShard, saveSnapshot, snapshot } from './checkpoint.ts'
 import { explainSeries, type SeriesExplanation } from './score/explain.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
 import type { SeriesBudget } from './score/series-table.ts'
 import { settingsFrom } from './settings.ts'
 import type { ShardOptions } from './shard.ts'
+import { shardName, shardTable } from './shard-table.ts'
 
 export interface DetectOptions {
   log: Log
@@ -68,9 +83,22 @@ export const DETECT_GROUP = 'homeostat-detect'
 const TICK_MS = 250
 /** A partition that lags by more than this is a backlog: silence in it says nothing about senders now. */
 const BACKLOG_MS = 5_000
-/** A tick that comes this late means that the machine slept or was starved: nobody could have been heard. */
+/**
+ * A tick that comes this late means that the process was stopped or starved: nobody could have been heard, unless the log shows
+ * that others were, and another worker may own our partitions by now.
+ */
 const STALL_MS = 3_000
+/** Share of `absenceMin` for which a log without records says nothing against those who are silent in it. */
+const QUIET_SHARE = 1 / 5
+/** What the log took may show this late (its clock is another machine's, and it syncs): until then nothing is closed by our clock. */
+const SETTLE_MS = 250
 const RETRY_MS = 250
+/**
+ * A later generation holds a partition whose records the log goes on giving us: its group was forgotten and counts anew. No
+ * process that was replaced is given records for so long.
+ */
+const FORCE_AFTER_MS = 20_000
+const READ_RECORDS_MAX = 500
 
 export function detectWorker(options: DetectOptions): DetectWorker {
   const { log, checkpoints, clock, config, logger, meter } = options
@@ -83,49 +111,63 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     nowMs: () => clock.nowMs(),
     models: options.models ?? (() => [])
   }
-  const shards = new Map<string, LiveShard>()
   const outbox = openOutbox(log, meter)
-  const reported = new Map<string, number>()
+  const heard = listening(Math.max(STALL_MS, config.absenceMin * QUIET_SHARE))
+  const table = shardTable({ shard: shardOptions, checkpoints, outbox, listening: heard, log, logger, meter })
+  const { live: shards } = table
+  /** Partitions that a later generation holds, since when, monotonic ms. */
+  const refusedSince = new Map<string, number>()
+  const reported = new Map<string, { shard: LiveShard; counts: Readonly<Record<string, number>> }>()
   const stop = new AbortController()
   let subscription: Subscription | undefined
   let ticking: Promise<void> = Promise.resolve()
   let checkpointing: Promise<void> = Promise.resolve()
+  let awakeMs = clock.monotonicMs()
+  let waking: Promise<void> = Promise.resolve()
   let fail: (cause: unknown) => void = () => {}
   const finished = new Promise<void>((_resolve, reject) => {
     fail = reject
   })
   finished.catch(() => {}) // Whoever starts the worker looks at it; nobody looking is not a reason to end the process.
 
-  const nameOf = ({ topic, partition }: TopicPartition): string => `${topic}/${partition}`
-
-  async function onAssigned(partitions: readonly TopicPartition[]): Promise<readonly Position[]> {
-    const positions: Position[] = []
-    for (const at of partitions) {
-      const { live, position } = await restoreShard(at, shardOptions, { checkpoints, log, logger })
-      shards.set(nameOf(at), live)
-      if (position) positions.push(position)
-    }
-    logger.info({ partitions: partitions.length, series: seriesCount() }, 'detection took over partitions')
+  async function onAssigned(partitions: readonly AssignedPartition[]): Promise<readonly Position[]> {
+    for (const at of partitions) refusedSince.delete(shardName(at))
+    const { positions, refused } = await table.adopt(partitions)
+    logger.info({ partitions: partitions.length, series: seriesCount(), refused: refused.length }, 'detection took over partitions')
     return positions
   }
 
   async function onRevoked(partitions: readonly TopicPartition[]): Promise<void> {
-    await checkpoint()
-    for (const at of partitions) {
-      const live = shards.get(nameOf(at))
-      if (live?.shard.scorer) budget.left += live.shard.scorer.table.count
-      shards.delete(nameOf(at))
-    }
+    const names = partitions.map(shardName)
+    await checkpoint(names)
+    table.release(names)
+    for (const name of names) refusedSince.delete(name)
   }
 
   async function onBatch(batch: Batch): Promise<BatchFate> {
+    try {
+      return await takeBatch(batch)
+    } catch (error) {
+      if (!(error instanceof AppError) || !error.retriable) throw error
+      return { kind: 'retry', afterMs: RETRY_MS, reason: error.message }
+    }
+  }
+
+  async function takeBatch(batch: Batch): Promise<BatchFate> {
+    await wake()
     // What came out of earlier records goes first: state must not run ahead of outputs that the log does not take.
     if (!(await outbox.flush())) return { kind: 'retry', afterMs: RETRY_MS, reason: 'the log does not take what was detected' }
-    const live = shards.get(nameOf(batch))
-    if (live === undefined) return { kind: 'done' }
+    const live = shards.get(shardName(batch)) ?? (await rescue(batch))
+    if (live === undefined) return { kind: 'retry', afterMs: RETRY_MS, reason: 'another detector owns the partition' }
     live.generation = batch.generation
+    const deadLetters = takeRecords(live, batch.records)
+    await outbox.flush()
+    return deadLetters.length > 0 ? { kind: 'done', deadLetters } : { kind: 'done' }
+  }
+
+  function takeRecords(live: LiveShard, records: readonly LogRecord[]): { offset: number; reason: string; message: string }[] {
     const deadLetters: { offset: number; reason: string; message: string }[] = []
-    for (const record of batch.records) {
+    for (const record of records) {
       if (live.isPositioned && record.offset < live.next) continue
       try {
         const { rejected, reason } = live.shard.take(record)
@@ -137,12 +179,60 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       live.next = record.offset + 1
       live.isPositioned = true
       live.isChanged = true
-      live.arrivalMs = record.appendedAtMs
-      live.shard.advance(record.appendedAtMs, undefined)
+      heard.mark(record.appendedAtMs)
     }
     collect(live)
-    await outbox.flush()
-    return deadLetters.length > 0 ? { kind: 'done', deadLetters } : { kind: 'done' }
+    return deadLetters
+  }
+
+  /**
+   * The log gives records to the owner only: a shard that was lost to a worker which was replaced meanwhile is taken back, and
+   * what lies between its checkpoint and the batch is read first. What is unreadable there was told by whoever read it before.
+   */
+  async function rescue(batch: Batch): Promise<LiveShard | undefined> {
+    const name = shardName(batch)
+    const nowMs = clock.monotonicMs()
+    const sinceMs = refusedSince.get(name)
+    const { refused } = await table.adopt([batch], { force: sinceMs !== undefined && nowMs - sinceMs >= FORCE_AFTER_MS })
+    if (refused.length > 0) {
+      if (sinceMs === undefined) refusedSince.set(name, nowMs)
+      return undefined
+    }
+    refusedSince.delete(name)
+    const live = shards.get(name)!
+    try {
+      await readUpTo(live, batch.records[0]!.offset)
+    } catch (error) {
+      table.release([name]) // Half way up it would pass over the rest.
+      throw error
+    }
+    return live
+  }
+
+  async function readUpTo(live: LiveShard, first: number): Promise<void> {
+    const { topic, partition } = live.shard
+    while (live.isPositioned && live.next < first) {
+      const missed = await log.read({ topic, partition, offset: live.next }, READ_RECORDS_MAX)
+      takeRecords(
+        live,
+        missed.filter(record => record.offset < first)
+      )
+      if (missed.length === 0 || missed.at(-1)!.offset >= first) return
+    }
+  }
+
+  /** After a stop of this process another may own what it did: that is looked up before anything is published. */
+  async function wake(): Promise<void> {
+    const nowMs = clock.monotonicMs()
+    if (nowMs - awakeMs > STALL_MS) {
+      waking = table.verify().catch(error => {
+        awakeMs = Number.NEGATIVE_INFINITY // Whoever comes next looks again.
+        throw error
+      })
+      waking.catch(() => {}) // Those who wait for it are told.
+    }
+    awakeMs = nowMs
+    await waking
   }
 
   /** Moves what a shard found into the outbox, encoded. */
@@ -150,16 +240,18 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     const { anomalies, derived, edges } = live.shard.outputs()
     if (anomalies.length + derived.length + edges.length === 0) return
     live.isChanged = true
-    for (const anomaly of anomalies) outbox.put(TOPICS.anomalies.name, encodeRecord(anomalyRecord, anomaly))
-    for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge))
-    for (const { entity, request } of options.encodeDerived(derived)) outbox.put(TOPICS.metrics.name, { key: entity, value: request })
+    const name = shardName(live.shard)
+    for (const anomaly of anomalies) outbox.put(TOPICS.anomalies.name, encodeRecord(anomalyRecord, anomaly), name)
+    for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge), name)
+    for (const { entity, request } of options.encodeDerived(derived)) outbox.put(TOPICS.metrics.name, { key: entity, value: request }, name)
   }
 
-  /** Saves every changed shard and commits what was saved. One at a time; a failure is told and tried again later. */
-  function checkpoint(): Promise<void> {
+  /** Saves changed shards and commits what was saved. One at a time; a failure is told and tried again later. */
+  function checkpoint(names: Iterable<string>): Promise<void> {
     checkpointing = checkpointing.then(async () => {
       try {
-        for (const live of shards.values()) await checkpointShard(live)
+        const saved = await table.save(names)
+        if (saved.length > 0) await subscription?.commit(saved)
       } catch (error) {
         if (!(error instanceof AppError) || !error.retriable) throw error
         meter.count('homeostat.detect.checkpoint_failures')
@@ -169,50 +261,47 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     return checkpointing
   }
 
-  async function checkpointShard(live: LiveShard): Promise<void> {
-    if (!(await outbox.flush()) || outbox.length > 0) return
-    // From here to the snapshot nothing is awaited: state, position and an empty outbox belong together.
-    const saved = snapshot(live)
-    if (saved === undefined) return
-    const { generation } = live
-    await saveSnapshot(live, saved, checkpoints)
-    await subscription?.commit(saved.positions.map(position => ({ ...position, generation })))
-  }
-
   async function tickOnce(): Promise<void> {
+    await wake()
+    // Before the ends are read: what the log took until now, but for SETTLE_MS, is behind them.
+    const nowMs = clock.nowMs()
     const ends = new Map<string, number>()
     for (const topic of [TOPICS.metrics.name, TOPICS.spans.name, TOPICS.logs.name]) {
-      for (const { partition, end } of await log.offsets(topic)) ends.set(nameOf({ topic, partition }), end)
+      for (const { partition, end } of await log.offsets(topic)) ends.set(shardName({ topic, partition }), end)
     }
-    const nowMs = clock.nowMs()
     for (const [name, live] of shards) {
+      const { notes } = live.shard
       const end = ends.get(name) ?? 0
       const isCaughtUp = live.isPositioned ? live.next >= end : end === 0
-      const isBacklog = !isCaughtUp && nowMs - live.arrivalMs > BACKLOG_MS
-      if (isBacklog) live.listeningSinceMs = undefined
-      else live.listeningSinceMs ??= nowMs
-      if (isBacklog) continue
-      live.shard.advance(isCaughtUp ? Math.max(nowMs, live.arrivalMs) : live.arrivalMs, live.listeningSinceMs)
+      if (!isCaughtUp && nowMs - notes.arrivalMs > BACKLOG_MS) continue
+      const toMs = isCaughtUp ? Math.max(nowMs - SETTLE_MS, notes.arrivalMs) : notes.arrivalMs
+      live.shard.advance(toMs, listen(live, nowMs))
       collect(live)
     }
     await outbox.flush()
     report()
   }
 
+  /** Since when silence in a partition counts: from now on, if there is a stretch of which nobody knows whether senders could be heard. */
+  function listen({ shard: { notes } }: LiveShard, nowMs: number): number {
+    const { listeningSinceMs, listenedThroughMs } = notes
+    const isKnown = listeningSinceMs !== undefined && listenedThroughMs !== undefined && heard.isGapless(listenedThroughMs, nowMs)
+    notes.listenedThroughMs = nowMs
+    notes.listeningSinceMs = isKnown ? listeningSinceMs : nowMs
+    return notes.listeningSinceMs
+  }
+
   async function tick(): Promise<void> {
-    let lastTickMs = clock.monotonicMs()
-    let checkpointedMs = lastTickMs
+    let checkpointedMs = clock.monotonicMs()
     while (!stop.signal.aborted) {
       await clock.sleep(TICK_MS, stop.signal)
       if (stop.signal.aborted) return
-      const nowMs = clock.monotonicMs()
-      if (nowMs - lastTickMs > STALL_MS) for (const live of shards.values()) live.listeningSinceMs = undefined
-      lastTickMs = nowMs
       try {
         await tickOnce()
+        const nowMs = clock.monotonicMs()
         if (nowMs - checkpointedMs >= config.checkpointInterval) {
           checkpointedMs = nowMs
-          await checkpoint()
+          await checkpoint(shards.keys())
         }
       } catch (error) {
         if (!(error instanceof AppError) || !error.retriable) {
@@ -234,14 +323,16 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   }
 
   function report(): void {
-    for (const { shard } of shards.values()) {
-      for (const [name, count] of Object.entries(shard.counts())) {
-        const key = `${shard.topic}/${shard.partition}/${name}`
-        const difference = count - (reported.get(key) ?? 0)
-        reported.set(key, count)
-        if (difference > 0) meter.count(`homeostat.detect.${name}`, difference)
-      }
+    for (const [name, live] of shards) {
+      const counts = live.shard.counts()
+      const before = reported.get(name)
+      // A shard that came back counts from zero.
+      const told = before?.shard === live ? before.counts : {}
+      for (const [counter, count] of Object.entries(counts))
+        if (count > (told[counter] ?? 0)) meter.count(`homeostat.detect.${counter}`, count - (told[counter] ?? 0))
+      reported.set(name, { shard: live, counts })
     }
+    for (const name of reported.keys()) if (!shards.has(name)) reported.delete(name)
     meter.gauge('homeostat.detect.series', seriesCount())
     meter.gauge('homeostat.detect.series_refused', budget.refused)
   }
@@ -266,7 +357,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       stop.abort()
       await ticking.catch(() => {})
       if (subscription) {
-        await checkpoint()
+        await checkpoint(shards.keys())
         await subscription.close()
       }
     },

@@ -235,21 +235,28 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
       if (!held.has(lead) || !(await takeOver())) return false
       for (const place of held.keys()) unsought.add(place)
     }
-    if (state === undefined || !unsought.delete(placeOf({ topic, partition }))) return state !== undefined
-    const from = positions.get(placeOf({ topic, partition }))?.offset
+    const place = placeOf({ topic, partition })
+    if (state === undefined || !unsought.has(place)) return state !== undefined
+    const from = positions.get(place)?.offset
     for (let offset = from ?? records[0]!.offset; offset < records[0]!.offset; ) {
       const missed = await log.read({ topic, partition, offset }, BATCH_RECORDS_MAX)
       takeRecords(missed.filter(record => record.offset < records[0]!.offset))
       if (missed.length === 0) break
       offset = missed.at(-1)!.offset + 1
     }
+    unsought.delete(place)
     return true
   }
 
   async function onBatch(batch: Batch): Promise<BatchFate> {
     if (failure !== undefined) throw failure
     return inTurn(async () => {
-      if (!(await catchUp(batch))) return { kind: 'retry', afterMs: RETRY_MS, reason: `another instance owns ${name}` }
+      try {
+        if (!(await catchUp(batch))) return { kind: 'retry', afterMs: RETRY_MS, reason: `another instance owns ${name}` }
+      } catch (error) {
+        if (!(error instanceof AppError) || !error.retriable) throw error
+        return { kind: 'retry', afterMs: RETRY_MS, reason: error.message }
+      }
       const deadLetters = takeRecords(batch.records)
       const obstacle = await settle()
       meter.count(`homeostat.${name}.records`, batch.records.length)

@@ -3,7 +3,7 @@
 // Flow: worker (reads OTLP bytes of homeostat.metrics.v1) -> scorer.point() -> level / rules / learned detectors -> worker
 // (publishes). Single-threaded, no allocation per point. All of its state is in `parts()`; a scorer restored from them gives
 // the same verdicts on the same records. Time is the log's clock (`begin`) and event time; the wall clock only comes in
-// through `advance` when the consumer is caught up, to close windows that no further point would close.
+// through `close` when the consumer is caught up, to close windows that no further point would close.
 // Longer than 300 lines because the path of a point through one class is what the engine can optimise and a reader follow.
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
@@ -31,8 +31,6 @@ import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windo
 const FUTURE_MAX_MS = 300_000
 /** Shards and ticks are this far apart at most: derived windows stay open for so much longer than raw ones. */
 const SHARD_SLACK_MAX_MS = 2_000
-/** Windows are looked at for closing at most this often, by the log's clock. */
-const CLOSE_EVERY_MS = 100
 /** A delta point over more than this many windows is a rate of its own, not a part of one window. */
 const LONG_DELTA_WINDOWS = 1.5
 
@@ -47,7 +45,6 @@ export class Scorer implements PointSink {
   readonly #admission: Admission
   readonly #open: Set<number>
   #arrivalMs = 0
-  #closedAtMs = 0
   #anomalies: Anomaly[] = []
   #derived: DerivedPoint[] = []
 
@@ -115,20 +112,20 @@ export class Scorer implements PointSink {
     this.#take(view, series, page, row, descriptor, entity)
   }
 
+  /** Closes windows that are complete at `nowMs` of the log's clock, and what lapsed. O(series with windows). */
+  close(nowMs: number): void {
+    for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
+    for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
+    for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin)) this.#lapse(series)
+    tellRatios(this.registry.pairs, this.table, this.settings.windowMs, this.#derived)
+  }
+
   /**
-   * Closes windows that are complete and judges absence.
+   * Judges the silence of entities.
    * @param nowMs            the log's clock, or the wall clock when caught up
-   * @param listeningSinceMs judge absence from then on; undefined: not now (a backlog is being read)
+   * @param listeningSinceMs silence before this says nothing
    */
-  advance(nowMs: number, listeningSinceMs: number | undefined): void {
-    if (nowMs - this.#closedAtMs >= CLOSE_EVERY_MS) {
-      this.#closedAtMs = nowMs
-      for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
-      for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
-      for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin)) this.#lapse(series)
-      tellRatios(this.registry.pairs, this.table, this.settings.windowMs, this.#derived)
-    }
-    if (listeningSinceMs === undefined) return
+  judgeAbsence(nowMs: number, listeningSinceMs: number): void {
     for (const entity of this.entities.all) {
       const anomaly = judgeAbsence(entity, nowMs, listeningSinceMs, this.settings.absence)
       if (anomaly) this.#tell(anomaly)

@@ -46,6 +46,8 @@ interface Member {
   closed: boolean
   wake: () => void
   running: Promise<void>
+  /** The batch in its hands. */
+  handling: Promise<unknown>
 }
 
 /** Opens an empty log. */
@@ -105,6 +107,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
   async function revoke(member: Member): Promise<void> {
     const revoked = [...member.owned.keys()].map(parsePartition)
     member.owned.clear()
+    await member.handling
     if (revoked.length > 0) await member.options.onRevoked?.(revoked)
   }
 
@@ -152,7 +155,9 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     if (from >= all.length) return false
     const records = all.slice(from, from + (member.options.batchRecordsMax ?? RECORDS_PER_BATCH))
     const batch: Batch = { topic, partition, generation: group.generation, records, endOffset: all.length }
-    const fate = await member.options.onBatch(batch)
+    const handled = member.options.onBatch(batch)
+    member.handling = handled.catch(() => {})
+    const fate = await handled
     if (fate.kind === 'retry') {
       await sleep(fate.afterMs)
       return true
@@ -172,7 +177,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
   async function subscribe(subscribed: SubscribeOptions): Promise<Subscription> {
     const joined: Group = groups.get(subscribed.group) ?? { generation: 0, members: [], committed: new Map() }
     groups.set(subscribed.group, joined)
-    const member: Member = { options: subscribed, owned: new Map(), closed: false, wake: () => {}, running: Promise.resolve() }
+    const member: Member = { options: subscribed, owned: new Map(), closed: false, wake: () => {}, running: Promise.resolve(), handling: Promise.resolve() }
     joined.members.push(member)
     await rebalance(joined)
     member.running = pump(joined, member)

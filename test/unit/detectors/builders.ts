@@ -195,7 +195,7 @@ export function aScorer(
       nowMs = atMs
       scorer.begin(atMs)
       for (const point of points) scorer.point(point)
-      scorer.advance(atMs, undefined)
+      scorer.close(atMs)
       anomalies.push(...scorer.take().anomalies)
     },
     opened: () => anomalies.filter(anomaly => anomaly.status === 'open'),

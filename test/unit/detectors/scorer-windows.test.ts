@@ -70,7 +70,7 @@ describe('scorer: windows of delta sums', () => {
       })
       fed.scorer.begin(at(second + 2))
       for (const point of points) fed.scorer.point(point)
-      fed.scorer.advance(at(second + 2), undefined)
+      fed.scorer.close(at(second + 2))
       const { anomalies, derived: told } = fed.scorer.take()
       fed.anomalies.push(...anomalies)
       for (const point of told) {

@@ -61,7 +61,10 @@ describe('detect worker after a crash', () => {
     await run(rig, 0, 40, second => metricsSecond(rig, second))
     await worker.close()
     const { partition } = rig.log.records(TOPICS.metrics.name).find(record => record.key === 'orders@orders-1')!
-    await rig.checkpoints.save(checkpointName({ topic: TOPICS.metrics.name, partition }), { version: 1, positions: [], parts: new Map() })
+    const name = checkpointName({ topic: TOPICS.metrics.name, partition })
+    const { owner } = await rig.checkpoints.claim([{ name, generation: 99 }], { force: true })
+    await rig.checkpoints.save(name, { version: 1, positions: [], parts: new Map() }, owner)
+    await rig.checkpoints.claim([{ name, generation: 0 }], { force: true })
     const again = await rig.start()
     await rig.log.drained()
     expect(again.explain('orders@orders-1')[0]).toMatchObject({ samples: 40 })
