@@ -169,6 +169,10 @@ function openThread({ entry, name }: RoleOptions): Body {
 function openProcess({ entry }: RoleOptions): Body {
   // `advanced` serialization carries bytes and maps as a thread's port does.
   const child = fork(fileURLToPath(entry), { serialization: 'advanced', stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  // It ends by itself when this process does, unless it hangs: then it would keep the lock of its data for ever.
+  const endWithUs = (): void => void child.kill('SIGKILL')
+  process.once('exit', endWithUs)
+  child.once('exit', () => process.removeListener('exit', endWithUs))
   return {
     port: {
       postMessage: message => void (child.connected && child.send(message as object)),

@@ -4,7 +4,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { listProcesses } from '../../actuators/drivers/process-table.ts'
 import type { ConfigInput } from '../../schemas/config.ts'
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import type { Incident } from '../../schemas/incident.ts'
@@ -17,6 +19,8 @@ import { eventually } from '../support/log-tools.ts'
 const ARRIVAL_MS_MAX = 30_000
 /** Processes start within seconds on free cores; what is waited for inside has limits of its own, with words. */
 const timeout = 120_000
+/** As pipeline/main.ts has it: signals closer than this are one. */
+const SIGNAL_ECHO_MS = 1_000
 const FREE = { port: 0 }
 const doors = { intake: { grpc: FREE, http: FREE }, health: { listen: FREE }, console: { listen: FREE } }
 /** A queue that is too long from its first point on: no baseline to wait for. */
@@ -69,6 +73,18 @@ describe('a part of the way on the embedded log', { timeout }, () => {
     running = startHomeostat(folder, 'interrupted', { roles: 'intake,store', config: { ...doors, store: { url: 'http://127.0.0.1:9' } } })
     await eventually('it waits for ClickHouse', () => running!.lines().some(({ msg }) => String(msg).includes('not to be had yet')), ARRIVAL_MS_MAX)
     expect(await running.end()).toBe(0)
+  })
+
+  it('ends at once on a second signal, and takes a role that hangs with it', async () => {
+    running = startHomeostat(folder, 'hanging', { roles: 'intake,store', config: doors })
+    await running.ready()
+    const hosted = listProcesses().find(({ parent }) => parent === running!.pid)!
+    process.kill(hosted.pid, 'SIGSTOP')
+    const ended = running.end()
+    await delay(SIGNAL_ECHO_MS + 500)
+    await running.end()
+    expect(await ended).toBe(143)
+    await eventually('the hosted role is gone', () => !listProcesses().some(({ pid, state }) => pid === hosted.pid && state !== 'Z'))
   })
 
   it('is refused with what to set when something else is needed, before anything is made', async () => {
