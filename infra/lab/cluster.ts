@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { sameProcess } from '../../actuators/drivers/process-table.ts'
 import { type KafkaBroker, startKafka } from '../../test/support/kafka-broker.ts'
-import { clusterConfigs, type ClusterPlan, planCluster } from './cluster/configs.ts'
+import { type ClusterPlan, clusterConfigs, type KafkaClientName, planCluster } from './cluster/configs.ts'
 import { ownershipFailures } from './cluster/ownership.ts'
 import { openSupervisor, type Supervised, type Supervisor } from './cluster/supervisor.ts'
 import { createLab, destroyLab, makeRunFolder, pause } from './fleet.ts'
@@ -40,13 +40,14 @@ export interface Cluster extends Stage {
 
 export interface ClusterOptions {
   environments?: readonly EnvironmentName[]
+  client?: KafkaClientName
 }
 
 /** Makes folder, fleets, keys and configurations and starts the broker. Homeostat is started by `homeostat.start`. */
-export async function openCluster(seed: number, { environments = ENVIRONMENTS }: ClusterOptions = {}): Promise<Cluster> {
+export async function openCluster(seed: number, { environments = ENVIRONMENTS, client = 'kafkajs' }: ClusterOptions = {}): Promise<Cluster> {
   const folder = makeRunFolder()
   const broker = await startKafka({ heapMb: BROKER_HEAP_MB })
-  const plan = await planCluster(folder, environments, broker.brokers)
+  const plan = await planCluster({ folder, client, environments, brokers: broker.brokers })
   const fleets: LabLayout[] = []
   for (const environment of environments)
     fleets.push(await createLab(seed, { folder: join(folder, environment), environment, otlp: plan.otlp, consolePort: plan.consolePort }))
@@ -106,7 +107,7 @@ function clusterHomeostat(supervisor: Supervisor, plan: ClusterPlan): Homeostat 
       const begunMs = Date.now()
       supervisor.resume()
       await supervisor.start('clickhouse')
-      await homeostatCommand(plan, ['topics', 'apply'])
+      await homeostatCommand(plan, ['topics', 'apply', ...plan.environments.flatMap(environment => ['--environment', environment])])
       // Together, as a cluster manager does: each waits for what it needs.
       await Promise.all(roles().map(name => supervisor.start(name)))
       while (Date.now() - begunMs < READY_DEADLINE_MS) {

@@ -3,6 +3,7 @@
 // One code path for a Homeostat of one process and one of many. Whatever happens, every process of the run is gone when this ends.
 
 import { type CaseContext, runCase } from './case.ts'
+import type { KafkaClientName } from './cluster/configs.ts'
 import { openCluster } from './cluster.ts'
 import { FAULTS, type FaultName, planFaults } from './faults.ts'
 import { pause, startFleet } from './fleet.ts'
@@ -21,6 +22,8 @@ export interface LabOptions {
   cases?: readonly FaultName[]
   /** Every role its own process, on a real broker and ClickHouse over HTTP; else one process with everything inside. */
   distributed?: boolean
+  /** Of a cluster: the Kafka library of every process. */
+  kafkaClient?: KafkaClientName
   /** Keep the run's folder. */
   keep: boolean
   view: LabView
@@ -58,8 +61,17 @@ export interface LabReport {
 
 const TICK_MS = 250
 
-export async function runLab({ seed, healthyMs, cases = FAULTS, distributed = false, keep, view, signal }: LabOptions): Promise<LabReport> {
-  const stage = distributed ? await openCluster(seed) : await openSingle(seed)
+export async function runLab({
+  seed,
+  healthyMs,
+  cases = FAULTS,
+  distributed = false,
+  kafkaClient = 'kafkajs',
+  keep,
+  view,
+  signal
+}: LabOptions): Promise<LabReport> {
+  const stage = distributed ? await openCluster(seed, { client: kafkaClient }) : await openSingle(seed)
   const probes: Probes[] = []
   try {
     const { homeostat, fleets } = stage

@@ -1,6 +1,6 @@
 // `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end.
 //
-// usage: npm run -s lab -- [--seed N] [--distributed] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
+// usage: npm run -s lab -- [--seed N] [--distributed [--kafka-client platformatic]] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
 // --distributed: every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP.
 // Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
 
@@ -18,13 +18,15 @@ const { values } = parseArgs({
     cases: { type: 'string', default: FAULTS.join(',') },
     json: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
-    distributed: { type: 'boolean', default: false }
+    distributed: { type: 'boolean', default: false },
+    'kafka-client': { type: 'string', default: 'kafkajs' }
   }
 })
 const cases = values.cases.split(',') as FaultName[]
 const unknown = cases.filter(name => !FAULTS.includes(name))
-if (unknown.length > 0 || !/^\d+$/.test(values.seed) || !/^\d+$/.test(values['healthy-s'])) {
-  process.stderr.write(`lab: --seed and --healthy-s are whole numbers, --cases are of ${FAULTS.join(', ')}\n`)
+const kafkaClient = (['kafkajs', 'platformatic'] as const).find(name => name === values['kafka-client'])
+if (kafkaClient === undefined || unknown.length > 0 || !/^\d+$/.test(values.seed) || !/^\d+$/.test(values['healthy-s'])) {
+  process.stderr.write(`lab: --seed and --healthy-s are whole numbers, --cases are of ${FAULTS.join(', ')}, --kafka-client is kafkajs or platformatic\n`)
   process.exit(2)
 }
 
@@ -37,6 +39,7 @@ const run = runLab({
   healthyMs: Number(values['healthy-s']) * 1_000,
   cases,
   distributed: values.distributed,
+  kafkaClient,
   keep: values.keep,
   view: openView(process.stderr),
   signal: interrupted.signal

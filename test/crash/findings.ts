@@ -25,6 +25,12 @@ export interface CrashFindings {
   commandsWithTwoOutcomes: number
 }
 
+/** Whether every promise was kept. */
+export function holds(findings: CrashFindings): boolean {
+  const { acknowledged, lost, storedTwice, effectsTwice, effectsWithoutStep, commandsWithoutOutcome, commandsWithTwoOutcomes } = findings
+  return acknowledged > 0 && lost + storedTwice + effectsTwice + effectsWithoutStep + commandsWithoutOutcome + commandsWithTwoOutcomes === 0
+}
+
 export async function findingsOf(homeostat: Homeostat, sender: CountingSender, witnessed: readonly WitnessEvent[]): Promise<CrashFindings> {
   const metrics = await storedNumbers(
     homeostat,

@@ -1,7 +1,7 @@
 // A configuration for every process of a cluster run: what they share, and what tells them apart.
 
 import { join } from 'node:path'
-import type { ConfigInput } from '../../../schemas/config.ts'
+import type { Config, ConfigInput } from '../../../schemas/config.ts'
 import { type EnvironmentName, freePorts, type LabLayout } from '../layout.ts'
 import { actSettings, fastSettings, listenAt } from '../settings.ts'
 
@@ -18,8 +18,12 @@ const ROLES = {
 /** A member that is silent for this long loses its partitions: the lab heals within seconds, and so does it. */
 export const SESSION_TIMEOUT_MS = 6_000
 
+export type KafkaClientName = Config['kafka']['client']
+
 export interface ClusterPlan {
   folder: string
+  /** The library that the processes speak to the broker with. */
+  client: KafkaClientName
   environments: readonly EnvironmentName[]
   brokers: readonly string[]
   otlp: LabLayout['otlp']
@@ -32,13 +36,16 @@ export interface ClusterPlan {
 }
 
 /** Chooses every port of the run; they stay the same over restarts. */
-export async function planCluster(folder: string, environments: readonly EnvironmentName[], brokers: readonly string[]): Promise<ClusterPlan> {
+export async function planCluster({
+  folder,
+  client,
+  environments,
+  brokers
+}: Pick<ClusterPlan, 'folder' | 'client' | 'environments' | 'brokers'>): Promise<ClusterPlan> {
   const names = [...Object.keys(ROLES), ...environments.map(actuatorOf)]
   const [grpc, http, clickHousePort, consolePort, ...free] = (await freePorts(names.length + 4)) as [number, number, number, number, ...number[]]
   return {
-    folder,
-    environments,
-    brokers,
+    ...{ folder, client, environments, brokers },
     otlp: { grpc: `127.0.0.1:${grpc}`, http: `127.0.0.1:${http}` },
     consolePort,
     clickHousePort,
@@ -65,7 +72,7 @@ export function clusterConfigs(plan: ClusterPlan, fleets: readonly LabLayout[]):
 }
 
 function shared(plan: ClusterPlan, name: string): ConfigInput {
-  const { folder, environments, brokers, healthPorts, clickHousePort, otlp } = plan
+  const { folder, client, environments, brokers, healthPorts, clickHousePort, otlp } = plan
   const [environment, ...others] = environments
   const fast = fastSettings(folder)
   return {
@@ -75,6 +82,7 @@ function shared(plan: ClusterPlan, name: string): ConfigInput {
     dataDir: join(folder, 'data', name),
     log: { kind: 'kafka' },
     kafka: {
+      client,
       brokers: [...brokers],
       instance: name,
       sessionTimeout: `${SESSION_TIMEOUT_MS}ms`,
