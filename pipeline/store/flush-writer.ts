@@ -22,8 +22,12 @@ const SIGHTING_INTERVAL_MS = 15_000 // M9 asks about 5 minutes; more rows would 
 const SIGHTINGS_MAX = 50_000 // Entities remembered as just written; beyond it they are written more often, not less.
 
 export interface FlushWriter {
-  /** Resolves when every row is stored. @throws AppError when closing while ClickHouse does not take it, or `bug` */
-  write(flushId: string, pending: PendingRows): Promise<void>
+  /**
+   * Resolves when every row is stored, or when nobody needs it any more.
+   * @param needed asked before each insert; false: another writer has stored all of this flush
+   * @throws AppError when closing while ClickHouse does not take it, or `bug`
+   */
+  write(flushId: string, pending: PendingRows, needed: () => Promise<boolean>): Promise<void>
   /** Runs `work` until it succeeds, as `write` does. */
   persist<T>(what: string, work: () => Promise<T>): Promise<T>
 }
@@ -43,21 +47,33 @@ export function flushWriter(options: FlushWriterOptions): FlushWriter {
   const persist = <T>(what: string, work: () => Promise<T>): Promise<T> => persisting(options, what, work)
   const writtenMs = new Map<string, number>()
 
-  async function write(flushId: string, pending: PendingRows): Promise<void> {
+  async function write(flushId: string, pending: PendingRows, needed: () => Promise<boolean>): Promise<void> {
+    /** False when the rows are there already, by somebody else. */
+    const insert = (table: string, rows: TableBatch['rows'], token: string): Promise<boolean> =>
+      persist(`insert into ${table}`, async () => {
+        if (!(await needed())) return false
+        await store.insert(table, rows, { token })
+        return true
+      })
     for (const [table, batch] of pending.tables) {
       const token = `${flushId}/${table}`
       try {
-        await persist(`insert into ${table}`, () => store.insert(table, batch.rows, { token }))
+        if (!(await insert(table, batch.rows, token))) return
       } catch (error) {
         if (!blamesRows(error)) throw error
-        await insertByRecord(table, batch, token)
+        await insertByRecord(table, batch, token, insert)
       }
       meter.count('homeostat.store.rows', batch.rows.length, { table })
     }
     await writeSightings(pending.sightings, flushId)
   }
 
-  async function insertByRecord(table: string, batch: TableBatch, token: string): Promise<void> {
+  async function insertByRecord(
+    table: string,
+    batch: TableBatch,
+    token: string,
+    insert: (table: string, rows: TableBatch['rows'], token: string) => Promise<boolean>
+  ): Promise<void> {
     const byRecord = new Map<LogRecord, TableBatch['rows']>()
     for (const [index, source] of batch.sources.entries()) {
       const rows = byRecord.get(source)
@@ -67,7 +83,7 @@ export function flushWriter(options: FlushWriterOptions): FlushWriter {
     for (const [record, rows] of byRecord) {
       try {
         const own = `${token}/${record.topic}/${record.partition}/${record.offset}`
-        await persist(`insert into ${table}`, () => store.insert(table, rows, { token: own }))
+        await insert(table, rows, own)
       } catch (error) {
         if (!blamesRows(error)) throw error
         await bury(options, record, (error as AppError).message)

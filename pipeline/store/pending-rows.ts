@@ -2,7 +2,7 @@
 //
 // Plain data of one thread. A crash loses it and nothing else: the offsets are not committed.
 
-import type { Batch, LogRecord, Position } from '../../schemas/ports.ts'
+import type { Batch, LogRecord, Position, TopicPartition } from '../../schemas/ports.ts'
 import type { FlushRange } from './flush-journal.ts'
 import { type LogRecordRows, logRecordRows } from './rows/log-record-rows.ts'
 import type { Sighting } from './rows/sighting.ts'
@@ -14,10 +14,12 @@ export interface TableBatch {
   sources: LogRecord[]
 }
 
+export type PendingRange = FlushRange & { generation: number; sizeBytes: number }
+
 export interface PendingRows {
   tables: Map<string, TableBatch>
-  /** By `topic/partition`; the generation is the newest seen. */
-  ranges: Map<string, FlushRange & { generation: number }>
+  /** By `topic/partition`. */
+  ranges: Map<string, PendingRange>
   sightings: Sighting[]
   rowsCount: number
   sizeBytes: number
@@ -54,22 +56,50 @@ export function addRecord(pending: PendingRows, record: LogRecord, environment: 
   return undefined
 }
 
-/** Adds a whole batch. @returns the records that cannot be read; their offsets count as covered */
+/**
+ * Adds a whole batch. Rows of the partition that came under an older generation are dropped first: they are delivered again.
+ * @returns the records that cannot be read; their offsets count as covered
+ */
 export function addBatch(pending: PendingRows, batch: Batch, environment: string): { offset: number; reason: string; message: string }[] {
+  const { topic, partition, generation } = batch
+  const name = `${topic}/${partition}`
+  if ((pending.ranges.get(name)?.generation ?? generation) !== generation) dropPartitions(pending, [{ topic, partition }])
   const unreadable: { offset: number; reason: string; message: string }[] = []
+  const before = pending.sizeBytes
   for (const record of batch.records) {
     const message = addRecord(pending, record, environment)
     if (message !== undefined) unreadable.push({ offset: record.offset, reason: 'unreadable', message })
   }
-  const { topic, partition, generation } = batch
   const last = batch.records.at(-1)!
-  const name = `${topic}/${partition}`
-  const first = pending.ranges.get(name)?.first ?? batch.records[0]!.offset
-  pending.ranges.set(name, { topic, partition, generation, first, next: last.offset + 1, appendedAtMs: last.appendedAtMs })
+  const known = pending.ranges.get(name)
+  const first = known?.first ?? batch.records[0]!.offset
+  const sizeBytes = (known?.sizeBytes ?? 0) + pending.sizeBytes - before
+  pending.ranges.set(name, { topic, partition, generation, first, next: last.offset + 1, appendedAtMs: last.appendedAtMs, sizeBytes })
   return unreadable
 }
 
-/** What to commit in the log once the rows are stored. */
-export function pendingPositions(pending: PendingRows): (Position & { generation: number })[] {
-  return [...pending.ranges.values()].map(({ topic, partition, generation, next }) => ({ topic, partition, generation, offset: next }))
+/** Forgets what came from these partitions: they are somebody else's now, or come again. @returns the rows dropped */
+export function dropPartitions(pending: PendingRows, partitions: readonly TopicPartition[]): number {
+  const dropped = new Set<string>()
+  for (const { topic, partition } of partitions) {
+    const range = pending.ranges.get(`${topic}/${partition}`)
+    if (!range) continue
+    pending.ranges.delete(`${topic}/${partition}`)
+    pending.sizeBytes -= range.sizeBytes
+    dropped.add(`${topic}/${partition}`)
+  }
+  if (dropped.size === 0) return 0
+  const rowsBefore = pending.rowsCount
+  for (const [table, batch] of pending.tables) {
+    const kept = [...batch.rows.keys()].filter(index => !dropped.has(`${batch.sources[index]!.topic}/${batch.sources[index]!.partition}`))
+    pending.rowsCount -= batch.rows.length - kept.length
+    if (kept.length === 0) pending.tables.delete(table)
+    else pending.tables.set(table, { rows: kept.map(index => batch.rows[index]!), sources: kept.map(index => batch.sources[index]!) })
+  }
+  return rowsBefore - pending.rowsCount
+}
+
+/** What to commit in the log once the rows are stored; or, to hear whether the partitions are still ours, what is committed already. */
+export function pendingPositions(pending: PendingRows, at: 'next' | 'first'): (Position & { generation: number })[] {
+  return [...pending.ranges.values()].map(({ topic, partition, generation, [at]: offset }) => ({ topic, partition, generation, offset }))
 }

@@ -4,20 +4,21 @@
 //
 // Rows of all partitions share a flush: fifteen partitions flushed each for itself would make forty small parts a second, and ClickHouse
 // pays for parts (5 ms and a merge each), not rows. From append to readable: batchInterval + the insert (about 50 ms for 5000 rows).
-// After kill -9: see flush-journal.ts. Full buffer: onBatch waits, so the log keeps what ClickHouse cannot take yet.
+// After kill -9, and when partitions move while this process is frozen: see flush-journal.ts. Full buffer: onBatch waits, so the log keeps
+// what ClickHouse cannot take yet. Several of these share the partitions; each flushes its own.
 
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../../schemas/config.ts'
-import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Store, Subscription, TopicPartition } from '../../schemas/ports.ts'
+import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Subscription, TopicPartition } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { isMeantFor } from '../log/dead-letter.ts'
-import { type Flush, type FlushJournal, type FlushRange, flushJournal } from './flush-journal.ts'
+import { type Flush, type FlushJournal, type FlushRange, flushJournal, type JournalStore } from './flush-journal.ts'
 import { type FlushWriter, flushWriter, GROUP } from './flush-writer.ts'
-import { addBatch, addRecord, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
+import { addBatch, addRecord, dropPartitions, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
 
 export interface StoreWorkerOptions {
   log: Log
-  store: Store
+  store: JournalStore
   config: Pick<Config['store'], 'batchRowsMax' | 'batchInterval'>
   clock: Clock
   logger: Logger
@@ -38,6 +39,8 @@ const BUFFERED_FLUSHES_MAX = 2 // Rows that may wait while a flush runs, in flus
 const BUFFERED_BYTES_MAX = 2 * 2 ** 20 // OTLP bytes, 40,000 points; as row objects and JSON forty times that.
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 2 ** 19 // One decode: 10,000 points, about 50 ms of the thread.
+/** After so long without a word from the log, ask whether a flush is still ours to write: less than any session timeout, far more than an insert takes. */
+const CONFIRMED_MS = 5_000
 const REDO_RECORDS_MAX = 500 // Read at once when a flush is done again.
 
 interface Worker extends StoreWorkerOptions {
@@ -170,13 +173,13 @@ function makeRoom(worker: Worker): void {
 }
 
 async function store(worker: Worker, pending: PendingRows): Promise<void> {
-  const { clock, meter, logger, writer, journal } = worker
+  const { clock, meter, logger, writer } = worker
   const begunMs = clock.monotonicMs()
-  const ranges = [...pending.ranges.values()]
-  const begun = await writer.persist('flush journal', () => journal.begin(ranges))
-  await writer.write(begun.id, pending)
+  const begun = await begin(worker, pending)
+  if (begun === undefined) return
+  await writer.write(begun.id, pending, stillNeeded(worker, begun, pending))
   // Refused only when the partition has a new owner, who did this flush again under the same tokens.
-  if (!(await worker.subscription?.commit(pendingPositions(pending)))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
+  if (!(await commit(worker, pendingPositions(pending, 'next')))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
   worker.complete = begun
   meter.count('homeostat.store.flushes')
   if (pending.unusable > 0) meter.count('homeostat.store.unusable', pending.unusable)
@@ -184,12 +187,59 @@ async function store(worker: Worker, pending: PendingRows): Promise<void> {
   meter.gauge('homeostat.store.latency_ms', Math.max(0, clock.nowMs() - pending.oldestAtMs))
 }
 
+/**
+ * Writes down what is about to be inserted, then has the log confirm that it is still ours: an intent that came before the confirmation was
+ * there before any new owner could look. What is not ours any more is dropped, its owner reads it again.
+ * @returns undefined when nothing is left
+ */
+async function begin(worker: Worker, pending: PendingRows): Promise<Flush | undefined> {
+  const { writer, journal, logger, meter } = worker
+  while (pending.ranges.size > 0) {
+    const flush = journal.next([...pending.ranges.values()])
+    await writer.persist('flush journal', () => journal.record(flush, 'intent'))
+    if (await commit(worker, pendingPositions(pending, 'first'))) return flush
+    await writer.persist('flush journal', () => journal.record(flush, 'void'))
+    const gone: TopicPartition[] = []
+    for (const position of pendingPositions(pending, 'first')) if (!(await commit(worker, [position]))) gone.push(position)
+    const rows = dropPartitions(pending, gone)
+    meter.count('homeostat.store.released_rows', rows)
+    logger.info({ partitions: gone.length, rows }, 'partitions moved away before their rows were stored: their new owner stores them')
+  }
+  return undefined
+}
+
+async function commit(worker: Worker, positions: readonly (Position & { generation: number })[]): Promise<boolean> {
+  const { subscription, writer } = worker
+  return subscription === undefined ? false : writer.persist('commit of offsets', () => subscription.commit(positions))
+}
+
+/** Asked before each insert: after a long silence (a frozen process, a slow ClickHouse) the tokens may be forgotten, and the flush long done by another. */
+function stillNeeded(worker: Worker, flush: Flush, pending?: PendingRows): () => Promise<boolean> {
+  const { clock, journal, subscription } = worker
+  let confirmedMs = clock.monotonicMs()
+  return async () => {
+    if (clock.monotonicMs() - confirmedMs < CONFIRMED_MS) return true
+    const ours = pending !== undefined && subscription !== undefined && (await subscription.commit(pendingPositions(pending, 'first')))
+    if (!ours && (await journal.isDone(flush))) return false
+    confirmedMs = clock.monotonicMs()
+    return true
+  }
+}
+
 /** Finishes what dead writers left, then says where the assigned partitions go on. */
 async function recover(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
-  const { open, positions } = await worker.writer.persist('flush journal', () => worker.journal.recover())
-  for (const flushed of open) await redo(worker, flushed)
+  while (worker.flushing) await worker.flushing.catch(() => {})
+  dropPartitions(worker.pending, partitions) // From before; they come again.
+  makeRoom(worker)
+  const { log, writer, journal } = worker
+  const { open, positions, empty } = await writer.persist('flush journal', () => journal.recover(partitions))
+  for (const flushed of open) {
+    // Before anything else: its own writer may be about to void it.
+    await writer.persist('flush journal', () => journal.record(flushed, 'adopted'))
+    await redo(worker, flushed)
+  }
   // A store without any journal is new or was emptied: it is filled from what the log still has.
-  if (positions.length === 0) return starts(worker.log, partitions)
+  if (empty) return writer.persist('reading the log', () => starts(log, partitions))
   const known = new Map(positions.map(range => [`${range.topic}/${range.partition}`, range]))
   const sought: Position[] = []
   for (const { topic, partition } of partitions) {
@@ -210,40 +260,40 @@ async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<
 
 /** Reads a flush's ranges from the log again and inserts them under the same tokens. */
 async function redo(worker: Worker, flushed: Flush): Promise<void> {
-  const { log, logger, writer, journal } = worker
+  const { logger, writer, journal } = worker
   const pending = emptyPending()
-  for (const range of flushed.ranges) {
-    if (!(await isOfThisLog(worker, range))) continue
-    for (let offset = range.first; offset < range.next; ) {
-      const records = await log.read({ topic: range.topic, partition: range.partition, offset }, Math.min(REDO_RECORDS_MAX, range.next - offset))
-      if (records.length === 0) break
-      for (const record of records) if (record.offset < range.next && isMeantFor(record, GROUP)) addRecord(pending, record, worker.environments[0]!)
-      offset = records.at(-1)!.offset + 1
-    }
-  }
-  await writer.write(flushed.id, pending)
-  await writer.persist('flush journal', () => journal.done(flushed))
+  for (const range of flushed.ranges) if (await isOfThisLog(worker, range)) await readAgain(worker, range, pending)
+  await writer.write(flushed.id, pending, stillNeeded(worker, flushed))
+  await writer.persist('flush journal', () => journal.record(flushed, 'done'))
   logger.info({ flush: flushed.id, rows: pending.rowsCount }, 'a flush that was interrupted is complete')
 }
 
+async function readAgain({ log, writer, environments }: Worker, { topic, partition, first, next }: FlushRange, pending: PendingRows): Promise<void> {
+  for (let offset = first; offset < next; ) {
+    const records = await writer.persist('reading the log', () => log.read({ topic, partition, offset }, Math.min(REDO_RECORDS_MAX, next - offset)))
+    if (records.length === 0) break
+    for (const record of records) if (record.offset < next && isMeantFor(record, GROUP)) addRecord(pending, record, environments[0]!)
+    offset = records.at(-1)!.offset + 1
+  }
+}
+
 /** False when the log was made anew since: its offsets mean other records, and the journal's must not be believed. */
-async function isOfThisLog({ log, logger }: Worker, range: FlushRange): Promise<boolean> {
-  const bounds = (await log.offsets(range.topic)).find(one => one.partition === range.partition)
-  const [last] = await log.read({ topic: range.topic, partition: range.partition, offset: range.next - 1 }, 1)
-  const sameLast = last === undefined || last.offset !== range.next - 1 || Math.abs(last.appendedAtMs - range.appendedAtMs) < 1
-  const same = bounds !== undefined && range.next <= bounds.end && sameLast
-  if (!same)
-    logger.warn(
-      { topic: range.topic, partition: range.partition, next: range.next },
-      'the log is another one than the store knows: its committed offset counts'
-    )
+async function isOfThisLog({ log, logger, writer }: Worker, range: FlushRange): Promise<boolean> {
+  const { topic, partition, next } = range
+  const [bounds, last] = await writer.persist('reading the log', async () => [
+    (await log.offsets(topic)).find(one => one.partition === partition),
+    (await log.read({ topic, partition, offset: next - 1 }, 1))[0]
+  ])
+  const sameLast = last === undefined || last.offset !== next - 1 || Math.abs(last.appendedAtMs - range.appendedAtMs) < 1
+  const same = bounds !== undefined && next <= bounds.end && sameLast
+  if (!same) logger.warn({ topic, partition, next }, 'the log is another one than the store knows: its committed offset counts')
   return same
 }
 
 async function handOver(worker: Worker): Promise<void> {
   await flush(worker)
   const { complete } = worker
-  if (complete && worker.failure === undefined) await worker.writer.persist('flush journal', () => worker.journal.done(complete))
+  if (complete && worker.failure === undefined) await worker.writer.persist('flush journal', () => worker.journal.record(complete, 'done'))
 }
 
 async function closeWorker(worker: Worker, loop: () => Promise<void> | undefined): Promise<void> {

@@ -6,7 +6,7 @@ import { systemClock } from '../../pipeline/system.ts'
 import { controlRecord } from '../../schemas/control.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
-import type { Log, Store } from '../../schemas/ports.ts'
+import type { Log, Store, Subscription } from '../../schemas/ports.ts'
 import { deadLetterTopic, TOPICS } from '../../schemas/topics.ts'
 import { bytes, countingMeter, eventually, quietLogger } from '../support/log-tools.ts'
 import { memoryLog } from '../support/memory-log.ts'
@@ -95,7 +95,7 @@ describe('the store role', () => {
 
   test('a worker that dies between insert and commit leaves nothing twice, though the next batches have other boundaries', async () => {
     const log = realLog()
-    const dying = worker({ ...log, subscribe: async options => ({ ...(await log.subscribe(options)), commit: () => new Promise(() => {}) }) })
+    const dying = worker(diesAfterItsInsert(log))
     await log.append(
       METRICS,
       [0, 1, 2].map(n => ({ key: 'dies', value: gauges('dies', numbers(n * 10, 10)) }))
@@ -240,6 +240,23 @@ describe('the store role', () => {
 /** The store's two methods as a plain object, for a fault to be laid over. */
 function portOf(real: Store): Store {
   return { insert: (...parameters) => real.insert(...parameters), query: (sql, parameters) => real.query(sql, parameters), close: async () => {} }
+}
+
+/** The log confirms that the partitions are ours, and is never heard of again when the offsets of what was inserted are to be committed. */
+function diesAfterItsInsert(log: Log): Log {
+  let confirmed = false
+  return {
+    ...log,
+    async subscribe(options) {
+      const subscription = await log.subscribe(options)
+      const commit: Subscription['commit'] = async positions => {
+        if (confirmed) return new Promise(() => {})
+        confirmed = true
+        return subscription.commit(positions)
+      }
+      return { ...subscription, commit }
+    }
+  }
 }
 
 /** The same log after its consumers died: a new group membership that starts at the committed offsets. */
