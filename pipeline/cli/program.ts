@@ -1,7 +1,6 @@
 // The command line: every command, its options and examples. Exit codes are documented in `homeostat --help`.
 
 import { spawnSync } from 'node:child_process'
-import { userInfo } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
@@ -16,6 +15,7 @@ import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
 import { confirmAtTerminal, openExistingLog } from './log-access.ts'
 import { openOutput, type Output } from './output.ts'
+import { userName } from './user-name.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
@@ -133,7 +133,7 @@ function buildProgram(ports: ProgramPorts): Command {
     openLog: openExistingLog,
     write: bytes => void process.stdout.write(bytes),
     confirm: confirmAtTerminal,
-    user: userInfo().username
+    user: userName()
   })
   registerMigrate(program, { config, output, environment: process.env })
   registerKeys(program, { config, output })
@@ -163,7 +163,7 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     .description('approve (or with --reject refuse) a decision that asks')
     .argument('<decision>', 'id of the decision, as `explain` shows it')
     .option('--reject', 'refuse it')
-    .option('--by <name>', 'who you are', userInfo().username)
+    .option('--by <name>', 'who you are', userName())
     .action(async (decisionId: string, { reject, by }: { reject?: boolean; by: string }) => {
       const record = await client().post('/api/approvals', { decisionId, approved: reject !== true, by })
       output().result(record, `${reject ? 'refused' : 'approved'} by ${by}`)
@@ -174,7 +174,7 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     .option('--off', 'release it')
     .option('--scope <scope>', 'global, environment/<name> or policy/<name>', 'global')
     .option('--reason <text>', 'why', '')
-    .option('--by <name>', 'who you are', userInfo().username)
+    .option('--by <name>', 'who you are', userName())
     .action(async ({ off, scope, reason, by }: { off?: boolean; scope: string; reason: string; by: string }) => {
       const record = await writeKillSwitch(loadConfig(program.opts<GlobalOptions>().config, process.cwd(), process.env).config, {
         scope,
@@ -188,7 +188,7 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     .command('release')
     .description('release a target that was frozen because an action on it may or may not have happened')
     .argument('<target>')
-    .option('--by <name>', 'who you are', userInfo().username)
+    .option('--by <name>', 'who you are', userName())
     .action(async (target: string, { by }: { by: string }) => {
       const record = await client().post('/api/releases', { target, by })
       output().result(record, `released ${target}`)
