@@ -6,11 +6,11 @@
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Logger, SignalQuery, Signals, Store } from '../../schemas/ports.ts'
-import { resolveSecret } from '../config/load.ts'
 import type { RoleHost } from '../hosting/role-host.ts'
 import { ClickHouseStore } from '../store/clickhouse-store.ts'
 import { readOnlyQuery } from '../store/read-only.ts'
 import { clickHouseSignals } from '../store/signals.ts'
+import { withPasswords } from '../store/store-secrets.ts'
 
 /** Rows that `homeostat sql` and the console get at most. */
 const SQL_ROWS_MAX = 10_000
@@ -78,7 +78,7 @@ export async function openStorePatiently(options: {
   for (let pauseMs = PAUSE_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS)) {
     try {
       return await ClickHouseStore.open({
-        config: withPasswords(config.store),
+        config: withPasswords(config.store, process.env),
         dataDir: config.dataDir,
         clock,
         logger,
@@ -90,14 +90,6 @@ export async function openStorePatiently(options: {
       await clock.sleep(pauseMs, stop)
     }
   }
-}
-
-/** References to secrets replaced by what they stand for. */
-function withPasswords(store: Config['store']): Config['store'] {
-  const revealed = <Login extends { password?: string | undefined }>(login: Login): Login =>
-    login.password === undefined ? login : { ...login, password: resolveSecret(login.password, process.env) }
-  const { reader, admin } = store
-  return { ...revealed(store), ...(reader && { reader: revealed(reader) }), ...(admin && { admin: revealed(admin) }) }
 }
 
 function readsOf(store: ClickHouseStore): Omit<StoreReads, 'close'> {
