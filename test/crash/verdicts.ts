@@ -50,7 +50,6 @@ export async function compareVerdicts(brokers: readonly string[], config: Config
     } catch {
       return // Poison: dead-lettered by the detectors.
     }
-    shard.advance(record.appendedAtMs, undefined)
     for (const anomaly of shard.outputs().anomalies) if (isScripted(anomaly)) wanted.add(verdictOf(anomaly))
   })
   const said: string[] = []
