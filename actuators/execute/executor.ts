@@ -1,9 +1,10 @@
 // The act role: reads the commands of its own environment, and nothing else, and brings each to its one outcome.
 //
-//   commands topic ─► admit (ledger) ─► offset ─► scheduler ─► run-command ─► outbox ─► outcomes topic, pages
+//   commands topic ─► claim (executions topic) ─► admit (ledger) ─► offset ─► scheduler ─► run-command ─► outbox ─► outcomes topic, pages
 //
-// The offset is committed once the command is durably in the ledger; from then on the ledger's open rows drive it, also
-// after a crash. One command a target at a time (a step's own target counts too), `concurrencyMax` overall.
+// Of several actuators of an environment one reads at a time; a command belongs to the ledger whose claim of it is first in the
+// log, whoever reads it. The offset is committed once the command is durably in the ledger; from then on the ledger's open
+// rows drive it, also after a crash. One command a target at a time (a step's own target counts too), `concurrencyMax` overall.
 
 import { type Command, commandRecord } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
@@ -31,6 +32,7 @@ import { conditions } from '../verify/conditions.ts'
 import { formFault, judgeOf } from './admission.ts'
 import type { Collateral, ExecuteContext } from './context.ts'
 import { controlView } from './control-view.ts'
+import { executions, type PlacedCommand } from './executions.ts'
 import { type Admission, commandLedger } from './ledger.ts'
 import { outbox } from './outbox.ts'
 import { outcomeIdOf, refusalOf } from './outcome.ts'
@@ -41,6 +43,8 @@ import type { CommandVerifier, Refusal } from './signer.ts'
 const RETRY_MS = 1_000 // When the ledger or the log is in the way.
 const CONTROL_INTERVAL_MS = 1_000 // How soon a released target is known; the kill switch is read at each act besides.
 const PAGE_CHANNEL = 'default'
+/** A claim of ours without a row was made just before a crash. Older ones are a matter of the past: decide has given them up. */
+const UNADMITTED_AGE_MS_MAX = 86_400_000
 
 export interface ActOptions {
   log: Log
@@ -89,6 +93,8 @@ export function actWorker(options: ActOptions): ActWorker {
     stopping: stopping.signal
   }
   const sender = outbox({ ledger, log, clock, logger, meter, escalations: options.escalations, random: options.random })
+  let ledgerId: string | undefined
+  const mine = executions({ log, clock, logger, ledgerId: () => (ledgerId ??= ledger.identity(() => options.random.uuid())) })
   const done = Promise.withResolvers<void>()
   done.promise.catch(() => undefined) // Whoever looks at `finished` is told; nobody looking is no second failure.
   let subscription: Subscription | undefined
@@ -120,8 +126,8 @@ export function actWorker(options: ActOptions): ActWorker {
 
   async function onBatch(batch: Batch): Promise<BatchFate> {
     const deadLetters: { offset: number; reason: string; message: string }[] = []
+    const commands: Received[] = []
     for (const record of batch.records) {
-      if (stopping.signal.aborted) return { kind: 'retry', afterMs: RETRY_MS, reason: 'closing' }
       meter.count('homeostat.act.commands.received')
       const decoded = decodeRecord(commandRecord, record)
       const fault = decoded.ok ? formFault(decoded.record) : decoded.reason
@@ -129,33 +135,49 @@ export function actWorker(options: ActOptions): ActWorker {
         // Nothing in it can be trusted to name a command or an incident, so it has no outcome; it is kept for people.
         meter.count('homeostat.act.commands.refused', 1, { by: 'schema' })
         deadLetters.push({ offset: record.offset, reason: 'schema', message: fault ?? '' })
-        continue
-      }
-      const admission = take(record, decoded.record)
-      if ('kind' in admission && admission.kind === 'retry') return admission
-      if (admission.kind === 'accepted') scheduler.add(decoded.record.id, targetsOf(decoded.record))
+      } else commands.push({ record, command: decoded.record })
     }
-    sender.wake()
-    return { kind: 'done', deadLetters }
+    const obstacle = await takeAll(commands)
+    return obstacle === undefined ? { kind: 'done', deadLetters } : { kind: 'retry', afterMs: RETRY_MS, reason: obstacle }
   }
 
-  function take(record: LogRecord, command: Command): Admission | Extract<BatchFate, { kind: 'retry' }> {
-    const nowMs = clock.nowMs()
+  /** Claims and admits. @returns why it has to be tried again, or undefined */
+  async function takeAll(commands: readonly Received[]): Promise<string | undefined> {
     try {
-      const forged = options.verifier.verify(command)
-      const admission: Admission = forged ? refuseForgery(record, command, forged, nowMs) : admit(command, nowMs)
-      if (admission.kind === 'full') return { kind: 'retry', afterMs: RETRY_MS, reason: 'the ledger holds as many open commands as it may' }
-      const refused = admission.kind === 'refused' ? admission : undefined
-      meter.count(`homeostat.act.commands.${admission.kind}`, 1, refused ? { by: refused.by } : {})
-      const fields = { commandId: command.id, target: command.target, ...(refused && { refusedBy: refused.by, reason: refused.reason }) }
-      if (refused) logger.warn(fields, 'a command is refused')
-      else logger.info(fields, admission.kind === 'duplicate' ? 'a command that is known already came again' : 'a command is accepted')
-      return admission
+      const judged = commands.map(received => ({ ...received, forged: options.verifier.verify(received.command) }))
+      // What nobody vouches for is refused wherever it is read, and known commands are ours already.
+      const ours = await mine.claim(judged.filter(({ command, forged }) => forged === undefined && ledger.command(command.id) === undefined))
+      for (const { record, command, forged } of judged) {
+        if (stopping.signal.aborted) return 'closing'
+        if (forged === undefined && !ours.has(command.id) && ledger.command(command.id) === undefined) {
+          meter.count('homeostat.act.commands.elsewhere')
+          logger.warn({ commandId: command.id, target: command.target }, 'a command belongs to the ledger of another actuator, which gives it its outcome')
+          continue
+        }
+        const admission = take(record, command, forged)
+        if (admission.kind === 'full') return 'the ledger holds as many open commands as it may'
+        if (admission.kind === 'accepted') scheduler.add(command.id, targetsOf(command))
+      }
     } catch (error) {
       if (!(error instanceof AppError && error.retriable)) throw error
-      logger.error({ commandId: command.id, err: error }, 'the ledger cannot take a command; it stays in the log')
-      return { kind: 'retry', afterMs: RETRY_MS, reason: error.message }
+      logger.error({ err: error }, 'commands cannot be taken now; they stay in the log')
+      return error.message
+    } finally {
+      sender.wake()
     }
+    return undefined
+  }
+
+  function take(record: LogRecord, command: Command, forged: Refusal | undefined): Admission {
+    const nowMs = clock.nowMs()
+    const admission: Admission = forged ? refuseForgery(record, command, forged, nowMs) : admit(command, nowMs)
+    if (admission.kind === 'full') return admission
+    const refused = admission.kind === 'refused' ? admission : undefined
+    meter.count(`homeostat.act.commands.${admission.kind}`, 1, refused ? { by: refused.by } : {})
+    const fields = { commandId: command.id, target: command.target, ...(refused && { refusedBy: refused.by, reason: refused.reason }) }
+    if (refused) logger.warn(fields, 'a command is refused')
+    else logger.info(fields, admission.kind === 'duplicate' ? 'a command that is known already came again' : 'a command is accepted')
+    return admission
   }
 
   function admit(command: Command, nowMs: number): Admission {
@@ -193,11 +215,27 @@ export function actWorker(options: ActOptions): ActWorker {
       logger.info({ commandId: row.key, target: row.command.target }, 'a command is resumed from the ledger')
       scheduler.add(row.key, targetsOf(row.command))
     }
+    await resumeClaims()
     gauge()
     background = Promise.all([sender.run(stopping.signal), watchControl()]).catch(fail)
     const topics = [commandsTopic(environment)]
-    subscription = await log.subscribe({ group: `homeostat-act-${environment}`, topics, from: 'earliest', onBatch })
+    subscription = await log.subscribe({ group: `homeostat-act-${environment}`, topics, from: 'earliest', exclusive: true, onBatch })
     subscription.finished.catch(fail)
+  }
+
+  /** Commands that were claimed and not admitted before a crash: nobody else may take them, and their offset may be committed by now. */
+  async function resumeClaims(): Promise<void> {
+    const topic = commandsTopic(environment)
+    for (const { commandId, partition, offset, expiresAtMs, environment: of } of await mine.ours()) {
+      if (of !== environment || expiresAtMs < clock.nowMs() - UNADMITTED_AGE_MS_MAX || ledger.command(commandId) !== undefined) continue
+      const [record] = await log.read({ topic, partition, offset }, 1)
+      if (record === undefined) continue
+      const decoded = decodeRecord(commandRecord, record)
+      if (!decoded.ok || decoded.record.id !== commandId) continue
+      logger.info({ commandId, target: decoded.record.target }, 'a command is taken up that was claimed before a crash')
+      const obstacle = await takeAll([{ record, command: decoded.record }])
+      if (obstacle !== undefined) throw new AppError('log_unavailable', `command ${commandId} was claimed and cannot be taken up: ${obstacle}`)
+    }
   }
 
   async function closeAll(): Promise<void> {
@@ -217,6 +255,8 @@ export function actWorker(options: ActOptions): ActWorker {
     }
   }
 }
+
+type Received = PlacedCommand & { record: LogRecord }
 
 /** Everything a command may touch: one command at a time for each of them. */
 function targetsOf(command: Command): string[] {

@@ -14,13 +14,15 @@ import { assert } from '../../schemas/errors.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { LedgerKind, LedgerRows, LedgerStore } from '../../schemas/ports.ts'
-import type { CommandRow, NonceRow, OutboxRow, OutcomeOutboxRow, PageOutboxRow, StepFinding, StepRow, StepState, TargetRow } from './rows.ts'
+import type { CommandRow, LedgerRow, NonceRow, OutboxRow, OutcomeOutboxRow, PageOutboxRow, StepFinding, StepRow, StepState, TargetRow } from './rows.ts'
 
 /** Commands accepted and not yet recorded; beyond it the log keeps them (retry). One runs for minutes, so this is hours of work. */
 export const OPEN_COMMANDS_MAX = 1_000
 /** Outbox rows looked at in one round; far above what a day without a channel leaves behind (one page an incident). */
 const OUTBOX_ROWS_MAX = 5_000
 const FROZEN_TARGETS_MAX = 10_000 // Read at start and for the gauge only; a freeze itself is never refused.
+
+const IDENTITY = 'identity'
 
 const STEP_ARROWS: Readonly<Record<StepState, readonly StepState[]>> = {
   accepted: ['begun', 'recorded'],
@@ -42,6 +44,13 @@ export type CommandLedger = ReturnType<typeof commandLedger>
 export function commandLedger(store: LedgerStore) {
   const inTransaction = <T>(work: (rows: LedgerRows) => T): T => store.transaction(work)
   return {
+    /** Names this ledger for as long as it lives; `draw` is asked when it is new. */
+    identity(draw: () => string): string {
+      return inTransaction(rows => {
+        const known = read<LedgerRow>(rows, 'ledger', IDENTITY)
+        return (known ?? write<LedgerRow>(rows, 'ledger', { key: IDENTITY, open: true, id: draw() })).id
+      })
+    },
     /**
      * Takes an authenticated command: command row, step rows, nonce and fence, all or nothing.
      * @param judge the checks that need no ledger and come first; a reason refuses

@@ -71,6 +71,13 @@ export interface NonceRow {
   expiresAtMs: number
 }
 
+/** Key: `identity`. Open, so that it is never pruned: another ledger has another id, and commands belong to one of them. */
+export interface LedgerRow {
+  key: string
+  open: true
+  id: string
+}
+
 /** Key: `outcome/<outcome id>`. Open until the log has it. */
 export interface OutcomeOutboxRow {
   key: string
