@@ -24,7 +24,7 @@ import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.t
 import { type HealthServer, openHealthServer } from './self/health-server.ts'
 import { openLogger } from './self/logger.ts'
 import { openSelfMeter, type SelfMeter } from './self/meter.ts'
-import { watchProgress } from './self/progress.ts'
+import { type Progress, watchProgress } from './self/progress.ts'
 import { systemClock, systemRandom } from './system.ts'
 
 export { loadRunbookSet } from './roles/control.ts'
@@ -126,10 +126,7 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
     // A machine is watched once, by the process that takes its telemetry in.
     hostMetrics: config.self.hostMetrics && roles.has('intake')
   })
-  const log = await openLog(config, { clock: systemClock, logger, meter: self.meter })
-  closers.push(() => log.close())
-  const { context, door } = await openContext(opening, log, self.meter)
-  await logAnswers(log, logger, options.stop)
+  const { context, door } = await openContext(opening, self.meter)
   const failed = Promise.withResolvers<string>()
   for (const row of OPENERS) {
     if (options.stop?.aborted) throw new AppError('timeout', 'stopped while opening')
@@ -156,38 +153,27 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
   return { failed: failed.promise }
 }
 
-/** A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready. */
-async function logAnswers(log: Log, logger: Logger, stop: AbortSignal | undefined): Promise<void> {
-  while (!stop?.aborted) {
-    try {
-      await log.groups()
-      return
-    } catch (cause) {
-      if (!(cause instanceof AppError && cause.retriable)) throw cause
-      logger.warn({ err: cause }, 'the log does not answer yet, trying again')
-      await systemClock.sleep(LOG_PAUSE_MS, stop)
-    }
-  }
-}
-
-/** What the roles share; the door of probes opens with it, so that a slow start is seen as one. */
-async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promise<{ context: RoleContext; door: HealthServer }> {
+/** What the roles share. The door of probes opens first, so that a slow start is seen as one. */
+async function openContext(opening: Opening, meter: SelfMeter): Promise<{ context: RoleContext; door: HealthServer }> {
   const { config, roles, options, logger, closers, shown, published } = opening
-  const progress = watchProgress(log, systemClock)
   const hosts = new Map<string, RoleHost>()
+  let progress: Progress | undefined
   let reads: StoreReads = hostedReads(() => hosts.get('store'))
   const probes = openProbes({
-    ...{ config, roles, log, meter, hosts, progress },
+    ...{ config, roles, meter, hosts },
     version: options.version,
     addresses: shown,
     clock: systemClock,
+    groups: async () => (progress ? progress.log.groups() : Promise.reject(new AppError('log_unavailable', 'the log is not open yet'))),
     pingStore: () => reads.query('SELECT 1 AS one'),
+    heldMs: () => progress?.heldMs() ?? 0,
     phase: () => opening.phase
   })
   const section = roles.has('console') ? 'console' : 'health'
   const door = await openHealthServer({ section, listen: config[section].listen, probes })
   closers.push(() => door.close())
   if (section === 'health') shown.health = published.health = door.address
+  progress = watchProgress(await openLogPatiently(opening, meter), systemClock)
   if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {
     reads = await serverReads({ config, clock: systemClock, logger, ...(options.stop && { stop: options.stop }) })
     closers.push(() => reads.close())
@@ -216,6 +202,21 @@ async function openContext(opening: Opening, log: Log, meter: SelfMeter): Promis
     }
   }
   return { context, door }
+}
+
+/** A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready. */
+async function openLogPatiently({ config, options, logger, closers }: Opening, meter: SelfMeter): Promise<Log> {
+  for (;;) {
+    try {
+      const log = await openLog(config, { clock: systemClock, logger, meter })
+      closers.push(() => log.close())
+      return log
+    } catch (cause) {
+      if (!(cause instanceof AppError && cause.retriable) || config.log.kind === 'embedded' || options.stop?.aborted) throw cause
+      logger.warn({ err: cause }, 'the log is not to be had yet, trying again')
+      await systemClock.sleep(LOG_PAUSE_MS, options.stop)
+    }
+  }
 }
 
 /** All or none: when one cannot be opened, those that were are closed with the rest. */

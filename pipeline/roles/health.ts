@@ -9,7 +9,6 @@ import type { Clock, Log } from '../../schemas/ports.ts'
 import type { RoleHost } from '../hosting/role-host.ts'
 import type { HealthCheck, Liveness, PipelineHealth, Probes } from '../self/health-routes.ts'
 import type { SelfMeter } from '../self/meter.ts'
-import type { Progress } from '../self/progress.ts'
 import type { Role, RoleSet } from './select.ts'
 
 /** Above this a consumer is not keeping up, and the instance is not ready for more. */
@@ -30,15 +29,16 @@ export interface HealthSources {
   version: string
   roles: RoleSet
   addresses: Readonly<Record<string, string>>
-  log: Log
+  /** Of the log, as `Log.groups`. */
+  groups: Log['groups']
   /** Asks ClickHouse for nothing much. */
   pingStore(): Promise<unknown>
   clock: Clock
   meter: SelfMeter
   /** Roles in threads and processes of their own. */
   hosts: ReadonlyMap<string, RoleHost>
-  /** Of the roles on the main thread. */
-  progress: Progress
+  /** Of the roles on the main thread, as `Progress.heldMs`. */
+  heldMs(): number
   phase(): Phase
 }
 
@@ -59,13 +59,13 @@ interface Lag {
 }
 
 export function openProbes(sources: HealthSources): Probes {
-  const { config, version, roles, addresses, log, clock, meter, hosts, progress, phase } = sources
+  const { config, version, roles, addresses, clock, meter, hosts, phase } = sources
   const startedAtMs = clock.nowMs()
   const usesServer = config.store.url !== undefined && (['store', 'act', 'console'] as const).some(role => roles.has(role))
   const ownGroups = new Set([...roles].flatMap(role => GROUPS[role]?.(config.environment) ?? []))
   /** Since when nothing that a handler may wait for was seen away. */
   let reachableSinceMs = clock.monotonicMs()
-  const lagOf = keptFor(LAG_KEPT_MS, clock, () => logLag(log, clock))
+  const lagOf = keptFor(LAG_KEPT_MS, clock, () => logLag(sources.groups, clock))
   const storeProblem = keptFor(LAG_KEPT_MS, clock, async () => (usesServer ? problemOf(sources.pingStore(), clock) : undefined))
 
   async function dependencies(): Promise<{ lag: Lag; store: string | undefined }> {
@@ -108,7 +108,7 @@ export function openProbes(sources: HealthSources): Probes {
       if (silentMs > SILENT_MAX_MS) fail(`${name} role`, `not heard for ${Math.round(silentMs / 1_000)} s`)
       else if (stands(heldMs)) fail(`${name} role`, `one batch in hand for ${Math.round(heldMs / 1_000)} s`)
     }
-    if (stands(progress.heldMs())) fail('roles on the main thread', `one batch in hand for ${Math.round(progress.heldMs() / 1_000)} s`)
+    if (stands(sources.heldMs())) fail('roles on the main thread', `one batch in hand for ${Math.round(sources.heldMs() / 1_000)} s`)
     return { ok: checks.length === 0, checks }
   }
 
@@ -116,9 +116,9 @@ export function openProbes(sources: HealthSources): Probes {
 }
 
 /** Records that each consumer group has not committed yet, over all its partitions. */
-async function logLag(log: Log, clock: Clock): Promise<Lag> {
+async function logLag(positionsOf: Log['groups'], clock: Clock): Promise<Lag> {
   const groups: Record<string, number> = {}
-  const asked = log.groups().then(positions => {
+  const asked = positionsOf().then(positions => {
     for (const { group, committed, end } of positions) groups[group] = (groups[group] ?? 0) + Math.max(0, end - committed)
   })
   const error = await problemOf(asked, clock)

@@ -10,7 +10,6 @@ import { watchProgress } from '../../../../pipeline/self/progress.ts'
 import { configSchema } from '../../../../schemas/config.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import type { GroupPosition, Log, SubscribeOptions } from '../../../../schemas/ports.ts'
-import { memoryLog } from '../../../support/memory-log.ts'
 import { type VirtualClock, virtualClock } from '../../../support/virtual-clock.ts'
 
 const MINUTE_MS = 60_000
@@ -38,12 +37,15 @@ function aProcess(roles: string, more: { hosts?: Record<string, RoleHost>; phase
     version: '1',
     roles: selectRoles(roles),
     addresses: {},
-    log: { groups: () => (asked++, positions()) } as unknown as Log,
+    groups() {
+      asked++
+      return positions()
+    },
     pingStore: () => pingStore(),
     clock,
     meter,
     hosts: new Map(Object.entries(more.hosts ?? {})),
-    progress: { log: memoryLog(), heldMs: more.held ?? (() => 0) },
+    heldMs: more.held ?? (() => 0),
     phase: () => more.phase ?? 'open'
   })
 }
