@@ -11,7 +11,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import { keyPartition } from '../../schemas/partition.ts'
-import type { Batch, BatchFate, Clock, Log, Logger, LogRecord, Meter, Subscription } from '../../schemas/ports.ts'
+import type { Batch, BatchFate, Clock, Log, Logger, LogRecord, Meter } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { tooLarge } from './decompress.ts'
 import { protobufFromJson } from './json.ts'
@@ -66,33 +66,18 @@ interface Settled {
 
 /** Opens the door and returns at once: a cluster that is away, or a topic that no Collector has made yet, is asked again. */
 export function openTopicsDoor(options: TopicsDoorOptions): TopicsDoor {
-  const { config, log, clock, logger, meter } = options
+  const { config, clock, logger, meter } = options
   const sources = new Map<string, Source>(SIGNALS.map(signal => [config.topics[signal].topic, { signal, encoding: config.topics[signal].encoding }]))
   const topics = [...sources.keys()]
   const closing = new AbortController()
-  const closed = new Promise<'closing'>(resolve => closing.signal.addEventListener('abort', () => resolve('closing'), { once: true }))
+  const closed = aborted(closing.signal).then(() => 'closing' as const)
   const onBatch = (batch: Batch): Promise<BatchFate> => take(options, sources.get(batch.topic)!, batch, closed)
+  const door = { options, topics, closing: closing.signal, onBatch }
 
-  async function subscribe(): Promise<Subscription> {
-    return await log.subscribe({ group: GROUP, topics, from: 'earliest', batchRecordsMax: BATCH_RECORDS_MAX, batchBytesMax: BATCH_BYTES_MAX, onBatch })
-  }
-  /** One life of the subscription; ends with `closing`, or with what stopped it. */
-  async function live(): Promise<void> {
-    const subscription = await subscribe()
-    logger.info({ topics, group: GROUP }, 'intake reads the topics of Collectors')
-    const leave = (): void => void subscription.close()
-    closing.signal.addEventListener('abort', leave)
-    if (closing.signal.aborted) leave()
-    try {
-      await subscription.finished
-    } finally {
-      closing.signal.removeEventListener('abort', leave)
-    }
-  }
   async function run(): Promise<void> {
     while (!closing.signal.aborted) {
       try {
-        await live()
+        await live(door)
       } catch (error) {
         const code = error instanceof AppError ? error.code : 'bug'
         meter.count('homeostat.intake.topics_door_reopened', 1, { code })
@@ -110,6 +95,62 @@ export function openTopicsDoor(options: TopicsDoorOptions): TopicsDoor {
       return running
     }
   }
+}
+
+interface OpenDoor {
+  options: TopicsDoorOptions
+  topics: readonly string[]
+  closing: AbortSignal
+  onBatch(batch: Batch): Promise<BatchFate>
+}
+
+/** One life of the subscription; ends with closing, with a topic that was missing before, or with what stopped it. */
+async function live({ options, topics, closing, onBatch }: OpenDoor): Promise<void> {
+  const { log, clock, logger } = options
+  const present = await presentTopics(log, topics)
+  const limits = { batchRecordsMax: BATCH_RECORDS_MAX, batchBytesMax: BATCH_BYTES_MAX }
+  const subscription = await log.subscribe({ group: GROUP, topics: present, from: 'earliest', ...limits, onBatch })
+  const missing = topics.filter(topic => !present.includes(topic))
+  logger.info({ topics: present, missing, group: GROUP }, 'intake reads the topics of Collectors')
+  const ended = new AbortController()
+  const stop = AbortSignal.any([closing, ended.signal])
+  const leaving = (missing.length === 0 ? aborted(stop) : untilOneIsThere(log, missing, clock, stop)).then(() => subscription.close())
+  try {
+    await subscription.finished
+  } finally {
+    ended.abort()
+    await leaving
+  }
+}
+
+/** Those that are there now. @throws AppError `unknown_topic` when none is, `log_unavailable` */
+async function presentTopics(log: Log, topics: readonly string[]): Promise<string[]> {
+  const present: string[] = []
+  for (const topic of topics) {
+    try {
+      await log.offsets(topic)
+      present.push(topic)
+    } catch (error) {
+      if (!(error instanceof AppError && error.code === 'unknown_topic')) throw error
+    }
+  }
+  if (present.length > 0) return present
+  throw new AppError('unknown_topic', `the cluster has none of ${topics.join(', ')} yet: Collectors make them, or \`homeostat topics apply --collector\``)
+}
+
+/** Resolves when one of the topics is there, or with `stop`. While the brokers do not answer, none is. */
+async function untilOneIsThere(log: Log, topics: readonly string[], clock: Clock, stop: AbortSignal): Promise<void> {
+  while (!stop.aborted) {
+    await clock.sleep(REOPEN_MS, stop)
+    if (stop.aborted || (await presentTopics(log, topics).catch(() => [])).length > 0) return
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
 
 async function take(options: TopicsDoorOptions, source: Source, batch: Batch, closed: Promise<'closing'>): Promise<BatchFate> {

@@ -137,10 +137,11 @@ async function putBack(log: Log, page: readonly LogRecord[], refused: Redriven['
   const byTopic = Map.groupBy(whole, record => originalRecord(record)!.topic)
   const done: number[] = []
   for (const [topic, letters] of byTopic) {
+    const partitions = (await log.offsets(topic)).length
     const append = async (some: readonly LogRecord[]): Promise<void> => {
       await log.append(
         topic,
-        some.map(letter => fitting(originalRecord(letter)!.record, log.partitions(topic)))
+        some.map(letter => fitting(originalRecord(letter)!.record, partitions))
       )
       done.push(...some.map(letter => letter.offset))
     }
