@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const INFRA = fileURLToPath(new URL('../../infra/', import.meta.url))
@@ -13,7 +13,8 @@ export interface InfraTools {
   /** Runs one of them; its output, or an Error with its words. */
   helm(...argv: string[]): string
   kubeconform(yaml: string): string
-  compose(...argv: string[]): string
+  /** The file as the specification reads it: anchors merged, short forms written out, paths from its folder. */
+  compose(file: string): string
 }
 
 /** The tools; `undefined` where a test may skip (the reason is printed). With CI=true they are built, or it throws. */
@@ -26,9 +27,9 @@ export function infraTools(): InfraTools | undefined {
     }
     execFileSync('sh', [join(INFRA, 'tools.sh'), folder], { stdio: ['ignore', 'ignore', 'inherit'], timeout: BUILD_TIMEOUT_MS })
   }
-  const run = (program: string, argv: readonly string[], input?: string): string => {
+  const run = (program: string, argv: readonly string[], more: { input?: string; cwd?: string } = {}): string => {
     try {
-      return execFileSync(join(folder, program), argv, { encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], maxBuffer: 64 * 2 ** 20, ...(input && { input }) })
+      return execFileSync(join(folder, program), argv, { encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], maxBuffer: 64 * 2 ** 20, ...more })
     } catch (error) {
       const { stdout, stderr } = error as { stdout: string; stderr: string }
       throw new Error(`${program} ${argv.join(' ')}\n${stdout}${stderr}`)
@@ -37,7 +38,7 @@ export function infraTools(): InfraTools | undefined {
   const schemas = `${folder}/schemas/{{ .ResourceKind }}{{ .KindSuffix }}.json`
   return {
     helm: (...argv) => run('helm', argv),
-    kubeconform: yaml => run('kubeconform', ['-strict', '-summary', '-output', 'json', '-schema-location', schemas, '-'], yaml),
-    compose: (...argv) => run('compose', argv)
+    kubeconform: yaml => run('kubeconform', ['-strict', '-summary', '-output', 'json', '-schema-location', schemas, '-'], { input: yaml }),
+    compose: file => run('compose', [file], { cwd: dirname(file) })
   }
 }
