@@ -3,6 +3,7 @@
 // One SQLite file, synchronous=FULL: a transaction that returned survives kill -9 and power loss, one that did not left nothing.
 // Rows are JSON by (kind, key). Synchronous, on the actuator's thread: a few commits per command. Terminal rows are pruned:
 // steps and commands long after no redelivery can name them, nonces a day after their expiry, fences never (one a target).
+// One process at a time: the file is locked until its process is gone, stopped ones included, for two would act on one row.
 
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -17,7 +18,7 @@ const TERMINAL_KEEP_MS = 30 * DAY_MS // As long as the commands topic keeps its 
 const NONCE_KEEP_MS = DAY_MS // Past its expiry; a clock that is set back by less than a day cannot make a used nonce new.
 const PRUNE_EVERY_MS = 3_600_000
 const PRUNE_ROWS_MAX = 1_000 // A few milliseconds within the transaction that happens to be due.
-const BUSY_TIMEOUT_MS = 5_000
+const BUSY_TIMEOUT_MS = 5_000 // A process that is ending lets go of the file within that.
 
 type Row = Readonly<Record<string, unknown>>
 
@@ -31,19 +32,20 @@ export class SqliteLedger implements LedgerStore {
   /**
    * Opens the file, creating it and its folder when missing.
    * @param options.clock default: the system's; decides what is old enough to prune
-   * @throws AppError `log_unavailable` when the file cannot be opened
+   * @param options.busyTimeoutMs how long another process may take to let go of it
+   * @throws AppError `log_unavailable` when the file cannot be opened, or another process has it open
    */
-  static open(options: { file: string; clock?: Clock }): SqliteLedger {
-    return new SqliteLedger(options.file, options.clock ?? systemClock)
+  static open(options: { file: string; clock?: Clock; busyTimeoutMs?: number }): SqliteLedger {
+    return new SqliteLedger(options.file, options.clock ?? systemClock, options.busyTimeoutMs ?? BUSY_TIMEOUT_MS)
   }
 
-  private constructor(file: string, clock: Clock) {
+  private constructor(file: string, clock: Clock, timeout: number) {
     this.#clock = clock
     try {
       mkdirSync(dirname(file), { recursive: true })
-      this.#db = new DatabaseSync(file, { timeout: BUSY_TIMEOUT_MS })
+      this.#db = new DatabaseSync(file, { timeout })
       this.#db.exec(`
-        PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+        PRAGMA auto_vacuum = INCREMENTAL; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
         CREATE TABLE IF NOT EXISTS row (
           kind TEXT NOT NULL, key TEXT NOT NULL, json TEXT NOT NULL, open INTEGER NOT NULL,
           keep_until_ms INTEGER, PRIMARY KEY (kind, key)
@@ -52,7 +54,7 @@ export class SqliteLedger implements LedgerStore {
         CREATE INDEX IF NOT EXISTS row_keep ON row (keep_until_ms) WHERE keep_until_ms IS NOT NULL`)
       this.#statements = prepareLedger(this.#db)
     } catch (cause) {
-      throw logError(cause, `cannot open the ledger ${file}`)
+      throw logError(cause, `cannot open the ledger ${file}, which one process at a time may use`)
     }
   }
 

@@ -82,6 +82,18 @@ test('a process killed inside a transaction leaves nothing of it, and everything
   expect(get('step', 'torn')).toBeUndefined()
 })
 
+test('a second process cannot open the ledger while the first lives', () => {
+  const module = fileURLToPath(new URL('../../../pipeline/ledger.ts', import.meta.url))
+  const program = `
+    const { SqliteLedger } = await import(${JSON.stringify(module)})
+    try { SqliteLedger.open({ file: ${JSON.stringify(join(dir, 'a', 'ledger.db'))}, busyTimeoutMs: 50 }) } catch (error) { console.log(error.code, error.message) }`
+  const run = () => spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program], { encoding: 'utf8' }).stdout
+  put('step', 'ours', { open: true })
+  expect(run()).toContain('log_unavailable')
+  ledger.close()
+  expect(run()).toBe('')
+})
+
 test('work that waits, and a transaction inside a transaction, are bugs', () => {
   expect(() => ledger.transaction(async (rows: LedgerRows) => rows.put('step', 'a', {}))).toThrow(expect.objectContaining({ code: 'bug' }))
   expect(() => ledger.transaction(() => ledger.transaction(() => {}))).toThrow(expect.objectContaining({ code: 'bug' }))
