@@ -1,4 +1,4 @@
-// The log for commands: opened straight by the configuration, since they must work while nothing of ours runs.
+// The log for commands, and the cluster below it: opened straight by the configuration, since they must work while nothing of ours runs.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,6 +6,9 @@ import { createInterface } from 'node:readline/promises'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Log } from '../../schemas/ports.ts'
+import { resolveSecret } from '../config/load.ts'
+import type { KafkaAdmin } from '../log/kafka/kafka-client.ts'
+import { openKafkaClient } from '../log/kafka/open-client.ts'
 import { openLog } from '../roles/log.ts'
 import { openLogger } from '../self/logger.ts'
 import { memoryMeter } from '../self/meter.ts'
@@ -17,6 +20,17 @@ export async function openExistingLog(config: Config): Promise<Log> {
     throw new AppError('not_found', `there is no log below ${config.dataDir}: name the configuration of a Homeostat that has run with --config`)
   }
   return await openLog(config, { clock: systemClock, logger: openLogger({ level: 'warn', role: 'cli' }), meter: memoryMeter() })
+}
+
+/** Administration of the cluster that the configuration names. @throws AppError `config_invalid`, `log_unavailable` */
+export async function openKafkaAdmin(config: Config): Promise<KafkaAdmin> {
+  const client = await openKafkaClient(config, {
+    secret: reference => resolveSecret(reference, process.env),
+    role: 'cli',
+    logger: openLogger({ level: 'warn', role: 'cli' }),
+    meter: memoryMeter()
+  })
+  return await client.openAdmin()
 }
 
 /** The answer of the person at the terminal; undefined when there is none. */

@@ -13,9 +13,11 @@ import { registerKeys } from './keys.ts'
 import { writeKillSwitch } from './kill-switch.ts'
 import { initFiles } from './init.ts'
 import { incidentText, incidentRow, statusText } from './incident-text.ts'
-import { confirmAtTerminal, openExistingLog } from './log-access.ts'
+import { confirmAtTerminal, openExistingLog, openKafkaAdmin } from './log-access.ts'
 import { openOutput, type Output } from './output.ts'
+import { topicsCommands } from './topics.ts'
 import { userName } from './user-name.ts'
+import { systemClock } from '../system.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
@@ -127,6 +129,7 @@ function buildProgram(ports: ProgramPorts): Command {
   incidentCommands(program, client, output)
   dataCommands(program, client, output)
   const config = (): Config => loadConfig(global().config, process.cwd(), process.env).config
+  topicsCommands(program, { config, output, openAdmin: openKafkaAdmin, clock: systemClock })
   dlqCommands(program, {
     config,
     output,

@@ -1,11 +1,13 @@
-// `homeostat topics plan|apply`: what the cluster lacks, and making it so. Speaks to the brokers alone: nothing of ours has to run.
+// `homeostat topics plan|apply|acls`: what the cluster lacks, making it so, and who needs which rights on it. Speaks to the brokers alone: nothing of ours has to run.
 
 import type { Command } from 'commander'
 import type { Config } from '../../schemas/config.ts'
+import type { Clock } from '../../schemas/ports.ts'
+import { aclCommands, kafkaAcls } from '../log/kafka/acls.ts'
 import type { KafkaAdmin } from '../log/kafka/kafka-client.ts'
-import type { TopicPlan } from '../log/kafka/topics-plan.ts'
-import { applyPlans, lookAndPlan } from '../log/kafka/topics-apply.ts'
-import { wantedTopics } from '../log/kafka/topics-wanted.ts'
+import type { PlanOptions, TopicPlan } from '../log/kafka/topics-plan.ts'
+import { applyTopics, lookAndPlan } from '../log/kafka/topics-apply.ts'
+import { type WantedTopic, wantedTopics } from '../log/kafka/topics-wanted.ts'
 import { formatTable, type Output } from './output.ts'
 
 export interface TopicsOptions {
@@ -19,6 +21,7 @@ export interface TopicsPorts {
   output(): Output
   /** @throws AppError `log_unavailable` */
   openAdmin(config: Config): Promise<KafkaAdmin>
+  clock: Clock
 }
 
 const NO_TOPICS = 'log.kind is embedded: that log makes its topics by itself, there is nothing to plan or apply'
@@ -36,44 +39,61 @@ export function topicsCommands(program: Command, ports: TopicsPorts): void {
       .option('--grow', 'add partitions where there are fewer than wanted: keys move to other partitions')
   add('plan', 'compare the cluster with what is wanted; changes nothing').action((options: TopicsOptions) => planCommand(ports, options))
   add('apply', 'create missing topics and set their configs; never deletes, never shrinks').action((options: TopicsOptions) => applyCommand(ports, options))
+  topics
+    .command('acls')
+    .description('print the rights that each role needs, as kafka-acls.sh commands (with --json as data); asks no broker')
+    .option('--environment <name...>', 'environments that have an actuator, beside the configured one')
+    .option('--principal-prefix <text>', 'before the name of the role', 'User:homeostat-')
+    .action((options: AclsOptions) => aclsCommand(ports, options))
+}
+
+interface AclsOptions {
+  environment?: readonly string[]
+  principalPrefix: string
+}
+
+function aclsCommand(ports: TopicsPorts, { environment, principalPrefix }: AclsOptions): void {
+  const config = ports.config()
+  const acls = kafkaAcls({ principalPrefix, environments: environmentsOf(config, environment), collectorTopics: config.intake.topics })
+  ports.output().result(acls, aclCommands(acls).join('\n'))
+}
+
+function environmentsOf(config: Config, more: readonly string[] = []): string[] {
+  return [...new Set([config.environment, ...more])]
 }
 
 async function planCommand(ports: TopicsPorts, options: TopicsOptions): Promise<void> {
-  await withPlans(ports, options, async ({ plans }) => showPlans(plans, ports.output()))
+  await withAdmin(ports, options, async (admin, wanted, planOptions) => showPlans(await lookAndPlan(admin, wanted, planOptions), ports.output()))
 }
 
 async function applyCommand(ports: TopicsPorts, options: TopicsOptions): Promise<void> {
-  await withPlans(ports, options, async ({ admin, plans, apply }) => {
+  await withAdmin(ports, options, async (admin, wanted, planOptions) => {
     const output = ports.output()
     const done: string[] = []
-    await apply(admin, step => {
+    const told = (step: string): void => {
       done.push(step)
       output.say(step)
-    })
+    }
+    const plans = await applyTopics(admin, wanted, { ...planOptions, clock: ports.clock, told })
     const notes = plans.flatMap(plan => plan.notes.map(note => `${plan.topic}: ${note}`))
     for (const note of notes) output.say(note)
     output.result({ done, notes }, done.length === 0 ? NOTHING : `${done.length} ${done.length === 1 ? 'change' : 'changes'} made`)
   })
 }
 
-interface Planned {
-  admin: KafkaAdmin
-  plans: readonly TopicPlan[]
-  apply(admin: KafkaAdmin, told: (step: string) => void): Promise<void>
-}
+type AdminWork = (admin: KafkaAdmin, wanted: readonly WantedTopic[], options: PlanOptions) => Promise<void>
 
-async function withPlans(ports: TopicsPorts, options: TopicsOptions, work: (planned: Planned) => Promise<void>): Promise<void> {
+async function withAdmin(ports: TopicsPorts, options: TopicsOptions, work: AdminWork): Promise<void> {
   const config = ports.config()
   if (config.log.kind === 'embedded') {
     ports.output().result([], NO_TOPICS)
     return
   }
   const collectors = options.collector === true
-  const wanted = wantedTopics(config, { environments: [...new Set([config.environment, ...(options.environment ?? [])])], collectors })
+  const wanted = wantedTopics(config, { environments: environmentsOf(config, options.environment), collectors })
   const admin = await ports.openAdmin(config)
   try {
-    const plans = await lookAndPlan(admin, wanted, { grow: options.grow === true, foreign: collectors })
-    await work({ admin, plans, apply: (through, told) => applyPlans(through, wanted, plans, told) })
+    await work(admin, wanted, { grow: options.grow === true, foreign: collectors })
   } finally {
     await admin.close()
   }

@@ -1,24 +1,53 @@
 // Looks at the cluster, plans, and does what the plan says: creates, grows (when asked), alters. Safe to repeat and to interrupt:
 // the next run finds what is done and goes on with the rest.
 
+import { AppError } from '../../../schemas/errors.ts'
+import type { Clock } from '../../../schemas/ports.ts'
 import type { KafkaAdmin } from './kafka-client.ts'
 import { type PlanOptions, planTopics, settingsOf, type TopicPlan } from './topics-plan.ts'
 import { CONFIG_NAMES, type WantedTopic } from './topics-wanted.ts'
 
+const SHOWN_MS = 10_000 // Brokers follow their controller within milliseconds, a busy one within a second.
+const SHOWN_POLL_MS = 50
+
+export interface ApplyOptions extends PlanOptions {
+  clock: Clock
+  /** Hears of each step after it is done. */
+  told(step: string): void
+}
+
 /** Asks the cluster and plans; changes nothing. @throws AppError `log_unavailable` */
 export async function lookAndPlan(admin: KafkaAdmin, wanted: readonly WantedTopic[], options: PlanOptions): Promise<TopicPlan[]> {
-  const found = await admin.describe(
-    wanted.map(topic => topic.name),
-    CONFIG_NAMES
-  )
-  return planTopics(wanted, found, options)
+  const names = wanted.map(topic => topic.name)
+  return planTopics(wanted, await admin.describe(names, CONFIG_NAMES), options)
 }
 
 /**
- * Does what the plans say, telling each step after it is done.
- * @throws AppError `log_unavailable`; what was told before is done
+ * Does what is to be done, and resolves when the cluster shows all of it.
+ * @returns the plans as they were before
+ * @throws AppError `log_unavailable`, `config_invalid` for what the cluster does not allow; what was told before is done
  */
-export async function applyPlans(admin: KafkaAdmin, wanted: readonly WantedTopic[], plans: readonly TopicPlan[], told: (step: string) => void): Promise<void> {
+export async function applyTopics(admin: KafkaAdmin, wanted: readonly WantedTopic[], options: ApplyOptions): Promise<TopicPlan[]> {
+  const plans = await lookAndPlan(admin, wanted, options)
+  if (plans.every(isDone)) return plans
+  await applyPlans(admin, wanted, plans, options.told)
+  const endMs = options.clock.monotonicMs() + SHOWN_MS
+  for (;;) {
+    const open = (await lookAndPlan(admin, wanted, options)).filter(plan => !isDone(plan))
+    if (open.length === 0) return plans
+    if (options.clock.monotonicMs() > endMs) {
+      const names = open.map(plan => plan.topic).join(', ')
+      throw new AppError('log_unavailable', `changes were made, but the cluster does not show them yet for ${names}: look again with \`homeostat topics plan\``)
+    }
+    await options.clock.sleep(SHOWN_POLL_MS)
+  }
+}
+
+function isDone(plan: TopicPlan): boolean {
+  return plan.actions.length === 0
+}
+
+async function applyPlans(admin: KafkaAdmin, wanted: readonly WantedTopic[], plans: readonly TopicPlan[], told: (step: string) => void): Promise<void> {
   const creating = new Set(plans.filter(plan => plan.actions.includes('create')).map(plan => plan.topic))
   const created = wanted.filter(topic => creating.has(topic.name)).map(settingsOf)
   if (created.length > 0) await admin.create(created)

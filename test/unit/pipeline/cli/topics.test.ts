@@ -7,6 +7,7 @@ import { topicsCommands } from '../../../../pipeline/cli/topics.ts'
 import type { KafkaAdmin, TopicSettings } from '../../../../pipeline/log/kafka/kafka-client.ts'
 import { type ConfigInput, configSchema } from '../../../../schemas/config.ts'
 import { AppError } from '../../../../schemas/errors.ts'
+import { virtualClock } from '../../../support/virtual-clock.ts'
 
 /** A cluster in memory: what was created, grown and altered is what is described. */
 function cluster(): { admin: KafkaAdmin; topics: Map<string, TopicSettings>; closed: () => number; refuse: (topic: string | undefined) => void } {
@@ -17,6 +18,7 @@ function cluster(): { admin: KafkaAdmin; topics: Map<string, TopicSettings>; clo
     if (name === refused) throw new AppError('log_unavailable', `the cluster does not answer for ${name}`)
   }
   const admin: KafkaAdmin = {
+    partitionCounts: async () => new Map(),
     describe: async names => names.flatMap(name => topics.get(name) ?? []),
     create: async created => {
       for (const topic of created) check(topic.name)
@@ -55,7 +57,8 @@ async function run(admin: KafkaAdmin, args: readonly string[], input: Partial<Co
     openAdmin: async () => {
       printed.opened++
       return admin
-    }
+    },
+    clock: virtualClock(0)
   })
   await program.parseAsync(['topics', ...args], { from: 'user' })
   return printed
@@ -121,6 +124,12 @@ describe('homeostat topics', () => {
     refuse(undefined)
     await run(admin, ['apply'])
     expect((await run(admin, ['plan'])).text).toContain('nothing to do')
+  })
+
+  test('acls names the rights of every role, and of the actuator of each environment, without asking a broker', async () => {
+    const printed = await run(cluster().admin, ['acls', '--environment', 'staging', '--principal-prefix', 'User:h-'])
+    for (const name of ['intake', 'act-prod', 'act-staging']) expect(printed.text).toContain(`--allow-principal 'User:h-${name}'`)
+    expect([printed.opened, printed.result.length]).toEqual([0, printed.text.split('\n').length])
   })
 
   test('on the embedded log there is nothing to do, and no broker is asked', async () => {
