@@ -18,7 +18,7 @@ import { openDetect } from './roles/detect.ts'
 import { openProbes, type Phase } from './roles/health.ts'
 import { openIntake } from './roles/intake.ts'
 import { openLog } from './roles/log.ts'
-import { checkRoles, type Role, type RoleSet, selectRoles } from './roles/select.ts'
+import { checkRoles, ROLES, type Role, type RoleSet, selectRoles } from './roles/select.ts'
 import { openStore } from './roles/store.ts'
 import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.ts'
 import { type HealthServer, openHealthServer } from './self/health-server.ts'
@@ -70,7 +70,8 @@ export async function startApp(options: AppOptions): Promise<App> {
   const { config, file, overrides } = loadConfig(options.configFile, options.folder, options.environment)
   const roles = selectRoles(options.roles ?? options.environment.HOMEOSTAT_ROLES)
   checkRoles(roles, config)
-  const logger = openLogger({ level: config.self.logLevel, role: 'app', pretty: options.pretty })
+  // Lines of the process itself carry what it is.
+  const logger = openLogger({ level: config.self.logLevel, role: roles.size === ROLES.length ? 'app' : [...roles].join('+'), pretty: options.pretty })
   logger.info(
     {
       version: options.version,

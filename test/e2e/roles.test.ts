@@ -121,9 +121,14 @@ describe.skipIf(noBroker !== undefined)(`every role a process${noBroker === unde
     }
     const controlConfig = join(folder, 'operator.yaml')
     writeFileSync(controlConfig, JSON.stringify({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat', ...shared, dataDir: join(folder, 'control') }))
-    expect(await homeostat(controlConfig, ['keys', 'init'])).toMatchObject({ code: 0 })
-    writeFileSync(publicKeyFile, (await homeostat(controlConfig, ['keys', 'public'])).stdout)
-    expect(await homeostat(controlConfig, ['topics', 'apply'])).toMatchObject({ code: 0 })
+    const operate = async (...command: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await homeostat(controlConfig, command)
+      expect(code, stderr).toBe(0)
+      return stdout
+    }
+    await operate('keys', 'init')
+    writeFileSync(publicKeyFile, await operate('keys', 'public'))
+    await operate('topics', 'apply')
     for (const role of ROLES) processes.set(role, startHomeostat(folder, role, { roles: role, config: shared }))
     await Promise.all([...processes.values()].map(each => each.ready()))
   })
