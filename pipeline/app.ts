@@ -27,8 +27,6 @@ import { openSelfMeter, type SelfMeter } from './self/meter.ts'
 import { type Progress, watchProgress } from './self/progress.ts'
 import { systemClock, systemRandom } from './system.ts'
 
-export { loadRunbookSet } from './roles/control.ts'
-
 /**
  * In the order of opening; those of one row together, since each takes seconds on a busy machine and neither needs the other.
  * Intake comes after those who read, so that stopping begins with taking nothing new. `train` opens nothing: the console starts it.

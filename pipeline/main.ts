@@ -4,7 +4,6 @@
 // finished within the deadline is left to the next start. A second signal ends the process at once.
 
 import { readFileSync } from 'node:fs'
-import { startApp } from './app.ts'
 import { runProgram } from './cli/program.ts'
 
 /** After this a stuck close gives way: everything acknowledged is durable anyway. Kubernetes waits 30 s by default before it kills. */
@@ -20,6 +19,7 @@ process.exitCode = await runProgram(process.argv.slice(2), {
   version,
   async start({ config, roles, pretty }) {
     const signals = listenForSignals()
+    const { startApp } = await import('./app.ts') // The other commands need none of it and start in half the time without.
     const opening = startApp({ configFile: config, roles, folder: process.cwd(), environment: process.env, version, pretty, stop: signals.stop })
     const app = await opening.catch((error: unknown) => {
       if (signals.stop.aborted) return undefined // It was told to stop before it was open.

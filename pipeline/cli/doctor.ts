@@ -3,7 +3,6 @@
 import { accessSync, constants, existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
-import { loadRunbookSet } from '../app.ts'
 import type { Config } from '../../schemas/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { readInstance } from '../instance.ts'
@@ -34,6 +33,7 @@ export async function doctor(file: string | undefined, folder: string, environme
     return rows
   }
   try {
+    const { loadRunbookSet } = await import('../roles/control.ts')
     const { policies, runbooks, problems } = loadRunbookSet(config)
     add('policies', problems.length === 0 ? 'yes' : 'no', problems[0] ?? `${policies} policies, ${runbooks} runbooks`, 'correct the place it names')
   } catch (cause) {
