@@ -4,7 +4,7 @@
 // those of a detector that nobody disturbed. The supervisor starts again what was killed; the run only hits and looks.
 
 import { openCluster, type Cluster } from '../../infra/lab/cluster.ts'
-import { clusterConfigs, SESSION_TIMEOUT_MS } from '../../infra/lab/cluster/configs.ts'
+import { clusterConfigs, type KafkaClientName, SESSION_TIMEOUT_MS } from '../../infra/lab/cluster/configs.ts'
 import { ownershipFailures } from '../../infra/lab/cluster/ownership.ts'
 import { startFleet } from '../../infra/lab/fleet.ts'
 import { openProbes, type Probes } from '../../infra/lab/probes.ts'
@@ -37,8 +37,15 @@ export interface ClusterResult extends CrashFindings, VerdictFindings {
   requests: CountingSender['requests']
 }
 
-export async function runCluster({ instants: count, seed, keep, say, signal }: RunOptions & { instants: number }): Promise<ClusterResult> {
-  const cluster = await openCluster(seed)
+export async function runCluster({
+  instants: count,
+  client,
+  seed,
+  keep,
+  say,
+  signal
+}: RunOptions & { instants: number; client: KafkaClientName }): Promise<ClusterResult> {
+  const cluster = await openCluster(seed, { client })
   const probes: Probes[] = []
   let pass = false
   try {

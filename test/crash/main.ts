@@ -1,7 +1,7 @@
 // kill -9 at seeded instants during a lab run, restarted at once: what Homeostat promised must hold.
 //
 // usage: npm run -s test:crash -- [--kills 30] [--seed N] [--keep]            the whole Homeostat as one process
-//        npm run -s test:crash -- --distributed [--instants 100] [--seed N]   kill -9 and SIGSTOP of each role and of the broker
+//        npm run -s test:crash -- --distributed [--instants 100] [--kafka-client platformatic]   kill -9 and SIGSTOP of each role and of the broker
 // Last line of stdout: one JSON object. Exit code 0 when all holds.
 //   every acknowledged point and log record is in ClickHouse, none twice
 //   no side effect happened twice (the fleet's witness), and each belongs to a step of an outcome
@@ -9,6 +9,7 @@
 //   it comes back every time; on a cluster: within 15 s, and no verdict differs from that of an undisturbed detector
 
 import { parseArgs } from 'node:util'
+import type { KafkaClientName } from '../../infra/lab/cluster/configs.ts'
 import { runCluster } from './cluster-run.ts'
 import { runSingle } from './single-run.ts'
 
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '30' },
     distributed: { type: 'boolean', default: false },
     instants: { type: 'string', default: '100' },
+    'kafka-client': { type: 'string', default: 'kafkajs' },
     seed: { type: 'string', default: '1' },
     keep: { type: 'boolean', default: false }
   }
@@ -30,7 +32,9 @@ const shared = {
   say: (text: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 23)} ${text}\n`),
   signal: interrupted.signal
 }
-const run = values.distributed ? runCluster({ ...shared, instants: Number(values.instants) }) : runSingle({ ...shared, kills: Number(values.kills) })
+const run = values.distributed
+  ? runCluster({ ...shared, instants: Number(values.instants), client: values['kafka-client'] as KafkaClientName })
+  : runSingle({ ...shared, kills: Number(values.kills) })
 const result = await run.catch((error: Error) => {
   process.stderr.write(`test:crash: ${error.stack ?? error.message}\n`)
   return { pass: false, seed: shared.seed, error: error.message.split('\n')[0] }
