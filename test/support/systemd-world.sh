@@ -2,7 +2,7 @@
 # A systemd of its own in private namespaces, for the systemd driver's test: systemd-world.sh UNIT_FILE
 #
 # Run by: unshare --fork --pid --mount --uts --ipc --cgroup --kill-child. Root needed. Everything of the machine is
-# read-only in here; /run, /tmp, /var/tmp and /var/log are empty and private. The units that tidy up temporary files are
+# read-only in here; /run, /tmp, /opt, /var/tmp, /var/log and /var/lib are empty and private. The units that tidy up temporary files are
 # masked: they would empty folders that other mounts still share.
 set -e
 unit=$(realpath "$1")
@@ -16,7 +16,7 @@ mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 
 # The unit lies below /tmp: read it before /tmp is hidden.
 text=$(cat "$unit")
-for folder in /run /tmp /var/tmp /var/log; do mount -t tmpfs tmpfs "$folder"; done
+for folder in /run /tmp /opt /var/tmp /var/log /var/lib; do mount -t tmpfs tmpfs "$folder"; done
 mkdir -p /run/systemd/system
 printf '%s\n' "$text" > "/run/systemd/system/$(basename "$unit")"
 mount -o remount,bind,ro /

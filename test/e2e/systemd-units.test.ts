@@ -1,0 +1,75 @@
+// The shipped unit, as it stands, under a real systemd (private namespaces): with all its confinement Homeostat starts, answers, and ends in order.
+//
+// What a foreign machine has is put in place of /opt/homeostat and the user homeostat; the log is the embedded one, so that no cluster is needed.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bootSystemd, type SystemdWorld, systemdMissing } from '../support/systemd-world.ts'
+
+const ROOT = join(import.meta.dirname, '../..')
+const UNIT = 'homeostat@intake.service'
+const READY_MS_MAX = 30_000
+const missing = systemdMissing()
+if (missing !== undefined && process.env['CI'] === 'true') throw new Error(`the test of the units cannot run: ${missing}`)
+if (missing !== undefined) console.warn(`skipped: the shipped unit under a real systemd: ${missing}`)
+
+/** Ports below those that the kernel gives out; another process of this machine may still have one, hence by process id. */
+const healthPort = 18_000 + (process.pid % 2_000)
+const OVERLAY = `
+[Service]
+User=nobody
+Group=nogroup
+BindReadOnlyPaths=${ROOT}:/opt/homeostat
+Environment=HOMEOSTAT_CONFIG=/opt/homeostat/infra/systemd/homeostat.yaml
+Environment=HOMEOSTAT_ROLES=intake,detect
+Environment=HOMEOSTAT_LOG__KIND=embedded HOMEOSTAT_SELF__ENDPOINT=off
+Environment=HOMEOSTAT_INTAKE__GRPC__PORT=0 HOMEOSTAT_INTAKE__HTTP__PORT=0 HOMEOSTAT_HEALTH__LISTEN__PORT=${healthPort}
+`
+
+describe.skipIf(missing !== undefined)('homeostat@.service under a real systemd', () => {
+  let world: SystemdWorld
+
+  beforeAll(async () => {
+    world = await bootSystemd(UNIT, readFileSync(join(ROOT, 'infra/systemd/homeostat@.service'), 'utf8') + OVERLAY)
+  })
+  afterAll(async () => {
+    await world?.close()
+  })
+
+  const show = (property: string): string => world.run('show', `--property=${property}`, '--value', UNIT)
+
+  test('becomes ready inside its confinement', async () => {
+    let answer = 'no answer'
+    for (const endMs = Date.now() + READY_MS_MAX; Date.now() < endMs && answer !== '200'; await pause(100))
+      answer = await fetch(`http://127.0.0.1:${healthPort}/readyz`).then(
+        async response => (response.ok ? '200' : await response.text()),
+        (cause: unknown) => String(cause)
+      )
+    expect(answer, `${show('ActiveState')} ${show('Result')} ${show('ExecMainStatus')}, restarts ${show('NRestarts')}`).toBe('200')
+    expect(show('NRestarts')).toBe('0')
+  }, 60_000)
+
+  test('is confined', () => {
+    const status = readFileSync(`/proc/${hostPid(world, show('MainPID'))}/status`, 'utf8')
+    expect(/NoNewPrivs:\s+(\d)/.exec(status)?.[1]).toBe('1')
+    expect(/Seccomp:\s+(\d)/.exec(status)?.[1]).toBe('2')
+    expect(/CapBnd:\s+(\S+)/.exec(status)?.[1]).toMatch(/^0+$/)
+    expect(/Uid:\s+(\d+)/.exec(status)?.[1]).not.toBe('0')
+  })
+
+  test('ends in order when it is stopped', () => {
+    world.run('stop', UNIT)
+    expect([show('ActiveState'), show('Result'), show('ExecMainStatus')]).toEqual(['inactive', 'success', '0'])
+  }, 60_000)
+})
+
+/** Process id out here of a process whose id in the world is known. */
+function hostPid(world: SystemdWorld, inner: string): string {
+  const manager = world.systemctl[world.systemctl.indexOf('-t') + 1]!
+  const children = readFileSync(`/proc/${manager}/task/${manager}/children`, 'utf8').trim().split(' ')
+  const found = children.find(pid => /NSpid:.*\s(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] === inner)
+  if (found === undefined) throw new Error(`no process ${inner} in the world`)
+  return found
+}
