@@ -1,7 +1,7 @@
 // `homeostat topics plan|apply|acls`: what the cluster lacks, making it so, and who needs which rights on it. Speaks to the brokers alone: nothing of ours has to run.
 
 import type { Command } from 'commander'
-import type { Config } from '../../schemas/config.ts'
+import { type Config, environmentsOf } from '../../schemas/config.ts'
 import type { Clock } from '../../schemas/ports.ts'
 import { aclCommands, kafkaAcls } from '../log/kafka/acls.ts'
 import type { KafkaAdmin } from '../log/kafka/kafka-client.ts'
@@ -34,7 +34,7 @@ export function topicsCommands(program: Command, ports: TopicsPorts): void {
     topics
       .command(name)
       .description(description)
-      .option('--environment <name...>', 'environments whose commands need a topic, beside the configured one')
+      .option('--environment <name...>', 'environments whose commands need a topic, beside the configured ones')
       .option('--collector', "make the Collectors' own topics too where they are missing")
       .option('--grow', 'add partitions where there are fewer than wanted: keys move to other partitions')
   add('plan', 'compare the cluster with what is wanted; changes nothing').action((options: TopicsOptions) => planCommand(ports, options))
@@ -42,7 +42,7 @@ export function topicsCommands(program: Command, ports: TopicsPorts): void {
   topics
     .command('acls')
     .description('print the rights that each role needs, as kafka-acls.sh commands (with --json as data); asks no broker')
-    .option('--environment <name...>', 'environments that have an actuator, beside the configured one')
+    .option('--environment <name...>', 'environments that have an actuator, beside the configured ones')
     .option('--principal-prefix <text>', 'before the name of the role', 'User:homeostat-')
     .action((options: AclsOptions) => aclsCommand(ports, options))
 }
@@ -54,12 +54,12 @@ interface AclsOptions {
 
 function aclsCommand(ports: TopicsPorts, { environment, principalPrefix }: AclsOptions): void {
   const config = ports.config()
-  const acls = kafkaAcls({ principalPrefix, environments: environmentsOf(config, environment), collectorTopics: config.intake.topics })
+  const acls = kafkaAcls({ principalPrefix, environments: allEnvironments(config, environment), collectorTopics: config.intake.topics })
   ports.output().result(acls, aclCommands(acls).join('\n'))
 }
 
-function environmentsOf(config: Config, more: readonly string[] = []): string[] {
-  return [...new Set([config.environment, ...more])]
+function allEnvironments(config: Config, more: readonly string[] = []): string[] {
+  return [...new Set([...environmentsOf(config), ...more])]
 }
 
 async function planCommand(ports: TopicsPorts, options: TopicsOptions): Promise<void> {
@@ -90,7 +90,7 @@ async function withAdmin(ports: TopicsPorts, options: TopicsOptions, work: Admin
     return
   }
   const collectors = options.collector === true
-  const wanted = wantedTopics(config, { environments: environmentsOf(config, options.environment), collectors })
+  const wanted = wantedTopics(config, { environments: allEnvironments(config, options.environment), collectors })
   const admin = await ports.openAdmin(config)
   try {
     await work(admin, wanted, { grow: options.grow === true, foreign: collectors })
