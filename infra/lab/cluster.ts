@@ -107,7 +107,7 @@ function clusterHomeostat(supervisor: Supervisor, plan: ClusterPlan): Homeostat 
       const begunMs = Date.now()
       supervisor.resume()
       await supervisor.start('clickhouse')
-      await homeostatCommand(plan, ['topics', 'apply', ...plan.environments.flatMap(environment => ['--environment', environment])])
+      await homeostatCommand(plan, ['topics', 'apply'])
       // Together, as a cluster manager does: each waits for what it needs.
       await Promise.all(roles().map(name => supervisor.start(name)))
       while (Date.now() - begunMs < READY_DEADLINE_MS) {

@@ -1,7 +1,7 @@
 // `homeostat dlq list|show|redrive`: dead letters, straight from the log that the configuration names. Works with everything else down.
 
 import type { Command } from 'commander'
-import type { Config } from '../../schemas/config.ts'
+import { type Config, environmentsOf } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Log } from '../../schemas/ports.ts'
 import { commandsTopic, deadLetterTopic, TOPICS, topicSpec } from '../../schemas/topics.ts'
@@ -184,7 +184,7 @@ async function withLog(ports: DlqPorts, work: (log: Log, config: Config) => Prom
 async function existing(log: Log, config: Config, topic: string | undefined): Promise<string[]> {
   if (topic !== undefined) return [deadLettersOf(topic)]
   const { metrics, spans, logs } = config.intake.topics
-  const names = Object.values(TOPICS).map(({ name }) => (name === TOPICS.commands.name ? commandsTopic(config.environment) : name))
+  const names = Object.values(TOPICS).flatMap(({ name }) => (name === TOPICS.commands.name ? environmentsOf(config).map(commandsTopic) : [name]))
   const found: string[] = []
   for (const name of [...names, metrics.topic, spans.topic, logs.topic].map(deadLetterTopic)) {
     try {
