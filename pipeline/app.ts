@@ -6,7 +6,7 @@
 
 import type { Config } from '../schemas/config.ts'
 import { AppError } from '../schemas/errors.ts'
-import type { Log, Logger } from '../schemas/ports.ts'
+import type { Logger } from '../schemas/ports.ts'
 import { loadConfig, resolveSecret } from './config/load.ts'
 import { RoleHost } from './hosting/role-host.ts'
 import { holdInstance, instanceId, publishAddresses } from './instance.ts'
@@ -18,6 +18,7 @@ import { openDetect } from './roles/detect.ts'
 import { openProbes, type Phase } from './roles/health.ts'
 import { openIntake } from './roles/intake.ts'
 import { openLog } from './roles/log.ts'
+import { openPatiently } from './roles/patience.ts'
 import { checkRoles, ROLES, type Role, type RoleSet, selectRoles } from './roles/select.ts'
 import { openStore } from './roles/store.ts'
 import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.ts'
@@ -38,8 +39,6 @@ const OPENERS: readonly Partial<Record<Role, (context: RoleContext) => Promise<O
   { intake: openIntake },
   { console: openConsoleRole }
 ]
-
-const LOG_PAUSE_MS = 1_000
 
 export interface App {
   roles: RoleSet
@@ -172,9 +171,13 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
   const door = await openHealthServer({ section, listen: config[section].listen, probes })
   closers.push(() => door.close())
   if (section === 'health') shown.health = published.health = door.address
-  progress = watchProgress(await openLogPatiently(opening, meter), systemClock)
+  // A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready.
+  const ports = { clock: systemClock, logger }
+  const log = await openPatiently(() => openLog(config, { ...ports, meter }), { ...ports, what: 'the log', stop: options.stop })
+  closers.push(() => log.close())
+  progress = watchProgress(log, systemClock)
   if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {
-    reads = await serverReads({ config, clock: systemClock, logger, ...(options.stop && { stop: options.stop }) })
+    reads = await serverReads({ config, ...ports, stop: options.stop })
     closers.push(() => reads.close())
   }
   const context: RoleContext = {
@@ -201,21 +204,6 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
     }
   }
   return { context, door }
-}
-
-/** A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready. */
-async function openLogPatiently({ config, options, logger, closers }: Opening, meter: SelfMeter): Promise<Log> {
-  for (;;) {
-    try {
-      const log = await openLog(config, { clock: systemClock, logger, meter })
-      closers.push(() => log.close())
-      return log
-    } catch (cause) {
-      if (!(cause instanceof AppError && cause.retriable) || config.log.kind === 'embedded' || options.stop?.aborted) throw cause
-      logger.warn({ err: cause }, 'the log is not to be had yet, trying again')
-      await systemClock.sleep(LOG_PAUSE_MS, options.stop)
-    }
-  }
 }
 
 /** All or none: when one cannot be opened, those that were are closed with the rest. */

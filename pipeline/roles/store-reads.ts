@@ -11,13 +11,12 @@ import { ClickHouseStore } from '../store/clickhouse-store.ts'
 import { readOnlyQuery } from '../store/read-only.ts'
 import { clickHouseSignals } from '../store/signals.ts'
 import { withPasswords } from '../store/store-secrets.ts'
+import { openPatiently } from './patience.ts'
 
 /** Rows that `homeostat sql` and the console get at most. */
 const SQL_ROWS_MAX = 10_000
 /** The embedded engine of a killed predecessor holds its lock for a moment. A server is waited for, for as long as it is away. */
-const EMBEDDED_DEADLINE_MS = 30_000
-const PAUSE_MIN_MS = 250
-const PAUSE_MAX_MS = 5_000
+const EMBEDDED_WAIT_MS_MAX = 30_000
 
 export interface StoreReads {
   query: Store['query']
@@ -30,7 +29,7 @@ export interface StoreReads {
 /** Reads by the store role of this process, whichever life it is in. */
 export function hostedReads(storeRole: () => RoleHost | undefined): StoreReads {
   const call = <Result>(method: string, parameters: unknown): Promise<Result> =>
-    storeRole()?.call<Result>(method, parameters) ?? Promise.reject(new AppError('timeout', 'the store role is opening: try again in a moment'))
+    storeRole()?.call<Result>(method, parameters) ?? Promise.reject(new AppError('timeout', 'ClickHouse is being opened: try again in a moment'))
   return {
     query: (sql, parameters) => call('query', { sql, parameters }),
     signals: {
@@ -59,37 +58,30 @@ export function readMethods(store: ClickHouseStore) {
  * Reads from the server of store.url.
  * @throws AppError `store_refused` | `config_invalid` for what waiting does not mend, `store_unavailable` when `stop` aborts the wait
  */
-export async function serverReads(options: { config: Config; clock: Clock; logger: Logger; stop?: AbortSignal }): Promise<StoreReads> {
+export async function serverReads(options: { config: Config; clock: Clock; logger: Logger; stop?: AbortSignal | undefined }): Promise<StoreReads> {
   const store = await openStorePatiently({ ...options, migrate: false })
   return { ...readsOf(store), close: () => store.close() }
 }
 
 /** Opens ClickHouse as the configuration names it; what may pass by itself is waited for. */
-export async function openStorePatiently(options: {
+export function openStorePatiently(options: {
   config: Config
   clock: Clock
   logger: Logger
   /** False: the schema is the store role's business. */
   migrate?: boolean
-  stop?: AbortSignal
+  stop?: AbortSignal | undefined
 }): Promise<ClickHouseStore> {
   const { config, clock, logger, migrate, stop } = options
-  const deadlineMs = config.store.url === undefined ? clock.monotonicMs() + EMBEDDED_DEADLINE_MS : Number.POSITIVE_INFINITY
-  for (let pauseMs = PAUSE_MIN_MS; ; pauseMs = Math.min(pauseMs * 2, PAUSE_MAX_MS)) {
-    try {
-      return await ClickHouseStore.open({
-        config: withPasswords(config.store, process.env),
-        dataDir: config.dataDir,
-        clock,
-        logger,
-        ...(migrate === undefined ? {} : { migrate })
-      })
-    } catch (cause) {
-      if (!(cause instanceof AppError && cause.retriable) || clock.monotonicMs() > deadlineMs || stop?.aborted) throw cause
-      logger.warn({ err: cause }, 'ClickHouse is not to be had yet, trying again')
-      await clock.sleep(pauseMs, stop)
-    }
-  }
+  const open = (): Promise<ClickHouseStore> =>
+    ClickHouseStore.open({
+      config: withPasswords(config.store, process.env),
+      dataDir: config.dataDir,
+      clock,
+      logger,
+      ...(migrate === undefined ? {} : { migrate })
+    })
+  return openPatiently(open, { what: 'ClickHouse', clock, logger, stop, ...(config.store.url === undefined && { waitMsMax: EMBEDDED_WAIT_MS_MAX }) })
 }
 
 function readsOf(store: ClickHouseStore): Omit<StoreReads, 'close'> {

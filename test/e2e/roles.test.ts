@@ -71,7 +71,7 @@ describe('a part of the way on the embedded log', { timeout }, () => {
   it('gives up what it opens when it is told to stop', async () => {
     // Nobody answers there, so the store role goes on trying.
     running = startHomeostat(folder, 'interrupted', { roles: 'intake,store', config: { ...doors, store: { url: 'http://127.0.0.1:9' } } })
-    await eventually('it waits for ClickHouse', () => running!.lines().some(({ msg }) => String(msg).includes('not to be had yet')), ARRIVAL_MS_MAX)
+    await eventually('it waits for ClickHouse', () => running!.lines().some(({ msg }) => String(msg).startsWith('not to be had yet')), ARRIVAL_MS_MAX)
     expect(await running.end()).toBe(0)
   })
 
