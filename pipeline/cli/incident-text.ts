@@ -65,6 +65,7 @@ export function statusText(health: PipelineHealth): string {
   const counters = Object.entries(health.counters).map(([counter, value]) => ({ counter, value }))
   return [
     `${health.ready ? paint('green', 'ready') : paint('red', 'not ready')}  version ${health.version}, environment ${health.environment}, up ${formatDuration(Date.now() - health.startedAtMs)}`,
+    `roles here: ${health.roles.join(', ')}`,
     '',
     formatTable(addresses, ['door', 'address']),
     '',
