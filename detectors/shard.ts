@@ -13,6 +13,8 @@ import { TOPICS } from '../schemas/topics.ts'
 import type { Edge } from '../schemas/topology.ts'
 import { LogDeriver } from './derive/logs.ts'
 import { SpanDeriver } from './derive/spans.ts'
+import { clockStep } from './derive/window.ts'
+import { derivedMerge } from './merge.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
 import { Scorer } from './score/scorer.ts'
 import type { ScorerSettings } from './score/scorer-settings.ts'
@@ -63,14 +65,12 @@ export interface ShardOptions {
   environment: string
   nowMs: () => number
   models: () => readonly LearnedDetector[]
+  /** Names of the shards that derive points: all partitions of spans and logs. */
+  sources: () => readonly string[]
 }
 
-/**
- * Windows close at these steps of the log's clock, always between two records: then a replay closes them between the same
- * two, however many ticks of the wall clock came in between the first time.
- */
-const CLOCK_STEP_MS = 100
 const NOTES = 'shard'
+const MERGE = 'merge'
 /** Intake names every record's entity; only records written by other tools can lack it. */
 const NAMELESS_ENTITY = 'unknown'
 
@@ -86,35 +86,48 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
   const withNotes = (dirty: Map<string, Uint8Array>): Map<string, Uint8Array> => dirty.set(NOTES, new TextEncoder().encode(JSON.stringify(notes)))
   /** Moves the log's clock on. @returns whether it came to another step: then what is due is to be closed */
   const isDue = (nowMs: number): boolean => {
-    const stepMs = Math.floor(nowMs / CLOCK_STEP_MS) * CLOCK_STEP_MS
+    const stepMs = clockStep(nowMs)
     if (stepMs <= notes.clockMs) return false
     notes.clockMs = stepMs
     return true
   }
   const arrive = (record: LogRecord): boolean => {
-    notes.arrivalMs = Math.max(notes.arrivalMs, record.appendedAtMs)
+    // Never before what was closed already: a record that the log dates back belongs to what comes next.
+    notes.arrivalMs = Math.max(notes.arrivalMs, notes.clockMs, record.appendedAtMs)
     return isDue(notes.arrivalMs)
   }
 
   if (topic === TOPICS.metrics.name) {
     const scorer = new Scorer(options.settings, { budget: options.budget, nowMs: options.nowMs, models: options.models, ...(parts ? { parts } : {}) })
+    const merge = derivedMerge(options.sources, parts?.get(MERGE))
+    let rejected = 0
+    const deliver = (request: Uint8Array, dueMs: number): void => {
+      scorer.beginDerived(dueMs)
+      rejected += reader.readMetrics(request, scorer).rejected
+    }
+    /** How far what is derived lags behind what senders tell themselves, ms. */
+    const release = (): number => {
+      const mergedMs = merge.release(notes.clockMs, deliver, dueMs => scorer.close(notes.clockMs, notes.clockMs - dueMs))
+      return notes.clockMs - mergedMs
+    }
     return {
       topic,
       partition,
       notes,
       scorer,
       take(record) {
-        if (arrive(record)) scorer.close(notes.clockMs)
+        if (arrive(record)) scorer.close(notes.clockMs, release())
+        if (merge.take(record)) return { accepted: 0, rejected: 0, reason: '' }
         scorer.begin(notes.arrivalMs)
         return reader.readMetrics(payload(record), scorer)
       },
       advance(nowMs, listeningSinceMs) {
-        if (isDue(nowMs)) scorer.close(notes.clockMs)
-        if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs)
+        if (isDue(nowMs)) scorer.close(notes.clockMs, release())
+        if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs, release())
       },
       outputs: () => ({ ...scorer.take(), edges: [] }),
-      takeDirty: () => withNotes(scorer.takeDirty()),
-      counts: () => ({ ...scorer.stats })
+      takeDirty: () => withNotes(scorer.takeDirty().set(MERGE, merge.toBytes())),
+      counts: () => ({ ...scorer.stats, ...merge.stats, rejected })
     }
   }
   if (topic === TOPICS.spans.name) {

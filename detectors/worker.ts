@@ -31,6 +31,7 @@ import { TOPICS } from '../schemas/topics.ts'
 import { edgeRecord } from '../schemas/topology.ts'
 import type { LiveShard } from './checkpoint.ts'
 import { listening } from './listening.ts'
+import { clocksRecord, derivedRecord, isDerived } from './merge.ts'
 import { openOutbox } from './outbox.ts'
 import { explainSeries, type SeriesExplanation } from './score/explain.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
@@ -99,17 +100,25 @@ const RETRY_MS = 250
  */
 const FORCE_AFTER_MS = 20_000
 const READ_RECORDS_MAX = 500
+/** Derived points wait for the clocks of all shards: a quarter of a window at most, so that they wait little, within these bounds. */
+const CLOCKS_EVERY_MS_MAX = 2_000
+const CLOCKS_PER_WINDOW = 4
+const CLOCKS = 'clocks' // In the outbox; of no shard.
 
 export function detectWorker(options: DetectOptions): DetectWorker {
   const { log, checkpoints, clock, config, logger, meter } = options
   const budget: SeriesBudget = { left: config.seriesMax, refused: 0 }
+  const sources = [TOPICS.spans.name, TOPICS.logs.name].flatMap(topic =>
+    Array.from({ length: log.partitions(topic) }, (_, partition) => shardName({ topic, partition }))
+  )
   const shardOptions: ShardOptions = {
     settings: settingsFrom(config),
     budget,
     openReader: options.openReader,
     environment: options.environment,
     nowMs: () => clock.nowMs(),
-    models: options.models ?? (() => [])
+    models: options.models ?? (() => []),
+    sources: () => sources
   }
   const outbox = openOutbox(log, meter)
   const heard = listening(Math.max(STALL_MS, config.absenceMin * QUIET_SHARE))
@@ -123,6 +132,8 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   let ticking: Promise<void> = Promise.resolve()
   let checkpointing: Promise<void> = Promise.resolve()
   let awakeMs = clock.monotonicMs()
+  let clocksToldMs = Number.NEGATIVE_INFINITY
+  const clocksEveryMs = Math.min(CLOCKS_EVERY_MS_MAX, config.window / CLOCKS_PER_WINDOW)
   let waking: Promise<void> = Promise.resolve()
   let fail: (cause: unknown) => void = () => {}
   const finished = new Promise<void>((_resolve, reject) => {
@@ -179,7 +190,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       live.next = record.offset + 1
       live.isPositioned = true
       live.isChanged = true
-      heard.mark(record.appendedAtMs)
+      if (!isDerived(record)) heard.mark(record.appendedAtMs)
     }
     collect(live)
     return deadLetters
@@ -238,12 +249,25 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   /** Moves what a shard found into the outbox, encoded. */
   function collect(live: LiveShard): void {
     const { anomalies, derived, edges } = live.shard.outputs()
+    derived.sort((a, b) => (a.dueMs ?? 0) - (b.dueMs ?? 0))
     if (anomalies.length + derived.length + edges.length === 0) return
     live.isChanged = true
     const name = shardName(live.shard)
     for (const anomaly of anomalies) outbox.put(TOPICS.anomalies.name, encodeRecord(anomalyRecord, anomaly), name)
     for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge), name)
-    for (const { entity, request } of options.encodeDerived(derived)) outbox.put(TOPICS.metrics.name, { key: entity, value: request }, name)
+    for (const [dueMs, points] of Map.groupBy(derived, point => point.dueMs)) {
+      for (const { entity, request } of options.encodeDerived(points)) {
+        outbox.put(TOPICS.metrics.name, dueMs === undefined ? { key: entity, value: request } : derivedRecord(entity, request, name, dueMs), name)
+      }
+    }
+  }
+
+  /** Tells every metrics partition how far our shards of spans and logs have come: all that is due until then lies before it. */
+  function tellClocks(): void {
+    const clocks = Object.fromEntries([...shards].flatMap(([name, { shard }]) => (shard.scorer === undefined ? [[name, shard.notes.clockMs]] : [])))
+    if (Object.keys(clocks).length === 0) return
+    for (let partition = 0; partition < log.partitions(TOPICS.metrics.name); partition++)
+      outbox.put(TOPICS.metrics.name, clocksRecord(partition, clocks), CLOCKS)
   }
 
   /** Saves changed shards and commits what was saved. One at a time; a failure is told and tried again later. */
@@ -277,6 +301,11 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       const toMs = isCaughtUp ? Math.max(nowMs - SETTLE_MS, notes.arrivalMs) : notes.arrivalMs
       live.shard.advance(toMs, listen(live, nowMs))
       collect(live)
+    }
+    const elapsedMs = clock.monotonicMs()
+    if (elapsedMs - clocksToldMs >= clocksEveryMs) {
+      clocksToldMs = elapsedMs
+      tellClocks()
     }
     await outbox.flush()
     report()

@@ -141,6 +141,8 @@ export interface DerivedPoint {
   timeMs: number
   /** Kept to the microsecond: a delta point carries the number of the shard that counted it there (detectors/derive/window.ts). */
   startMs: number
+  /** The log's clock at which a count of one shard was complete, epoch ms: points of all shards are judged in this order (detectors/merge.ts). */
+  dueMs?: number
   attributes: Readonly<Record<string, string>>
   data:
     | { kind: 'gauge'; value: number }

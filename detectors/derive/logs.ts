@@ -104,7 +104,7 @@ export class LogDeriver implements LogSink {
       const entity = entityParts(source.entity, source.environment)
       const tell = (name: string, counter: Counter): void =>
         closeSlots(counter, throughMs, windowMs, slot => {
-          const base = pointBase(entity, slot, this.#settings)
+          const base = pointBase(entity, source, slot, this.#settings)
           into.push({ ...base, name, unit: '{record}', attributes: counter.attributes, data: { kind: 'deltaSum', value: slot.count } })
         })
       for (const counter of source.severities.values()) tell('homeostat.log.records', counter)

@@ -122,8 +122,9 @@ export class SpanDeriver implements SpanSink {
       if (throughMs <= source.closedThroughMs) continue
       source.closedThroughMs = throughMs
       const entity = entityParts(source.entity, source.environment)
-      for (const counter of source.operations.values()) closeSlots(counter, throughMs, windowMs, slot => this.#tell('span', entity, counter, slot, into))
-      for (const counter of source.peers.values()) closeSlots(counter, throughMs, windowMs, slot => this.#tell('edge', entity, counter, slot, into))
+      for (const counter of source.operations.values())
+        closeSlots(counter, throughMs, windowMs, slot => this.#tell('span', entity, source, counter, slot, into))
+      for (const counter of source.peers.values()) closeSlots(counter, throughMs, windowMs, slot => this.#tell('edge', entity, source, counter, slot, into))
     }
     edges.push(...this.#edges.take())
   }
@@ -192,8 +193,8 @@ export class SpanDeriver implements SpanSink {
     return number
   }
 
-  #tell(kind: 'span' | 'edge', entity: DerivedPoint['entity'], { attributes }: Counter, slot: Slot, into: DerivedPoint[]): void {
-    const base = { ...pointBase(entity, slot, this.#settings), attributes }
+  #tell(kind: 'span' | 'edge', entity: DerivedPoint['entity'], source: Source, { attributes }: Counter, slot: Slot, into: DerivedPoint[]): void {
+    const base = { ...pointBase(entity, source, slot, this.#settings), attributes }
     const { scale, offset, length, zeroCount, counts } = slot.duration!
     into.push(
       { ...base, name: `homeostat.${kind}.requests`, unit: '{request}', data: { kind: 'deltaSum', value: slot.count } },

@@ -47,6 +47,15 @@ export interface Source {
   closedThroughMs: number
 }
 
+/**
+ * Windows close at these steps of the log's clock, always between two records: then a replay closes them between the same
+ * two, however many ticks of the wall clock came in between the first time.
+ */
+export const CLOCK_STEP_MS = 100
+
+/** The step that `nowMs` is in. */
+export const clockStep = (nowMs: number): number => Math.floor(nowMs / CLOCK_STEP_MS) * CLOCK_STEP_MS
+
 /** A sender's clock may be this far ahead of the log's. */
 const AHEAD_MAX_MS = 60_000
 
@@ -117,8 +126,21 @@ function clearSlot(slot: Slot): void {
 }
 
 /** The common fields of a derived point of a slot. */
-export function pointBase(entity: DerivedPoint['entity'], slot: Slot, settings: WindowSettings): Pick<DerivedPoint, 'entity' | 'timeMs' | 'startMs'> {
-  return { entity, timeMs: slot.startMs + settings.windowMs, startMs: slot.startMs + settings.shard / 1_000 }
+export function pointBase(
+  entity: DerivedPoint['entity'],
+  source: Source,
+  slot: Slot,
+  settings: WindowSettings
+): Pick<DerivedPoint, 'entity' | 'timeMs' | 'startMs' | 'dueMs'> {
+  const timeMs = slot.startMs + settings.windowMs
+  return { entity, timeMs, startMs: slot.startMs + settings.shard / 1_000, dueMs: dueMs(source, timeMs, settings) }
+}
+
+/** At which step of the log's clock a window that ends at `endMs` is complete; the same however late it is told. */
+function dueMs(source: Source, endMs: number, { latenessMs }: WindowSettings): number {
+  const completeMs = source.lastHeardMs + endMs + latenessMs - source.maxEventMs
+  // What the last record itself completed is told at the next step after it.
+  return Math.max(clockStep(source.lastHeardMs) + CLOCK_STEP_MS, Math.ceil(completeMs / CLOCK_STEP_MS) * CLOCK_STEP_MS)
 }
 
 /** A counter as JSON for the checkpoint: only slots with data. */

@@ -20,13 +20,17 @@ export function openSeries(table: SeriesTable): Set<number> {
   return open
 }
 
-/** Those of `open` that their entity's telemetry has left behind, by event time: a replay finds the same. */
-export function lapsedSeries(open: ReadonlySet<number>, table: SeriesTable, entities: EntityTable, absenceMinMs: number): number[] {
+/**
+ * Those of `open` that their entity's telemetry has left behind, by event time: a replay finds the same.
+ * @param derivedLagMs by how much derived series lag behind by themselves
+ */
+export function lapsedSeries(open: ReadonlySet<number>, table: SeriesTable, entities: EntityTable, absenceMinMs: number, derivedLagMs: number): number[] {
   const lapsed: number[] = []
   for (const series of open) {
     const page = table.page(series)
     const row = table.row(series)
-    const lagMs = entities.all[table.entityOf(series)]!.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
+    const behindMs = entities.all[table.entityOf(series)]!.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
+    const lagMs = table.descriptorOf(series).derived ? behindMs - derivedLagMs : behindMs
     if (lagMs > Math.max(ABSENCES * absenceMinMs, LAPSE_INTERVALS * page.f32[row * F32_STRIDE + F32.intervalMs]!)) lapsed.push(series)
   }
   return lapsed

@@ -45,6 +45,10 @@ export class Scorer implements PointSink {
   readonly #admission: Admission
   readonly #open: Set<number>
   #arrivalMs = 0
+  /** When what is being read now arrived: derived points when they were due, however long they waited for others. */
+  #readMs = 0
+  /** By how much derived points lag behind the log's clock while windows are closed. */
+  #lagMs = 0
   #anomalies: Anomaly[] = []
   #derived: DerivedPoint[] = []
 
@@ -67,6 +71,13 @@ export class Scorer implements PointSink {
   /** The log took the following points at `arrivalMs`. */
   begin(arrivalMs: number): void {
     this.#arrivalMs = Math.max(this.#arrivalMs, arrivalMs)
+    this.#readMs = this.#arrivalMs
+  }
+
+  /** The following points were derived, and complete at `dueMs` of the log's clock. */
+  beginDerived(dueMs: number): void {
+    this.#arrivalMs = Math.max(this.#arrivalMs, dueMs)
+    this.#readMs = dueMs
   }
 
   /** One data point. */
@@ -93,7 +104,7 @@ export class Scorer implements PointSink {
     const page = table.page(series)
     const row = table.row(series)
     const descriptor = table.descriptors.get(page.u32[row * F32_STRIDE + U32.descriptor]!)
-    entity.lastArrivalMs = this.#arrivalMs
+    entity.lastArrivalMs = Math.max(entity.lastArrivalMs, this.#readMs)
     if (descriptor.derived) {
       if (!entity.hasOwnMetrics) hear(entity, Math.min(this.#arrivalMs, view.startMs > 0 ? view.startMs : view.timeMs))
     } else {
@@ -112,11 +123,15 @@ export class Scorer implements PointSink {
     this.#take(view, series, page, row, descriptor, entity)
   }
 
-  /** Closes windows that are complete at `nowMs` of the log's clock, and what lapsed. O(series with windows). */
-  close(nowMs: number): void {
+  /**
+   * Closes windows that are complete at `nowMs` of the log's clock, and what lapsed. O(series with windows).
+   * @param lagMs by how much derived points are behind it: their windows wait as long
+   */
+  close(nowMs: number, lagMs = 0): void {
+    this.#lagMs = lagMs
     for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
     for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
-    for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin)) this.#lapse(series)
+    for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin, lagMs)) this.#lapse(series)
     tellRatios(this.registry.pairs, this.table, this.settings.windowMs, this.#derived)
   }
 
@@ -124,10 +139,11 @@ export class Scorer implements PointSink {
    * Judges the silence of entities.
    * @param nowMs            the log's clock, or the wall clock when caught up
    * @param listeningSinceMs silence before this says nothing
+   * @param lagMs            by how much derived points are behind: who is heard through them alone is judged as of then
    */
-  judgeAbsence(nowMs: number, listeningSinceMs: number): void {
+  judgeAbsence(nowMs: number, listeningSinceMs: number, lagMs = 0): void {
     for (const entity of this.entities.all) {
-      const anomaly = judgeAbsence(entity, nowMs, listeningSinceMs, this.settings.absence)
+      const anomaly = judgeAbsence(entity, entity.hasOwnMetrics ? nowMs : nowMs - lagMs, listeningSinceMs, this.settings.absence)
       if (anomaly) this.#tell(anomaly)
     }
   }
@@ -235,7 +251,7 @@ export class Scorer implements PointSink {
   }
 
   #delayMs(descriptor: Descriptor): number {
-    return this.settings.latenessMs + (descriptor.derived ? Math.min(this.settings.latenessMs, SHARD_SLACK_MAX_MS) : 0)
+    return this.settings.latenessMs + (descriptor.derived ? Math.min(this.settings.latenessMs, SHARD_SLACK_MAX_MS) + this.#lagMs : 0)
   }
 
   #closeDueSums(series: number, nowMs: number): void {

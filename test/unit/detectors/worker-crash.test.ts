@@ -52,7 +52,7 @@ describe('detect worker after a crash', () => {
     await worker.close()
     const closed = await Promise.all([0, 1, 2, 3].map(partition => rig.checkpoints.load(checkpointName({ topic: TOPICS.metrics.name, partition }))))
     const ends = closed.flatMap(checkpoint => checkpoint?.positions.map(position => position.offset) ?? [])
-    expect(ends.reduce((a, b) => a + b)).toBe(30)
+    expect(ends.reduce((a, b) => a + b)).toBe(rig.log.records(TOPICS.metrics.name).length)
   })
 
   it('rebuilds its series from the log when a checkpoint cannot be read', async () => {
