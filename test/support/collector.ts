@@ -59,6 +59,8 @@ export interface RunningCollector {
   metrics(): Promise<ReadonlyMap<string, number>>
   /** SIGTERM, then waits until it has flushed and ended. Safe to call twice. */
   stop(): Promise<void>
+  /** kill -9: what it has not written down is gone. */
+  kill(): Promise<void>
 }
 
 export interface CollectorOptions {
@@ -74,30 +76,33 @@ export interface CollectorOptions {
 /** Starts a Collector on free ports and waits until it runs. */
 export async function startCollector(options: CollectorOptions): Promise<RunningCollector> {
   const folder = mkdtempSync(join(tmpdir(), 'homeostat-collector-'))
-  const [grpcPort, httpPort, metricsPort] = await freePorts(3)
+  const [grpcPort, httpPort, metricsPort, healthPort] = await freePorts(4)
   const telemetry = join(folder, 'telemetry.yaml')
   const reader = `{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: ${metricsPort} } } } }`
   writeFileSync(telemetry, `service: { telemetry: { metrics: { level: detailed, readers: [${reader}] } } }\n`)
   const overlay = join(folder, 'overlay.yaml')
   writeFileSync(overlay, options.overlay ?? '{}\n')
   const files = [options.config, telemetry, overlay].flatMap(file => ['--config', file])
-  const env = { ...process.env, AGENT_GRPC_PORT: String(grpcPort), AGENT_HTTP_PORT: String(httpPort), QUEUE_DIR: join(folder, 'queue'), ...options.env }
+  const doors = { AGENT_GRPC_PORT: grpcPort, AGENT_HTTP_PORT: httpPort, GATEWAY_GRPC_PORT: grpcPort, GATEWAY_HTTP_PORT: httpPort, HEALTH_PORT: healthPort }
+  const ports = Object.fromEntries(Object.entries(doors).map(([name, port]) => [name, String(port)]))
+  const env = { ...process.env, ...ports, QUEUE_DIR: join(folder, 'queue'), ...options.env }
   const child = spawn(options.binary, files, { env, cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => (log += String(chunk)))
   const ended = new Promise<void>(resolve => child.once('close', () => resolve()))
-  const stop = async (): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal)
     await ended
     rmSync(folder, { recursive: true, force: true })
   }
+  const stop = (): Promise<void> => end('SIGTERM')
   try {
     await waitUntilReady(child, () => log)
   } catch (error) {
     await stop()
     throw error
   }
-  return { grpcPort: grpcPort!, httpPort: httpPort!, log: () => log, metrics: () => scrape(metricsPort!), stop }
+  return { grpcPort: grpcPort!, httpPort: httpPort!, log: () => log, metrics: () => scrape(metricsPort!), stop, kill: () => end('SIGKILL') }
 }
 
 async function waitUntilReady(child: ChildProcess, log: () => string): Promise<void> {
