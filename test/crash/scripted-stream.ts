@@ -26,20 +26,15 @@ export interface ScriptedStream {
 
 /** @param otlpHttp host:port */
 export function startScriptedStream(otlpHttp: string, seed: number): ScriptedStream {
-  const draws = Array.from({ length: ENTITIES }, (_, entity) => seeded(seed).fork(`script ${entity}`))
-  const counters = new Array<number>(ENTITIES).fill(0)
   const startMs = Date.now()
+  const secondOf = script(seed, startMs)
   const stopped = new AbortController()
   let sentS = 0
 
   const finished = (async () => {
     for (let second = 0; !stopped.signal.aborted; second++) {
       while (Date.now() < startMs + second * 1_000 && !stopped.signal.aborted) await pause(RETRY_MS / 2)
-      const values = draws.map((draw, entity) => valueAt(draw, entity, second))
-      for (const [entity, value] of values.entries()) counters[entity]! += Math.round(value)
-      const body = JSON.stringify({
-        resourceMetrics: values.map((value, entity) => resourceOf(entity, startMs + second * 1_000, startMs, value, counters[entity]!))
-      })
+      const body = JSON.stringify(secondOf(second))
       // Also while stopping: the second begun is finished, for it may have arrived already.
       while (!(await isTaken(otlpHttp, body))) {
         if (stopped.signal.aborted) return
@@ -54,6 +49,17 @@ export function startScriptedStream(otlpHttp: string, seed: number): ScriptedStr
       stopped.abort()
       return finished
     }
+  }
+}
+
+/** The script: the OTLP request of each second, asked for in order. */
+export function script(seed: number, startMs: number): (second: number) => { resourceMetrics: object[] } {
+  const draws = Array.from({ length: ENTITIES }, (_, entity) => seeded(seed).fork(`script ${entity}`))
+  const totals = new Array<number>(ENTITIES).fill(0)
+  return second => {
+    const values = draws.map((draw, entity) => valueAt(draw, entity, second))
+    for (const [entity, value] of values.entries()) totals[entity]! += Math.round(value)
+    return { resourceMetrics: values.map((value, entity) => resourceOf(entity, startMs + second * 1_000, startMs, value, totals[entity]!)) }
   }
 }
 

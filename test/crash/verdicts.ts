@@ -7,10 +7,12 @@
 import { Kafka, logLevel } from 'kafkajs'
 import { settingsFrom } from '../../detectors/settings.ts'
 import { openShard, type Shard } from '../../detectors/shard.ts'
+import { shardName } from '../../detectors/shard-table.ts'
 import { openReader } from '../../pipeline/otlp/reader.ts'
 import { type Anomaly, anomalyRecord } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
 import { decodeRecord } from '../../schemas/envelope.ts'
+import { AppError } from '../../schemas/errors.ts'
 import type { LogRecord } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { SCRIPT_ENVIRONMENT } from './scripted-stream.ts'
@@ -31,32 +33,53 @@ export interface VerdictFindings {
 }
 
 export async function compareVerdicts(brokers: readonly string[], config: Config): Promise<VerdictFindings> {
-  const wanted = new Set<string>()
+  const detector = undisturbedDetector(config)
+  await readTopic(brokers, TOPICS.metrics.name, detector.take)
+  const said: Anomaly[] = []
+  await readTopic(brokers, TOPICS.anomalies.name, record => {
+    const decoded = decodeRecord(anomalyRecord, record)
+    if (decoded.ok) said.push(decoded.record)
+  })
+  return differences(detector.anomalies, said)
+}
+
+/** One detector over all partitions that nothing happens to: fed record by record, in the order of each partition. */
+export function undisturbedDetector(config: Pick<Config, 'detect' | 'environment'>): { anomalies: readonly Anomaly[]; take(record: LogRecord): void } {
   const shards = new Map<number, Shard>()
+  const anomalies: Anomaly[] = []
+  const sources = [TOPICS.spans, TOPICS.logs].flatMap(({ name, partitions }) =>
+    Array.from({ length: partitions }, (_, partition) => shardName({ topic: name, partition }))
+  )
   const options = {
     settings: settingsFrom(config.detect),
     budget: { left: config.detect.seriesMax, refused: 0 },
     openReader,
     environment: config.environment,
     nowMs: () => 0,
-    models: () => []
+    models: () => [],
+    sources: () => sources
   }
-  await readTopic(brokers, TOPICS.metrics.name, record => {
-    const { topic, partition } = record
-    const shard = shards.get(partition) ?? openShard({ topic, partition }, options)
-    shards.set(partition, shard)
-    try {
-      shard.take(record)
-    } catch {
-      return // Poison: dead-lettered by the detectors.
+  return {
+    anomalies,
+    take(record) {
+      const { topic, partition } = record
+      const shard = shards.get(partition) ?? openShard({ topic, partition }, options)
+      shards.set(partition, shard)
+      try {
+        shard.take(record)
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error
+        return // Poison: dead-lettered by the detectors.
+      }
+      anomalies.push(...shard.outputs().anomalies)
     }
-    for (const anomaly of shard.outputs().anomalies) if (isScripted(anomaly)) wanted.add(verdictOf(anomaly))
-  })
-  const said: string[] = []
-  await readTopic(brokers, TOPICS.anomalies.name, record => {
-    const decoded = decodeRecord(anomalyRecord, record)
-    if (decoded.ok && isScripted(decoded.record)) said.push(verdictOf(decoded.record))
-  })
+  }
+}
+
+/** What was said of the scripted stream against what should have been. */
+export function differences(undisturbed: readonly Anomaly[], disturbed: readonly Anomaly[]): VerdictFindings {
+  const wanted = new Set(undisturbed.filter(isScripted).map(verdictOf))
+  const said = disturbed.filter(isScripted).map(verdictOf)
   const found = new Set(said)
   const missing = [...wanted].filter(verdict => !found.has(verdict))
   const extra = [...found].filter(verdict => !wanted.has(verdict))

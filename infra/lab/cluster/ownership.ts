@@ -47,12 +47,24 @@ export function ownershipFailures(brokers: readonly string[], environments: read
     const actuators = await Promise.all(
       environments.map(async environment => ({ environment, members: await membersOf(admin, `homeostat-act-${environment}`) }))
     )
-    return [
-      ...detectorFailures(detectors),
-      ...controls.flatMap(({ group, members }) => controlFailures(group, members)),
-      ...actuators.flatMap(({ environment, members }) => actuatorFailures(environment, members))
-    ]
+    return failuresOf({ detectors, controls, actuators })
   })
+}
+
+/** Members of each group. */
+export interface Owners {
+  detectors: readonly MemberView[]
+  controls: readonly { group: string; members: readonly MemberView[] }[]
+  actuators: readonly { environment: string; members: readonly MemberView[] }[]
+}
+
+/** The judgement alone. */
+export function failuresOf({ detectors, controls, actuators }: Owners): string[] {
+  return [
+    ...detectorFailures(detectors),
+    ...controls.flatMap(({ group, members }) => controlFailures(group, members)),
+    ...actuators.flatMap(({ environment, members }) => actuatorFailures(environment, members))
+  ]
 }
 
 function detectorFailures(members: readonly MemberView[]): string[] {
