@@ -1,51 +1,65 @@
-// Group commit: appends that arrive together share one write, one sync and one transaction.
+// Group commit, for any log: appends that arrive together are written together.
 //
-// A group goes when it is large, when the oldest append has waited `groupCommitMs`, or as soon as an earlier group is done.
-// At most `GROUPS_IN_FLIGHT_MAX` are with the writer; what waits is bounded by `QUEUE_BYTES_MAX`. Calls keep their order.
+// A group goes when it is large, when the oldest append has waited `groupCommitMs`, or as soon as an earlier group is done. Calls
+// keep their order. What waits is bounded in bytes; where a write may hang (a broker is away) also in time: what has not been sent
+// then is refused, so that its sender may go elsewhere or wait without a copy of it being written later.
 
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock } from '../../schemas/ports.ts'
-import type { WriterClient } from './writer-client.ts'
-import type { AppendCall } from './writer-protocol.ts'
+import type { AppendResult } from './writer-protocol.ts'
 
-const FLUSH_BYTES = 512 * 2 ** 10 // From here on waiting for company saves nothing: the sync is a small part of the write.
-const GROUP_BYTES_MAX = 8 * 2 ** 20 // Bounds how long one group occupies the writer: about 10 ms.
-const GROUP_RECORDS_MAX = 5_000
-const GROUPS_IN_FLIGHT_MAX = 3 // One is written, one synced, one packed: with two the disk waits a fifth of the time.
-const QUEUE_BYTES_MAX = 512 * 2 ** 20 // Twice what intake admits by default: reached only when the disk hangs.
+export interface AppendQueueOptions<Call> {
+  /** Writes a group; one result a call, in order. @throws AppError: every call of the group is rejected with it */
+  write(group: readonly Call[]): Promise<readonly AppendResult[]>
+  sizeOf(call: Call): number
+  /** Begins a group: tells for one call after another whether it may come along. The first of a group always does. */
+  openGroup(): (call: Call) => boolean
+  clock: Clock
+  groupCommitMs: number
+  limits: {
+    /** From here on nobody waits for company. */
+    flushBytes: number
+    groupsInFlightMax: number
+    queueBytesMax: number
+    /** While a write takes longer than this, whatever waits behind it is refused, and what comes as well. Default: never. */
+    stallMs?: number
+  }
+  /** What the queue waits for, for messages: `the log's disk`. */
+  waitsFor: string
+}
 
-interface Pending {
-  call: AppendCall
+interface Pending<Call> {
+  call: Call
   bytes: number
   resolve(offsets: readonly number[]): void
   reject(error: AppError): void
 }
 
-export interface AppendQueue {
-  /** Offsets of the records, once durable. @throws AppError `log_unavailable` when the queue is full, or as the writer says */
-  push(call: AppendCall): Promise<readonly number[]>
+export interface AppendQueue<Call> {
+  /** Offsets of the records, once durable. @throws AppError `log_unavailable` when the queue is full or stands still, or as `write` says */
+  push(call: Call): Promise<readonly number[]>
   /** Resolves when everything pushed so far is settled. */
   drain(): Promise<void>
 }
 
-/** @param onCommitted called with the topics of a group after it became durable, before its appends resolve */
-export function appendQueue(options: { writer: WriterClient; clock: Clock; groupCommitMs: number; onCommitted(topics: readonly string[]): void }): AppendQueue {
-  const { writer, clock, groupCommitMs, onCommitted } = options
-  let pending: Pending[] = []
+export function appendQueue<Call>({ write, sizeOf, openGroup, clock, groupCommitMs, limits, waitsFor }: AppendQueueOptions<Call>): AppendQueue<Call> {
+  let pending: Pending<Call>[] = []
   let pendingBytes = 0
   let inFlight = 0
   let isTimerRunning = false
+  let stalled = 0
   const idle: (() => void)[] = []
 
-  function push(call: AppendCall): Promise<readonly number[]> {
-    const bytes = call.values.reduce((sum, value) => sum + (value?.length ?? 0), 0)
-    if (pending.length > 0 && pendingBytes + bytes > QUEUE_BYTES_MAX) {
-      return Promise.reject(new AppError('log_unavailable', `${pendingBytes} bytes wait for the log's disk already: see whether it answers`))
+  function push(call: Call): Promise<readonly number[]> {
+    const bytes = sizeOf(call)
+    if (stalled > 0) return Promise.reject(stall())
+    if (pending.length > 0 && pendingBytes + bytes > limits.queueBytesMax) {
+      return Promise.reject(new AppError('log_unavailable', `${pendingBytes} bytes wait for ${waitsFor} already: see whether it answers`))
     }
     return new Promise((resolve, reject) => {
       pending.push({ call, bytes, resolve, reject })
       pendingBytes += bytes
-      if (pendingBytes >= FLUSH_BYTES) flush()
+      if (pendingBytes >= limits.flushBytes) flush()
       else startTimer()
     })
   }
@@ -62,34 +76,24 @@ export function appendQueue(options: { writer: WriterClient; clock: Clock; group
   }
 
   function flush(): void {
-    while (pending.length > 0 && inFlight < GROUPS_IN_FLIGHT_MAX) void commit(takeGroup())
+    while (pending.length > 0 && inFlight < limits.groupsInFlightMax) void commit(takeGroup())
   }
 
-  function takeGroup(): Pending[] {
-    let bytes = 0
-    let records = 0
+  function takeGroup(): Pending<Call>[] {
+    const admits = openGroup()
     let count = 0
-    for (const { bytes: size, call } of pending) {
-      if (count > 0 && (bytes + size > GROUP_BYTES_MAX || records + call.keys.length > GROUP_RECORDS_MAX)) break
-      bytes += size
-      records += call.keys.length
-      count++
-    }
-    pendingBytes -= bytes
+    while (count < pending.length && (admits(pending[count]!.call) || count === 0)) count++
     const group = pending.slice(0, count)
     pending = pending.slice(count)
+    for (const { bytes } of group) pendingBytes -= bytes
     return group
   }
 
-  async function commit(group: readonly Pending[]): Promise<void> {
+  async function commit(group: readonly Pending<Call>[]): Promise<void> {
     inFlight++
+    const written = watchStall()
     try {
-      const results = await writer.call(
-        'append',
-        clock.nowMs(),
-        group.map(({ call }) => call)
-      )
-      onCommitted([...new Set(group.filter((_, index) => results[index]!.ok).map(({ call }) => call.topic))])
+      const results = await write(group.map(({ call }) => call))
       for (const [index, { resolve, reject }] of group.entries()) {
         const result = results[index]!
         if (result.ok) resolve(result.offsets)
@@ -99,11 +103,33 @@ export function appendQueue(options: { writer: WriterClient; clock: Clock; group
       const error = cause instanceof AppError ? cause : new AppError('log_unavailable', String(cause), { cause })
       for (const { reject } of group) reject(error)
     } finally {
+      written()
       inFlight--
       flush()
       if (inFlight === 0 && pending.length === 0) for (const resolve of idle.splice(0)) resolve()
     }
   }
+
+  /** @returns to be called when the write is over */
+  function watchStall(): () => void {
+    const { stallMs } = limits
+    if (stallMs === undefined) return () => {}
+    const over = new AbortController()
+    let isStalled = false
+    void clock.sleep(stallMs, over.signal).then(() => {
+      if (over.signal.aborted) return
+      isStalled = true
+      stalled++
+      for (const { reject } of pending.splice(0)) reject(stall())
+      pendingBytes = 0
+    })
+    return () => {
+      over.abort()
+      if (isStalled) stalled--
+    }
+  }
+
+  const stall = (): AppError => new AppError('log_unavailable', `${waitsFor} has not answered for ${limits.stallMs} ms, nothing of this was sent: try again`)
 
   async function drain(): Promise<void> {
     flush()

@@ -1,18 +1,19 @@
 // The embedded log: a durable, partitioned, replayable log in one folder, for one machine. SQLite holds the index, segment
 // files hold large values (log-schema.ts). Any number of threads and processes may open the same folder.
 //
-//   append  -> append-queue (group commit) -> writer-client -> [writer thread] log-writer: segment sync, index transaction
+//   append  -> embedded-appends (group commit) -> writer-client -> [writer thread] log-writer: segment sync, index transaction
 //   consume -> subscription -> membership (leases) / embedded-source: log-reader <- change-signal
 //
 // Promise: an append that resolved survives kill -9 and power loss; one that did not either happened as a whole or not at all.
 
 import { mkdirSync, realpathSync } from 'node:fs'
 import { AppError, assert } from '../../schemas/errors.ts'
-import { keyPartition } from '../../schemas/partition.ts'
 import type { Clock, GroupPosition, Log, Logger, LogRecord, LogRecordInput, Meter, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
-import { type TopicSpec, topicSpec } from '../../schemas/topics.ts'
-import { type AppendQueue, appendQueue } from './append-queue.ts'
+import type { TopicSpec } from '../../schemas/topics.ts'
+import { placeRecords, specOf } from './append-check.ts'
+import type { AppendQueue } from './append-queue.ts'
 import { type ChangeSignal, changeSignal } from './change-signal.ts'
+import { embeddedAppends } from './embedded-appends.ts'
 import { embeddedSource } from './embedded-source.ts'
 import { type LogReader, openLogReader } from './log-reader.ts'
 import { joinGroup } from './membership.ts'
@@ -21,7 +22,6 @@ import { startSubscription } from './subscription.ts'
 import { inlineWriter, threadWriter, type WriterClient } from './writer-client.ts'
 import type { AppendCall, Maintained, RetentionOverride } from './writer-protocol.ts'
 
-const RECORD_BYTES_MAX = 64 * 2 ** 20 // As large as a request body may be by default: intake never has to cut below a slice.
 const READ_BYTES_MAX = 8 * 2 ** 20 // One `read` blocks its thread for a few milliseconds at most.
 const MAINTAIN_MS = 5_000
 const PARTITIONS_MAX = 256 // A partition costs a row, a lease per group and a look per round.
@@ -48,7 +48,7 @@ export class EmbeddedLog implements Log {
   #reader: LogReader
   #writer: WriterClient
   #signal: ChangeSignal
-  #queue: AppendQueue
+  #queue: AppendQueue<AppendCall>
   #counts: ReadonlyMap<string, number>
   #subscriptions = new Set<Subscription>()
   #closing = new AbortController()
@@ -71,7 +71,7 @@ export class EmbeddedLog implements Log {
     this.#writer = options.writer === 'inline' ? inlineWriter(writerOptions) : threadWriter(writerOptions)
     this.#signal = changeSignal({ dir, clock, reader: this.#reader })
     const onCommitted = (topics: readonly string[]): void => this.#signal.announce(topics)
-    this.#queue = appendQueue({ writer: this.#writer, clock, groupCommitMs: options.groupCommitMs, onCommitted })
+    this.#queue = embeddedAppends({ writer: this.#writer, clock, groupCommitMs: options.groupCommitMs, onCommitted })
   }
 
   /** Values must not change before the returned promise settles. */
@@ -173,11 +173,10 @@ export class EmbeddedLog implements Log {
 
   #appendCall(spec: TopicSpec, records: readonly LogRecordInput[]): AppendCall {
     const partitionCount = this.partitions(spec.name)
-    for (const record of records) checkRecord(spec, record, partitionCount)
     return {
       topic: spec.name,
       partitionCount,
-      partitions: records.map(({ key, partition }) => partition ?? keyPartition(key!, partitionCount)),
+      partitions: placeRecords(spec, records, partitionCount),
       keys: records.map(({ key }) => key),
       headers: records.map(({ headers }) => (headers === undefined || Object.keys(headers).length === 0 ? null : JSON.stringify(headers))),
       values: records.map(({ value }) => value)
@@ -203,19 +202,4 @@ export class EmbeddedLog implements Log {
     // While closing, owners may still write their last checkpoint.
     if (this.#closing.signal.aborted) throw new AppError('log_unavailable', 'the log is closed')
   }
-}
-
-function specOf(topic: string): TopicSpec {
-  const spec = topicSpec(topic)
-  if (spec === undefined) throw new AppError('unknown_topic', `topic ${topic} is not in schemas/topics.ts`)
-  return spec
-}
-
-function checkRecord(spec: TopicSpec, { key, value, partition }: LogRecordInput, partitionCount: number): void {
-  if ((value?.length ?? 0) > RECORD_BYTES_MAX) {
-    throw new AppError('record_too_large', `a record of ${value?.length} bytes for ${spec.name}, the log takes ${RECORD_BYTES_MAX}: send smaller batches`)
-  }
-  assert(key !== null || partition !== undefined, `a record for ${spec.name} has neither key nor partition`)
-  assert(key !== null || spec.cleanup === 'delete', `${spec.name} is compacted: its records need keys`)
-  assert(partition === undefined || (partition >= 0 && partition < partitionCount), `partition ${partition} of ${spec.name}, which has ${partitionCount}`)
 }

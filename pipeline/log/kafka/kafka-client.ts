@@ -87,6 +87,8 @@ export interface KafkaAdmin {
   /** Grows a topic to `partitions` in all. */
   grow(topic: string, partitions: number): Promise<void>
   alterConfigs(topic: string, configs: Readonly<Record<string, string>>): Promise<void>
+  /** Partitions of each topic; those that do not exist are left out. Needs no right beyond describing them. */
+  partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Start and end of each partition, in order. @throws AppError `unknown_topic` */
   offsets(topic: string): Promise<readonly { partition: number; start: number; end: number }[]>
   /** Committed offsets of any group; what it never committed is left out. */

@@ -37,6 +37,7 @@ export function platformaticAdmin(options: KafkaClientOptions): KafkaAdmin {
     create: topics => told(`${topics.map(({ name }) => name).join(', ')} cannot be created`, create(wire, topics)),
     grow: (topic, partitions) => told(`${topic} cannot get ${partitions} partitions`, grow(wire, topic, partitions)),
     alterConfigs: (topic, configs) => told(`the settings of ${topic} cannot be changed`, alterConfigs(wire, topic, configs)),
+    partitionCounts: topics => told('the partitions cannot be counted', partitionCounts(wire, topics)),
     offsets: topic => told(`the offsets of ${topic} cannot be read`, offsets(wire, topic)),
     committed: (group, topics) => told(`the offsets of group ${group} cannot be read`, committed(wire, group, topics)),
     groups: prefix => told('the groups cannot be listed', groups(wire, prefix)),
@@ -70,6 +71,12 @@ async function describe(wire: Wire, topics: readonly string[], configNames: read
     replication: partitions[0]!.replicaNodes.length,
     configs: Object.fromEntries(configs.get(name!) ?? [])
   }))
+}
+
+async function partitionCounts(wire: Wire, topics: readonly string[]): Promise<Map<string, number>> {
+  if (topics.length === 0) return new Map()
+  const found = (await wire.metadata(topics)).topics.filter(({ errorCode, partitions }) => errorCode === 0 && partitions.length > 0)
+  return new Map(found.map(({ name, partitions }) => [name!, partitions.length]))
 }
 
 async function create(wire: Wire, topics: readonly TopicSettings[]): Promise<void> {
