@@ -173,7 +173,7 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
   if (section === 'health') shown.health = published.health = door.address
   // A cluster that is away is waited for, for as long as it takes: probes see a process that is not ready.
   const ports = { clock: systemClock, logger }
-  const log = await openPatiently(() => openLog(config, { ...ports, meter }), { ...ports, what: 'the log', stop: options.stop })
+  const log = await openPatiently(() => openLog(config, { ...ports, meter, role: [...roles].join('+') }), { ...ports, what: 'the log', stop: options.stop })
   closers.push(() => log.close())
   progress = watchProgress(log, systemClock)
   if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {

@@ -17,7 +17,7 @@ import { liveModels } from './live-models.ts'
 
 await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'detect', pretty })
-  const log = await openLog(config, { clock: systemClock, logger, meter })
+  const log = await openLog(config, { clock: systemClock, logger, meter, role: 'detect' })
   const progress = watchProgress(log, systemClock)
   const checkpoints = checkpointStore(log, {})
   const models = await liveModels({ log, encodeDerived, environment: config.environment, clock: systemClock, logger, meter })

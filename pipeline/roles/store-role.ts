@@ -15,7 +15,7 @@ import { openStorePatiently, readMethods } from './store-reads.ts'
 
 await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'store', pretty })
-  const log = await openLog(config, { clock: systemClock, logger, meter })
+  const log = await openLog(config, { clock: systemClock, logger, meter, role: 'store' })
   const progress = watchProgress(log, systemClock)
   const store = await openStorePatiently({ config, clock: systemClock, logger })
   const worker = storeWorker({

@@ -57,7 +57,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter, parent }) =>
         void parent.call('progress', line)
       }
     })
-    const log = await openLog(config, { clock: systemClock, logger, meter })
+    const log = await openLog(config, { clock: systemClock, logger, meter, role: 'train' })
     await log.append(TOPICS.models.name, [encodeRecord(modelRecord, model)])
     await log.close()
     const { name, version, stage, rows: counts, heldOut, baseline, baselineName } = model

@@ -18,7 +18,7 @@ import { eventually } from '../support/log-tools.ts'
 
 const ARRIVAL_MS_MAX = 30_000
 /** Processes start within seconds on free cores; what is waited for inside has limits of its own, with words. */
-const timeout = 120_000
+const timeout = 150_000
 /** As pipeline/main.ts has it: signals closer than this are one. */
 const SIGNAL_ECHO_MS = 1_000
 const FREE = { port: 0 }
@@ -131,7 +131,7 @@ describe.skipIf(noBroker !== undefined)(`every role a process${noBroker === unde
     await operate('topics', 'apply')
     for (const role of ROLES) processes.set(role, startHomeostat(folder, role, { roles: role, config: shared }))
     await Promise.all([...processes.values()].map(each => each.ready()))
-  })
+  }, timeout)
 
   afterAll(async () => {
     await Promise.all([...processes.values()].map(each => each.end('SIGKILL')))

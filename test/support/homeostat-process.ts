@@ -9,7 +9,7 @@ import { eventually } from './log-tools.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'pipeline', 'main.ts')
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
-const READY_DEADLINE_MS = 60_000 // Several start at once on two cores, the store with an engine of its own.
+const READY_DEADLINE_MS = 90_000 // Several start at once on two cores, the store with an engine of its own.
 const COMMAND_TIMEOUT_MS = 60_000
 
 export interface HomeostatProcess {
