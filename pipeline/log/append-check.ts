@@ -5,7 +5,8 @@ import { keyPartition } from '../../schemas/partition.ts'
 import type { LogRecordInput } from '../../schemas/ports.ts'
 import { type TopicSpec, topicSpec } from '../../schemas/topics.ts'
 
-const RECORD_BYTES_MAX = 64 * 2 ** 20 // As large as a request body may be by default: intake never has to cut below a slice.
+/** What a value may hold, on every log. */
+export const RECORD_BYTES_MAX = 64 * 2 ** 20 // As large as a request body may be by default: intake never has to cut below a slice.
 
 /** @throws AppError `unknown_topic` */
 export function specOf(topic: string): TopicSpec {

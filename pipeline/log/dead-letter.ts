@@ -5,9 +5,9 @@
 // the other groups have had the record already, or have a dead letter of their own, and the delivery loop passes it by.
 
 import type { LogRecord, LogRecordInput } from '../../schemas/ports.ts'
+import { RECORD_BYTES_MAX } from './append-check.ts'
 
 const MESSAGE_CHARACTERS_MAX = 1_000 // A message is for people; a parser's dump of the whole input is not.
-const VALUE_BYTES_MAX = 64 * 2 ** 20 // What a record of ours may hold; others may write larger ones into their topics.
 const CUT_BYTES = 2 ** 20 // Of a larger one: enough to see what it was.
 const PREFIX = 'dlq.'
 const FOR = 'homeostat.for' // Header of a record that was put back: the one group that it is for.
@@ -26,7 +26,7 @@ export interface DeadLetterContext {
 /** The record for `<topic>.dlq`: same key, bytes and headers, plus `dlq.*`. Of a value over 64 MiB only the beginning. */
 export function deadLetterRecord(record: LogRecord, context: DeadLetterContext): LogRecordInput {
   const sizeBytes = record.value?.length ?? 0
-  const isCut = sizeBytes > VALUE_BYTES_MAX // It could not be written whole, and would stand in the way for ever.
+  const isCut = sizeBytes > RECORD_BYTES_MAX // Others may write larger ones into their topics: it could not be written whole, and would stand in the way for ever.
   return {
     key: record.key,
     value: isCut ? record.value!.subarray(0, CUT_BYTES) : record.value,

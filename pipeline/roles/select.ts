@@ -38,7 +38,11 @@ export function selectRoles(list: string | undefined): RoleSet {
 export function checkRoles(roles: RoleSet, config: Config): void {
   if (roles.has('train') && !roles.has('console'))
     throw new AppError('usage', 'the role train has no door of its own, it trains when the console is asked to: start it as --role console,train')
-  if (config.log.kind === 'embedded') checkEmbedded(roles)
+  if (config.log.kind === 'embedded') {
+    checkEmbedded(roles)
+    if (roles.has('intake') && config.intake.topics.enabled)
+      throw new AppError('config_invalid', 'intake.topics: nobody but us writes into an embedded log: set log.kind: kafka to read the topics of Collectors')
+  }
   for (const role of ['act', 'console'] as const) {
     if (!roles.has(role) || roles.has('store') || config.store.url !== undefined) continue
     throw new AppError(

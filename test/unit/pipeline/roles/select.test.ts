@@ -60,6 +60,14 @@ describe('what can run together', () => {
     expect(() => check(`${role},store`, CLUSTER)).not.toThrow()
   })
 
+  it('does not include the topics of Collectors on the embedded log, which no Collector writes', () => {
+    const intake = { topics: { enabled: true } }
+    expect(() => check('', { intake })).toThrow(
+      expect.objectContaining({ code: 'config_invalid', message: expect.stringMatching(/^intake\.topics: .*log\.kind: kafka/) })
+    )
+    expect(() => check('intake', { ...CLUSTER, intake })).not.toThrow()
+  })
+
   it('does not include train without the console that asks for it', () => {
     expect(() => check('train', CLUSTER)).toThrow(expect.objectContaining({ code: 'usage', message: expect.stringContaining('--role console,train') }))
   })
