@@ -82,7 +82,10 @@ export const configSchema = z.strictObject({
       client: z.enum(['kafkajs', 'platformatic']).default('kafkajs'),
       /** `host:port` to begin with; the cluster tells the rest. */
       brokers: z.array(z.string().regex(/^[^\s:]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i, 'host:port')).default([]),
-      /** Names this process to its groups over restarts (static membership). Absent: host name, role and data directory. */
+      /**
+       * Names this process to its groups over restarts (static membership). Absent: host name, role and data directory. What closes
+       * under a name given here keeps its partitions until it is back, at most for the session; otherwise others get them at once.
+       */
       instance: z
         .string()
         .regex(/^[A-Za-z0-9._-]{1,100}$/)

@@ -31,6 +31,7 @@ export async function openLog(config: Config, { role = 'process', ...ports }: Lo
     ...ports,
     client: await openKafkaClient(config, parts),
     topics,
+    staysOverRestart: config.kafka.instance !== undefined,
     groupCommitMs: config.log.groupCommit,
     ...{ instance, sessionTimeoutMs, rebalanceTimeoutMs, heartbeatMs }
   })
