@@ -14,6 +14,7 @@ import { configSchema } from '../../../../schemas/config.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import type { Log, LogRecordInput } from '../../../../schemas/ports.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
+import { logWith } from '../../../support/log-port.ts'
 import { keptLogger, keptMeter, until } from '../../../support/intake.ts'
 import { aLogsRequest, aMetricsRequest } from '../../../support/otlp.ts'
 
@@ -155,7 +156,7 @@ describe('dlq list', () => {
   })
 
   test('a cluster on which the dead-letter topics were never made has none', async () => {
-    const lacking: Log = { ...portOf(log), offsets: async topic => Promise.reject(new AppError('unknown_topic', `no ${topic}`)) }
+    const lacking = logWith(log, { offsets: async topic => Promise.reject(new AppError('unknown_topic', `no ${topic}`)) })
     expect((await run(['list'], { openLog: async () => lacking })).table).toEqual([])
   })
 })
@@ -251,13 +252,12 @@ describe('dlq redrive', () => {
 
   test('what the log refuses for good is named, stays, and does not hold up the rest', async () => {
     await dieOf(METRICS, inOrder(3))
-    const narrow: Log = {
-      ...portOf(log),
+    const narrow = logWith(log, {
       append: async (topic, records) => {
         if (records.some(({ value }) => value && Buffer.from(value).toString() === 'bad 1')) throw new AppError('record_too_large', 'too large')
         return await log.append(topic, records)
       }
-    }
+    })
     const printed = await run(['redrive', '--all', '--yes'], { openLog: async () => narrow })
     expect(printed.text).toBe('put back 2, 1 refused')
     expect(printed.said).toContain(`${METRICS}.dlq/1 was refused: too large`)
@@ -279,27 +279,14 @@ describe('dlq redrive', () => {
   test('a log that goes away in between leaves the rest for the next time', async () => {
     await dieOf(METRICS, inOrder(450))
     let appends = 0
-    const failing: Log = {
-      ...portOf(log),
+    const failing = logWith(log, {
       append: async (topic, records) => {
         if (topic === METRICS && ++appends === 2) throw new AppError('log_unavailable', 'away')
         return await log.append(topic, records)
       }
-    }
+    })
     await expect(run(['redrive', '--all', '--yes'], { openLog: async () => failing })).rejects.toMatchObject({ code: 'log_unavailable' })
     expect((await run(['redrive', '--all', '--yes'])).result.redriven).toBe(250)
     expect((await log.offsets(METRICS))[2]!.end).toBe(900)
   })
 })
-
-function portOf(whole: Log): Log {
-  return {
-    append: (topic, records) => whole.append(topic, records),
-    subscribe: options => whole.subscribe(options),
-    read: (from, recordsMax) => whole.read(from, recordsMax),
-    offsets: topic => whole.offsets(topic),
-    partitions: topic => whole.partitions(topic),
-    groups: () => whole.groups(),
-    close: async () => {}
-  }
-}

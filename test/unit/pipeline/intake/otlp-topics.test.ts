@@ -15,6 +15,7 @@ import { keyPartition } from '../../../../schemas/partition.ts'
 import type { Log, LogRecordInput } from '../../../../schemas/ports.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { intakeConfig, keptLogger, keptMeter, until } from '../../../support/intake.ts'
+import { logWith } from '../../../support/log-port.ts'
 import { type MemoryLog, memoryLog } from '../../../support/memory-log.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
 import { aLogsRequest, aMetricsRequest, aSpansRequest, MESSAGES, type TestSignal } from '../../../support/otlp.ts'
@@ -186,7 +187,7 @@ describe('what is in the way for a while', () => {
     await log.append('otlp_metrics', [foreign(aMetricsRequest()), foreign(Buffer.from('poison')), foreign(aMetricsRequest())])
     log.failAppends(new AppError(code, 'away'))
     let refusals = 0
-    const watched: Log = { ...log, append: (topic, records) => (refusals++, log.append(topic, records)) }
+    const watched = logWith(log, { append: (topic, records) => (refusals++, log.append(topic, records)) })
     doorOn(watched)
     await until(() => refusals >= 3)
     expect(await log.groups()).toEqual([])
@@ -287,15 +288,7 @@ describe('the intake role', () => {
     )
     const read = async () => await log.read({ topic: TOPICS.metrics.name, partition: keyPartition('orders', 4), offset: 0 }, 100)
     // Durable in our topic, but the answer never comes: what a crash before the commit leaves behind.
-    const dying: Log = {
-      append: async (topic, records) => (await log.append(topic, records), await new Promise<never>(() => {})),
-      subscribe: options => log.subscribe(options),
-      read: (from, recordsMax) => log.read(from, recordsMax),
-      offsets: topic => log.offsets(topic),
-      partitions: topic => log.partitions(topic),
-      groups: () => log.groups(),
-      close: () => log.close()
-    }
+    const dying = logWith(log, { append: async (topic, records) => (await log.append(topic, records), await new Promise<never>(() => {})) })
     const { door } = doorOn(dying)
     await until(async () => (await read()).length === 5)
     await door.close()
