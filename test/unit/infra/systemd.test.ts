@@ -71,7 +71,9 @@ describe.skipIf(missing !== undefined)('systemd finds in the units', () => {
 describe('the units', () => {
   const yaml = readFileSync(join(FOLDER, 'homeostat.yaml'), 'utf8')
   const environmentOf = (instance: string): Record<string, string> => ({
-    ...Object.fromEntries(valuesOf('homeostat@.service', 'Environment').map(line => line.replaceAll('%i', instance).split('=', 2) as [string, string])),
+    ...Object.fromEntries(
+      valuesOf('homeostat@.service', 'Environment').map(line => line.replaceAll('%i', instance).replaceAll('%H', 'host-1').split('=', 2) as [string, string])
+    ),
     CREDENTIALS_DIRECTORY: '/run/credentials',
     ...variablesOf(`env/${instance}.env`)
   })
@@ -82,7 +84,7 @@ describe('the units', () => {
     for (const instance of INSTANCES) {
       const environment = environmentOf(instance)
       const loaded = loadText(yaml, environment)
-      expect(loaded.config.dataDir).toBe(`/var/lib/homeostat/${instance}`)
+      expect(loaded.config).toMatchObject({ dataDir: `/var/lib/homeostat/${instance}`, kafka: { instance: `host-1-${instance}` } })
       await checkCommandLine(
         argv.map(word => word.replace(/^\$\{HOMEOSTAT_ROLES\}$/, environment['HOMEOSTAT_ROLES']!)),
         loaded

@@ -91,12 +91,17 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- mergeOverwrite $config (deepCopy $values.config) (deepCopy (.extra | default dict)) | toYaml -}}
 {{- end -}}
 
-{{/* Environment of every container. Arguments: root, principal (of Kafka), clickhouse (writer, reader, admin or empty). */}}
+{{/*
+Environment of every container. Arguments: root, principal (of Kafka), clickhouse (writer, reader, admin or empty), keepsName (a
+StatefulSet's pod comes back under its name; a Deployment's does not, and leaves its groups at once instead).
+*/}}
 {{- define "homeostat.env" -}}
 - name: HOMEOSTAT_CONFIG
   value: /etc/homeostat/homeostat.yaml
-- name: HOMEOSTAT_KAFKA__INSTANCE # the member's name in its groups; a StatefulSet's pod keeps it over restarts
+{{- if .keepsName }}
+- name: HOMEOSTAT_KAFKA__INSTANCE # the member's name in its groups: while the pod restarts its partitions wait for it
   valueFrom: { fieldRef: { fieldPath: metadata.name } }
+{{- end }}
 {{- if .root.Values.kafka.sasl.mechanism }}
 - name: KAFKA_USERNAME
   value: {{ printf "%s%s" .root.Values.kafka.sasl.usernamePrefix .principal | quote }}
@@ -158,8 +163,8 @@ seccompProfile: { type: RuntimeDefault }
 
 {{/*
 The pod of a role. Arguments: root, component, serviceAccount, configMap, config (its text), roles (for --role), principal, clickhouse,
-resources, ports (list of name and port), healthPort (name), and where a role needs more: env, volumes, mounts, automount, persistent,
-drainSeconds.
+resources, ports (list of name and port), healthPort (name), and where a role needs more: env, volumes, mounts, automount, keepsName,
+persistent, drainSeconds.
 */}}
 {{- define "homeostat.pod" -}}
 metadata:
