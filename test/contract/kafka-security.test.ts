@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { configSchema } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import { kafkaClientOptions } from '../../pipeline/log/kafka/client-options.ts'
+import { kafkajsClient } from '../../pipeline/log/kafka/kafkajs-client.ts'
 import { platformaticClient } from '../../pipeline/log/kafka/platformatic-client.ts'
 import { type KafkaBroker, kafkaSkipReason, startKafka } from '../support/kafka-broker.ts'
 import { aBatch, aMember, aName, aTopic, fetchAll, shared } from '../support/kafka-tools.ts'
@@ -19,7 +20,7 @@ import type { MakeClient } from './kafka-client.ts'
 const KEYSTORE_PASSWORD = 'changeit'
 const USERNAME = 'homeostat'
 const PASSWORD = 'open sesame'
-const CLIENTS: Readonly<Record<string, MakeClient>> = { platformatic: platformaticClient }
+const CLIENTS: Readonly<Record<string, MakeClient>> = { kafkajs: kafkajsClient, platformatic: platformaticClient }
 
 const reason = kafkaSkipReason()
 const folder = mkdtempSync(join(tmpdir(), 'homeostat-tls-'))
