@@ -57,11 +57,11 @@ export interface KafkaBroker {
 }
 
 /**
- * Why no broker can be started here, or `undefined`. Fetches the jars when only they are missing.
+ * Why no broker can be started here (or no tool of it run), or `undefined`. Fetches the jars when only they are missing.
  * @throws Error with CI=true: there a missing tool is a failure
  */
-export function kafkaSkipReason(): string | undefined {
-  const reason = missing()
+export function kafkaSkipReason(what: 'broker' | 'tools' = 'broker'): string | undefined {
+  const reason = missing(what)
   if (reason !== undefined && process.env['CI'] === 'true') throw new Error(reason)
   return reason
 }
@@ -242,12 +242,12 @@ async function waitUntilReady(child: ChildProcess, log: () => string): Promise<v
   }
 }
 
-function missing(): string | undefined {
+function missing(what: 'broker' | 'tools'): string | undefined {
   const java = spawnSync('java', ['-version'], { encoding: 'utf8' })
   const version = Number(/version "(\d+)/.exec(java.stderr ?? '')?.[1] ?? 0)
   if (version < JAVA_VERSION_MIN) return `no Kafka broker: Java ${JAVA_VERSION_MIN} or newer is not on PATH`
   try {
-    kafkaJars()
+    kafkaJars(what)
     return undefined
   } catch (error) {
     return `no Kafka broker: ${String((error as { stderr?: unknown }).stderr ?? error).trim()}`

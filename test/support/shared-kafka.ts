@@ -6,7 +6,7 @@ import { inject } from 'vitest'
 import type { SharedKafka } from './kafka-setup.ts'
 
 /**
- * The broker, started with the first call of the run (3 s on an idle machine).
+ * The broker, started with the first call of the run: 3 s on an idle machine, 20 on a busy one. So ask in beforeAll, whose time is longer.
  * @throws Error with the broker's words when it could not be started
  */
 export async function sharedKafka(): Promise<SharedKafka> {
