@@ -20,7 +20,7 @@ export interface BenchOptions {
 }
 
 /** What a benchmark found: figures for the JSON line. */
-export type BenchResult = Record<string, number | string | null>
+export type BenchResult = Record<string, number | string | null | Readonly<Record<string, number>>>
 
 export interface Sample {
   items: number
