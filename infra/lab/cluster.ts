@@ -19,11 +19,12 @@ import { createLab, destroyLab, makeRunFolder, pause } from './fleet.ts'
 import { logTail, MAIN } from './homeostat.ts'
 import { ENVIRONMENTS, type EnvironmentName, type LabLayout } from './layout.ts'
 import { renderRules } from './rules.ts'
-import { answersReady, consoleClient, type Homeostat, type Stage } from './stage.ts'
+import { consoleClient, type Homeostat, type Stage, whyNotReady } from './stage.ts'
 
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
 const CLICKHOUSE = join(import.meta.dirname, 'cluster', 'clickhouse.ts')
 const READY_DEADLINE_MS = 90_000 // Nine processes start at once; on a busy machine of two cores that takes a while.
+const SETTLE_DEADLINE_MS = 15_000 // As long as a takeover may take.
 const CLOSE_DEADLINE_MS = 8_000 // Roles close in order while broker and ClickHouse still answer.
 const COMMAND_TIMEOUT_MS = 60_000
 const POLL_MS = 100
@@ -143,10 +144,21 @@ async function unready(plan: ClusterPlan, supervisor: Supervisor, name: string):
   if (found.pid() === undefined) return `${name} does not run:\n${tail()}`
   const port = plan.healthPorts.get(name)
   if (port === undefined) return undefined // ClickHouse: whoever needs it waits for it.
-  return (await answersReady(`http://127.0.0.1:${port}`)) ? undefined : `${name} is not ready:\n${tail()}`
+  const reason = await whyNotReady(`http://127.0.0.1:${port}`)
+  return reason && `${name} is not ready, ${reason}:\n${tail()}`
 }
 
+/** Looked at again for a while: on a busy machine a probe may come too late, and a group may be sharing anew. */
 async function clusterFailures(plan: ClusterPlan, supervisor: Supervisor, broker: KafkaBroker): Promise<string[]> {
+  const deadlineMs = Date.now() + SETTLE_DEADLINE_MS
+  for (;;) {
+    const failures = await failuresNow(plan, supervisor, broker)
+    if (failures.length === 0 || Date.now() > deadlineMs) return failures
+    await pause(POLL_MS)
+  }
+}
+
+async function failuresNow(plan: ClusterPlan, supervisor: Supervisor, broker: KafkaBroker): Promise<string[]> {
   const down = await Promise.all([...supervisor.processes.keys()].map(name => unready(plan, supervisor, name)))
   const restarted = [...supervisor.processes.values()].filter(({ restarts }) => restarts() > 0).map(({ name, restarts }) => `${name} ended ${restarts()} times`)
   return [...down.filter(reason => reason !== undefined), ...restarted, ...(await ownershipFailures(broker.brokers, plan.environments))]

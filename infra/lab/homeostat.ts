@@ -12,7 +12,7 @@ import type { LabLayout } from './layout.ts'
 import { findProcesses } from './processes.ts'
 import { renderRules } from './rules.ts'
 import { actSettings, fastSettings, listenAt } from './settings.ts'
-import { answersReady, consoleClient, type Homeostat, type Stage } from './stage.ts'
+import { consoleClient, type Homeostat, type Stage, whyNotReady } from './stage.ts'
 
 /** Entry of the program under test. */
 export const MAIN = join(import.meta.dirname, '..', '..', 'pipeline', 'main.ts')
@@ -56,7 +56,7 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
       const started = await spawnSupervised({ runDir: join(layout.folder, 'lab'), name: 'homeostat', definition })
       while (Date.now() - begunMs < READY_DEADLINE_MS) {
         if (!sameProcess(started)) throw new Error(`Homeostat ended at its start:\n${logTail(logFile)}`)
-        if (existsSync(join(dataDir, 'addresses.json')) && (await answersReady(address()))) return Date.now() - begunMs
+        if (existsSync(join(dataDir, 'addresses.json')) && (await whyNotReady(address())) === undefined) return Date.now() - begunMs
         await pause(POLL_MS)
       }
       throw new Error(`Homeostat is not ready after ${READY_DEADLINE_MS} ms:\n${logTail(logFile)}`)

@@ -63,13 +63,15 @@ export function consoleClient(address: () => string, whyNot: () => string): Pick
   }
 }
 
-/** Whether the process whose probes are at `address` says that it is ready. */
-export async function answersReady(address: string): Promise<boolean> {
+/** Why the process whose probes are at `address` is not ready, in its own words; undefined when it is. */
+export async function whyNotReady(address: string): Promise<string | undefined> {
   try {
     const response = await fetch(`${address}/readyz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
-    await response.arrayBuffer()
-    return response.status === 200
-  } catch {
-    return false
+    const text = await response.text()
+    if (response.status === 200) return undefined
+    const { checks } = JSON.parse(text) as { checks: { name: string; ok: boolean; detail: string }[] }
+    return checks.flatMap(({ name, ok, detail }) => (ok ? [] : [`${name}: ${detail}`])).join(', ') || `status ${response.status}`
+  } catch (error) {
+    return `no answer (${(error as Error).message})`
   }
 }

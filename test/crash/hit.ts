@@ -5,7 +5,7 @@ import type { Cluster } from '../../infra/lab/cluster.ts'
 import { withAdmin } from '../../infra/lab/cluster/ownership.ts'
 import { RESTART_DELAY_MS } from '../../infra/lab/cluster/supervisor.ts'
 import { pause } from '../../infra/lab/fleet.ts'
-import { answersReady } from '../../infra/lab/stage.ts'
+import { whyNotReady } from '../../infra/lab/stage.ts'
 import type { CountingSender } from './counting-sender.ts'
 import type { Instant } from './instants.ts'
 import { holdingsOf, takenOverMs, untilMs } from './takeover.ts'
@@ -74,7 +74,7 @@ async function hitProcess(cluster: Cluster, sender: CountingSender, { victim, ki
     const alive = async (): Promise<boolean> => kind === 'kill' && (await cluster.unready(victim)) === undefined
     const acknowledged = sender.requests.acknowledged
     const answers = async (): Promise<boolean> =>
-      process.role === 'intake' ? sender.requests.acknowledged > acknowledged : answersReady(cluster.homeostat.address())
+      process.role === 'intake' ? sender.requests.acknowledged > acknowledged : (await whyNotReady(cluster.homeostat.address())) === undefined
     const taken = isDoor ? await untilMs(answers, fromMs) : await takenOverMs(admin, holdings, fromMs, victim, hasSuccessor ? alive : async () => true)
     const backMs = await resumed
     const readyMs = await untilMs(async () => (await cluster.unready(victim)) === undefined, backMs)

@@ -9,6 +9,7 @@ import { settingsFrom } from '../../detectors/settings.ts'
 import { openShard, type Shard } from '../../detectors/shard.ts'
 import { shardName } from '../../detectors/shard-table.ts'
 import { openReader } from '../../pipeline/otlp/reader.ts'
+import { encodeDerived } from '../../pipeline/otlp/writer.ts'
 import { type Anomaly, anomalyRecord } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
 import { decodeRecord } from '../../schemas/envelope.ts'
@@ -57,7 +58,8 @@ export function undisturbedDetector(config: Pick<Config, 'detect' | 'environment
     environment: config.environment,
     nowMs: () => 0,
     models: () => [],
-    sources: () => sources
+    sources: () => sources,
+    encodeDerived
   }
   return {
     anomalies,
