@@ -9,7 +9,7 @@ import { randomBytes, randomInt } from 'node:crypto'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const JAVA_VERSION_MIN = 17 // Of Kafka 4 brokers.
@@ -214,8 +214,11 @@ interface Running {
 function run(args: readonly string[], logFile: string): Running {
   const output = openSync(logFile, 'w')
   const child = spawn('java', args, { stdio: ['ignore', output, output] })
-  // Ends the broker when our end of its pipe closes, which it does however this process ends.
-  const watchdog = spawn('sh', ['-c', 'read _; kill -9 "$0" 2>/dev/null', String(child.pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  // Ends the broker and removes its data when our end of its pipe closes, which it does however this process ends.
+  const watchdog = spawn('sh', ['-c', 'read _; kill -9 "$0" 2>/dev/null; rm -rf "$1"', String(child.pid), dirname(logFile)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true
+  })
   watchdog.unref()
   ;(watchdog.stdin as Socket).unref()
   closeSync(output)
