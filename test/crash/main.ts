@@ -2,6 +2,7 @@
 //
 // usage: npm run -s test:crash -- [--kills 30] [--seed N] [--keep]            the whole Homeostat as one process
 //        npm run -s test:crash -- --distributed [--instants 100] [--kafka-client platformatic]   kill -9 and SIGSTOP of each role and of the broker
+//        npm run -s test:crash -- --outage 120 [--kafka-client platformatic]     the broker away for so many seconds, under load
 // Last line of stdout: one JSON object. Exit code 0 when all holds.
 //   every acknowledged point and log record is in ClickHouse, none twice
 //   no side effect happened twice (the fleet's witness), and each belongs to a step of an outcome
@@ -11,12 +12,14 @@
 import { parseArgs } from 'node:util'
 import type { KafkaClientName } from '../../infra/lab/cluster/configs.ts'
 import { runCluster } from './cluster-run.ts'
+import { runOutage } from './outage.ts'
 import { runSingle } from './single-run.ts'
 
 const { values } = parseArgs({
   options: {
     kills: { type: 'string', default: '30' },
     distributed: { type: 'boolean', default: false },
+    outage: { type: 'string' },
     instants: { type: 'string', default: '100' },
     'kafka-client': { type: 'string', default: 'kafkajs' },
     seed: { type: 'string', default: '1' },
@@ -32,9 +35,11 @@ const shared = {
   say: (text: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 23)} ${text}\n`),
   signal: interrupted.signal
 }
-const run = values.distributed
-  ? runCluster({ ...shared, instants: Number(values.instants), client: values['kafka-client'] as KafkaClientName })
-  : runSingle({ ...shared, kills: Number(values.kills) })
+const run = values.outage
+  ? runOutage({ ...shared, outageMs: Number(values.outage) * 1_000, client: values['kafka-client'] as KafkaClientName })
+  : values.distributed
+    ? runCluster({ ...shared, instants: Number(values.instants), client: values['kafka-client'] as KafkaClientName })
+    : runSingle({ ...shared, kills: Number(values.kills) })
 const result = await run.catch((error: Error) => {
   process.stderr.write(`test:crash: ${error.stack ?? error.message}\n`)
   return { pass: false, seed: shared.seed, error: error.message.split('\n')[0] }

@@ -1,10 +1,11 @@
 // The broker goes away under load and comes back: senders are told to wait, nothing acknowledged is lost, the backlog is worked off
 // many times as fast as it grows, and no process' memory grows with the outage.
 //
-// usage: npm run -s test:crash -- --outage <seconds> [--seed N] [--keep]. Last line of stdout: one JSON object.
+// A Collector's queue is played by a sender that keeps everything until it is acknowledged, and does as it is told.
 
 import { readProcess } from '../../actuators/drivers/process-table.ts'
 import { type Cluster, openCluster } from '../../infra/lab/cluster.ts'
+import type { KafkaClientName } from '../../infra/lab/cluster/configs.ts'
 import { pause } from '../../infra/lab/fleet.ts'
 import type { PipelineHealth } from '../../pipeline/self/health-routes.ts'
 import { COUNTER_METRIC, COUNTER_SERVICE } from './counting-sender.ts'
@@ -25,6 +26,15 @@ const CAUGHT_UP_RECORDS = 20 // Two seconds of requests: what is on its way in a
 type Phase = 'before' | 'during' | 'after'
 type Memory = Record<string, Record<Phase, number>>
 
+export interface OutageOptions {
+  seed: number
+  outageMs: number
+  client: KafkaClientName
+  keep: boolean
+  say(text: string): void
+  signal: AbortSignal
+}
+
 export interface OutageReport {
   pass: boolean
   seed: number
@@ -44,15 +54,9 @@ export interface OutageReport {
   failures: string[]
 }
 
-export async function runOutage(options: {
-  seed: number
-  outageMs: number
-  keep: boolean
-  say(text: string): void
-  signal: AbortSignal
-}): Promise<OutageReport> {
+export async function runOutage(options: OutageOptions): Promise<OutageReport> {
   const { seed, outageMs, say, signal } = options
-  const cluster = await openCluster(seed, { environments: ['lab'] })
+  const cluster = await openCluster(seed, { environments: ['lab'], client: options.client })
   let sender: PatientSender | undefined
   let pass = false
   const memory: Memory = {}
