@@ -34,13 +34,15 @@ interface Held {
 }
 
 export interface Merge {
-  /** Keeps a record of derived points or clocks. @returns false for any other record */
+  /** Keeps a record of derived points or clocks, and passes over what was judged where it was made. @returns false for any other record */
   take(record: LogRecord): boolean
   /**
    * Hands over what may be judged at `nowMs` of the log's clock, in order; `step` follows everything of one due time.
    * @returns the merged clock, at most `nowMs`
    */
   release(nowMs: number, deliver: (value: Uint8Array, dueMs: number) => void, step: (dueMs: number) => void): number
+  /** Up to when derived points were handed over. */
+  readonly mergedMs: number
   toBytes(): Uint8Array
   readonly stats: { repeated: number; unordered: number }
 }
@@ -48,6 +50,11 @@ export interface Merge {
 /** The record of derived points that were complete at `dueMs`. */
 export function derivedRecord(entity: string, request: Uint8Array, shard: string, dueMs: number): LogRecordInput {
   return { key: entity, value: request, headers: { [SHARD]: shard, [DUE]: String(dueMs) } }
+}
+
+/** Points that a metrics shard made of its own series, and judged where it made them: on the topic they are for others. */
+export function ownRecord(entity: string, request: Uint8Array, shard: string): LogRecordInput {
+  return { key: entity, value: request, headers: { [SHARD]: shard } }
 }
 
 /** What tells a metrics partition how far shards have come. */
@@ -102,6 +109,9 @@ export function derivedMerge(shards: () => readonly string[], bytes?: Uint8Array
 
   return {
     stats,
+    get mergedMs() {
+      return mergedMs
+    },
     take(record) {
       const { [SHARD]: shard, [CLOCKS]: told } = record.headers
       if (told !== undefined) {
@@ -109,7 +119,7 @@ export function derivedMerge(shards: () => readonly string[], bytes?: Uint8Array
         return true
       }
       if (shard === undefined) return false
-      hold(record, shard)
+      if (record.headers[DUE] !== undefined) hold(record, shard)
       return true
     },
     release(nowMs, deliver, step) {

@@ -5,6 +5,8 @@ import { AppError } from '../schemas/errors.ts'
 import type { ScorerSettings } from './score/scorer-settings.ts'
 import { tailTable } from './score/tail.ts'
 
+/** A checkpoint that fails is written with the next. */
+const CHECKPOINTS_MISSED_MAX = 2
 /** Runs are counted in one byte. */
 const RUN_MAX = 250
 
@@ -23,6 +25,7 @@ export function settingsFrom(config: Config['detect']): ScorerSettings {
     absence: {
       absenceIntervals: config.absenceIntervals,
       absenceMin: config.absenceMin,
+      unsavedMs: CHECKPOINTS_MISSED_MAX * config.checkpointInterval,
       // A window's points appear when it is complete and every shard has told it.
       derivedLagMs: windowMs + 2 * latenessMs
     },

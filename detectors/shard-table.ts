@@ -21,8 +21,8 @@ export interface ShardTable {
    * @returns where to read on, and what a later generation holds
    */
   adopt(partitions: readonly AssignedPartition[], options?: { force?: boolean }): Promise<{ positions: Position[]; refused: TopicPartition[] }>
-  /** Saves what changed, as far as its outputs are durable. @returns what was saved; throws the first failure after trying all */
-  save(names: Iterable<string>): Promise<(Position & { generation: number })[]>
+  /** Saves what changed, as far as its outputs are durable; `isLast`: nothing is told afterwards. @returns what was saved; throws the first failure after trying all */
+  save(names: Iterable<string>, options?: { isLast?: boolean }): Promise<(Position & { generation: number })[]>
   /** Forgets shards; their part of the series budget is free again. */
   release(names: Iterable<string>): void
   /** Drops the shards that another owner has claimed. */
@@ -62,11 +62,11 @@ export function shardTable({ shard: shardOptions, checkpoints, outbox, listening
       })
       return { positions, refused: partitions.filter(at => !ours.includes(at)) }
     },
-    async save(names) {
+    async save(names, { isLast = false } = {}) {
       const saved: (Position & { generation: number })[] = []
       await inParallel([...names], async name => {
         const one = live.get(name)
-        if (one !== undefined) saved.push(...(await saveOne(name, one)))
+        if (one !== undefined) saved.push(...(await saveOne(name, one, isLast)))
       })
       return saved
     },
@@ -84,8 +84,12 @@ export function shardTable({ shard: shardOptions, checkpoints, outbox, listening
     }
   }
 
-  async function saveOne(name: string, one: LiveShard): Promise<(Position & { generation: number })[]> {
+  async function saveOne(name: string, one: LiveShard, isLast: boolean): Promise<(Position & { generation: number })[]> {
     if (!(await outbox.flush()) || outbox.length > 0) return []
+    if (isLast) {
+      one.shard.notes.isLeft = true
+      one.isChanged = true
+    }
     // From here to the snapshot nothing is awaited: state, position and an empty outbox belong together.
     const taken = snapshot(one)
     if (taken === undefined) return []

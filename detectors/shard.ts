@@ -7,7 +7,7 @@
 import type { Anomaly } from '../schemas/anomaly.ts'
 import { AppError } from '../schemas/errors.ts'
 import { derivedId } from '../schemas/ids.ts'
-import type { DerivedPoint, OpenReader, ReadResult } from '../schemas/otlp.ts'
+import type { DerivedPoint, EncodeDerived, OpenReader, ReadResult } from '../schemas/otlp.ts'
 import type { LogRecord, TopicPartition } from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
 import type { Edge } from '../schemas/topology.ts'
@@ -38,6 +38,8 @@ export interface ShardNotes {
   listeningSinceMs?: number
   /** Until when it is known that senders could be heard. */
   listenedThroughMs?: number
+  /** The owner saved this as its last: it told nothing afterwards. */
+  isLeft?: boolean
 }
 
 export interface Shard {
@@ -62,6 +64,7 @@ export interface ShardOptions {
   settings: ScorerSettings
   budget: SeriesBudget
   openReader: OpenReader
+  encodeDerived: EncodeDerived
   environment: string
   nowMs: () => number
   models: () => readonly LearnedDetector[]
@@ -80,6 +83,8 @@ const NAMELESS_ENTITY = 'unknown'
  */
 export function openShard({ topic, partition }: TopicPartition, options: ShardOptions, parts?: ReadonlyMap<string, Uint8Array>): Shard {
   const notes = notesOf(parts) ?? { seed: newSeed(topic, partition, options.nowMs()), arrivalMs: 0, clockMs: 0 }
+  const wasLeft = notes.isLeft === true
+  delete notes.isLeft
   const reader = options.openReader({ fallback: { entity: NAMELESS_ENTITY, environment: options.environment }, seed: notes.seed })
   const { windowMs, latenessMs } = options.settings
   const windows = { windowMs, latenessMs, shard: partition }
@@ -101,31 +106,40 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
     const scorer = new Scorer(options.settings, { budget: options.budget, nowMs: options.nowMs, models: options.models, ...(parts ? { parts } : {}) })
     const merge = derivedMerge(options.sources, parts?.get(MERGE))
     let rejected = 0
+    if (parts !== undefined && !wasLeft) scorer.succeed(notes.listenedThroughMs ?? notes.arrivalMs)
+    let ratios: DerivedPoint[] = []
     const deliver = (request: Uint8Array, dueMs: number): void => {
       scorer.beginDerived(dueMs)
       rejected += reader.readMetrics(request, scorer).rejected
     }
-    /** How far what is derived lags behind what senders tell themselves, ms. */
-    const release = (): number => {
-      const mergedMs = merge.release(notes.clockMs, deliver, dueMs => scorer.close(notes.clockMs, notes.clockMs - dueMs))
-      return notes.clockMs - mergedMs
+    /** What follows from closed windows is judged here and now: on its way through the log it would come late in a backlog. */
+    const close = (asOfMs: number): void => {
+      scorer.close(notes.clockMs, notes.clockMs - asOfMs)
+      const made = scorer.takeDerived()
+      for (const { request } of options.encodeDerived(made)) deliver(request, asOfMs)
+      ratios.push(...made)
     }
+    const closeDue = (): void => close(merge.release(notes.clockMs, deliver, close))
     return {
       topic,
       partition,
       notes,
       scorer,
       take(record) {
-        if (arrive(record)) scorer.close(notes.clockMs, release())
+        if (arrive(record)) closeDue()
         if (merge.take(record)) return { accepted: 0, rejected: 0, reason: '' }
         scorer.begin(notes.arrivalMs)
         return reader.readMetrics(payload(record), scorer)
       },
       advance(nowMs, listeningSinceMs) {
-        if (isDue(nowMs)) scorer.close(notes.clockMs, release())
-        if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs, release())
+        if (isDue(nowMs)) closeDue()
+        if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs, notes.clockMs - merge.mergedMs)
       },
-      outputs: () => ({ ...scorer.take(), edges: [] }),
+      outputs() {
+        const taken = { anomalies: scorer.take(), derived: ratios, edges: [] }
+        ratios = []
+        return taken
+      },
       takeDirty: () => withNotes(scorer.takeDirty().set(MERGE, merge.toBytes())),
       counts: () => ({ ...scorer.stats, ...merge.stats, rejected })
     }

@@ -31,7 +31,7 @@ import { TOPICS } from '../schemas/topics.ts'
 import { edgeRecord } from '../schemas/topology.ts'
 import type { LiveShard } from './checkpoint.ts'
 import { listening } from './listening.ts'
-import { clocksRecord, derivedRecord, isDerived } from './merge.ts'
+import { clocksRecord, derivedRecord, isDerived, ownRecord } from './merge.ts'
 import { openOutbox } from './outbox.ts'
 import { explainSeries, type SeriesExplanation } from './score/explain.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
@@ -93,6 +93,8 @@ const STALL_MS = 3_000
 const QUIET_SHARE = 1 / 5
 /** What the log took may show this late (its clock is another machine's, and it syncs): until then nothing is closed by our clock. */
 const SETTLE_MS = 250
+/** For so long a partition that was taken over waits for the others' records to say whether senders were heard meanwhile. */
+const EVIDENCE_WAIT_MS = 60_000
 const RETRY_MS = 250
 /**
  * A later generation holds a partition whose records the log goes on giving us: its group was forgotten and counts anew. No
@@ -115,6 +117,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     settings: settingsFrom(config),
     budget,
     openReader: options.openReader,
+    encodeDerived: options.encodeDerived,
     environment: options.environment,
     nowMs: () => clock.nowMs(),
     models: options.models ?? (() => []),
@@ -150,7 +153,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
 
   async function onRevoked(partitions: readonly TopicPartition[]): Promise<void> {
     const names = partitions.map(shardName)
-    await checkpoint(names)
+    await checkpoint(names, true)
     table.release(names)
     for (const name of names) refusedSince.delete(name)
   }
@@ -257,7 +260,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge), name)
     for (const [dueMs, points] of Map.groupBy(derived, point => point.dueMs)) {
       for (const { entity, request } of options.encodeDerived(points)) {
-        outbox.put(TOPICS.metrics.name, dueMs === undefined ? { key: entity, value: request } : derivedRecord(entity, request, name, dueMs), name)
+        outbox.put(TOPICS.metrics.name, dueMs === undefined ? ownRecord(entity, request, name) : derivedRecord(entity, request, name, dueMs), name)
       }
     }
   }
@@ -271,10 +274,10 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   }
 
   /** Saves changed shards and commits what was saved. One at a time; a failure is told and tried again later. */
-  function checkpoint(names: Iterable<string>): Promise<void> {
+  function checkpoint(names: Iterable<string>, isLast = false): Promise<void> {
     checkpointing = checkpointing.then(async () => {
       try {
-        const saved = await table.save(names)
+        const saved = await table.save(names, { isLast })
         if (saved.length > 0) await subscription?.commit(saved)
       } catch (error) {
         if (!(error instanceof AppError) || !error.retriable) throw error
@@ -293,13 +296,16 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     for (const topic of [TOPICS.metrics.name, TOPICS.spans.name, TOPICS.logs.name]) {
       for (const { partition, end } of await log.offsets(topic)) ends.set(shardName({ topic, partition }), end)
     }
-    for (const [name, live] of shards) {
-      const { notes } = live.shard
+    const places = [...shards].map(([name, live]) => {
       const end = ends.get(name) ?? 0
       const isCaughtUp = live.isPositioned ? live.next >= end : end === 0
-      if (!isCaughtUp && nowMs - notes.arrivalMs > BACKLOG_MS) continue
-      const toMs = isCaughtUp ? Math.max(nowMs - SETTLE_MS, notes.arrivalMs) : notes.arrivalMs
-      live.shard.advance(toMs, listen(live, nowMs))
+      return { live, isCaughtUp, isBacklog: !isCaughtUp && nowMs - live.shard.notes.arrivalMs > BACKLOG_MS }
+    })
+    const isWhole = places.every(({ isBacklog }) => !isBacklog)
+    for (const { live, isCaughtUp, isBacklog } of places) {
+      if (isBacklog || live.shard.notes.isLeft) continue // Read on first; or given up: nothing is told after its last checkpoint.
+      const { arrivalMs } = live.shard.notes
+      live.shard.advance(isCaughtUp ? Math.max(nowMs - SETTLE_MS, arrivalMs) : arrivalMs, listen(live, nowMs, isWhole))
       collect(live)
     }
     const elapsedMs = clock.monotonicMs()
@@ -311,10 +317,14 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     report()
   }
 
-  /** Since when silence in a partition counts: from now on, if there is a stretch of which nobody knows whether senders could be heard. */
-  function listen({ shard: { notes } }: LiveShard, nowMs: number): number {
-    const { listeningSinceMs, listenedThroughMs } = notes
-    const isKnown = listeningSinceMs !== undefined && listenedThroughMs !== undefined && heard.isGapless(listenedThroughMs, nowMs)
+  /**
+   * Since when silence in a partition counts: from now on, if there is a stretch of which nobody knows whether senders could be
+   * heard; undefined while what others were heard saying is still being read.
+   */
+  function listen({ shard: { notes } }: LiveShard, nowMs: number, isWhole: boolean): number | undefined {
+    const { listeningSinceMs, listenedThroughMs = Number.NEGATIVE_INFINITY } = notes
+    const isKnown = listeningSinceMs !== undefined && heard.isGapless(listenedThroughMs, nowMs)
+    if (!isKnown && !isWhole && nowMs - listenedThroughMs < EVIDENCE_WAIT_MS) return undefined
     notes.listenedThroughMs = nowMs
     notes.listeningSinceMs = isKnown ? listeningSinceMs : nowMs
     return notes.listeningSinceMs
@@ -386,7 +396,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       stop.abort()
       await ticking.catch(() => {})
       if (subscription) {
-        await checkpoint(shards.keys())
+        await checkpoint(shards.keys()) // The log takes them over from here: little is left to save when they are revoked.
         await subscription.close()
       }
     },

@@ -13,6 +13,8 @@ import { formatDuration, formatTime } from '../score/format.ts'
 export interface AbsenceSettings {
   absenceIntervals: number
   absenceMin: number
+  /** An owner of a partition that does not live to its next checkpoint lives no longer than this after the last, ms. */
+  unsavedMs: number
   /** By how much derived telemetry lags: what is heard only through it may be silent that much longer. */
   derivedLagMs: number
 }
@@ -66,6 +68,20 @@ export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs
     `No telemetry of ${state.entity} for ${formatDuration(nowMs - state.lastSeenMs)}, where it comes every ${formatDuration(state.gapMs)}; ` +
     `last heard at ${formatTime(state.lastSeenMs)}. Its state is unknown.`
   return tell(state, 'open', state.lastSeenMs, nowMs, nowMs, scoreOf(silentMs, state), scoreOf(limitMs, state), reason)
+}
+
+/**
+ * The end of an absence that a former owner may have told after its last checkpoint: its successor reads that the entity is back
+ * before it could find it absent itself. Nobody is disturbed by the end of an absence that nobody told.
+ * @param backAtMs when it was heard again; called before that is noted
+ * @param untilMs  how long the former owner may have lived
+ */
+export function closeUntold(state: EntityState, backAtMs: number, untilMs: number, settings: AbsenceSettings): Anomaly | undefined {
+  if (state.absentSinceMs !== 0 || state.isGone) return undefined
+  const toldMs = state.lastSeenMs + absenceLimitMs(state, settings)
+  if (toldMs > untilMs || toldMs > backAtMs) return undefined
+  const reason = `Telemetry of ${state.entity} is back after ${formatDuration(backAtMs - state.lastSeenMs)} of silence.`
+  return tell(state, 'close', state.lastSeenMs, backAtMs, backAtMs, 0, 0, reason)
 }
 
 /** On the common scale: were hearings as irregular as chance (Poisson), a silence of k usual gaps had the probability e^−k. */

@@ -8,7 +8,7 @@
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { type DerivedPoint, POINT_KIND, type PointSink, type PointView } from '../../schemas/otlp.ts'
-import { judgeAbsence } from '../rules/absence.ts'
+import { closeUntold, judgeAbsence } from '../rules/absence.ts'
 import { type Admission, admit, admitQuantile } from './admission.ts'
 import { counterRate } from './counter.ts'
 import { type Descriptor, DescriptorTable, READING } from './descriptor.ts'
@@ -44,6 +44,8 @@ export class Scorer implements PointSink {
   readonly #detectedAtMs: () => number
   readonly #admission: Admission
   readonly #open: Set<number>
+  /** Until when a former owner may have told absences that our state does not know. */
+  #untoldUntilMs = 0
   #arrivalMs = 0
   /** When what is being read now arrived: derived points when they were due, however long they waited for others. */
   #readMs = 0
@@ -66,6 +68,11 @@ export class Scorer implements PointSink {
     if (options.parts) this.registry.restore(options.parts, this.entities)
     this.#open = openSeries(this.table)
     this.#admission = { table: this.table, registry: this.registry, settings }
+  }
+
+  /** A former owner ended without a word after its checkpoint of `savedMs`. */
+  succeed(savedMs: number): void {
+    this.#untoldUntilMs = savedMs + this.settings.absence.unsavedMs
   }
 
   /** The log took the following points at `arrivalMs`. */
@@ -106,10 +113,10 @@ export class Scorer implements PointSink {
     const descriptor = table.descriptors.get(page.u32[row * F32_STRIDE + U32.descriptor]!)
     entity.lastArrivalMs = Math.max(entity.lastArrivalMs, this.#readMs)
     if (descriptor.derived) {
-      if (!entity.hasOwnMetrics) hear(entity, Math.min(this.#arrivalMs, view.startMs > 0 ? view.startMs : view.timeMs))
+      if (!entity.hasOwnMetrics) this.#hear(entity, Math.min(this.#arrivalMs, view.startMs > 0 ? view.startMs : view.timeMs))
     } else {
       entity.hasOwnMetrics = true
-      hear(entity, this.#arrivalMs)
+      this.#hear(entity, this.#arrivalMs)
     }
     if (view.timeMs > entity.maxEventMs) {
       entity.maxEventMs = view.timeMs
@@ -148,10 +155,16 @@ export class Scorer implements PointSink {
     }
   }
 
-  /** What was found since the last call. */
-  take(): { anomalies: Anomaly[]; derived: DerivedPoint[] } {
-    const taken = { anomalies: this.#anomalies, derived: this.#derived }
+  /** Anomalies found since the last call. */
+  take(): Anomaly[] {
+    const taken = this.#anomalies
     this.#anomalies = []
+    return taken
+  }
+
+  /** Points made of closed windows since the last call. */
+  takeDerived(): DerivedPoint[] {
+    const taken = this.#derived
     this.#derived = []
     return taken
   }
@@ -163,6 +176,14 @@ export class Scorer implements PointSink {
     this.registry.takeDirty(parts)
     parts.set('entities', this.entities.toBytes())
     return parts
+  }
+
+  #hear(entity: EntityState, atMs: number): void {
+    if (entity.lastSeenMs < this.#untoldUntilMs && atMs > entity.lastSeenMs) {
+      const anomaly = closeUntold(entity, atMs, this.#untoldUntilMs, this.settings.absence)
+      if (anomaly) this.#tell({ ...anomaly, detectedAtMs: this.#detectedAtMs() })
+    }
+    hear(entity, atMs)
   }
 
   #take(view: PointView, series: number, page: SeriesPage, row: number, descriptor: Descriptor, entity: EntityState): void {

@@ -3,7 +3,7 @@ import { absenceLimitMs, judgeAbsence } from '../../../detectors/rules/absence.t
 import { EntityTable, type EntityState, hear } from '../../../detectors/score/entities.ts'
 import { aResource, chance, START_MS } from './builders.ts'
 
-const SETTINGS = { absenceIntervals: 5, absenceMin: 10_000, derivedLagMs: 20_000 }
+const SETTINGS = { absenceIntervals: 5, absenceMin: 10_000, unsavedMs: 20_000, derivedLagMs: 20_000 }
 
 /** An entity heard at these seconds. */
 function heardAt(seconds: readonly number[], hasOwnMetrics = true): EntityState {

@@ -196,7 +196,7 @@ export function aScorer(
       scorer.begin(atMs)
       for (const point of points) scorer.point(point)
       scorer.close(atMs)
-      anomalies.push(...scorer.take().anomalies)
+      anomalies.push(...scorer.take())
     },
     opened: () => anomalies.filter(anomaly => anomaly.status === 'open'),
     closed: () => anomalies.filter(anomaly => anomaly.status === 'close')

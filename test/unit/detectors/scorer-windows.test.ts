@@ -71,7 +71,8 @@ describe('scorer: windows of delta sums', () => {
       fed.scorer.begin(at(second + 2))
       for (const point of points) fed.scorer.point(point)
       fed.scorer.close(at(second + 2))
-      const { anomalies, derived: told } = fed.scorer.take()
+      const anomalies = fed.scorer.take()
+      const told = fed.scorer.takeDerived()
       fed.anomalies.push(...anomalies)
       for (const point of told) {
         expect(point).toMatchObject({
