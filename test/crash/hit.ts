@@ -71,11 +71,12 @@ async function hitProcess(cluster: Cluster, sender: CountingSender, { victim, ki
     const resumed = kind === 'kill' ? Promise.resolve(hitAtMs) : resumeLater(process, pauseMs)
     // Where nobody can stand in, a stopped process is waited for, and counted from its return.
     const fromMs = hasSuccessor ? hitAtMs : await resumed
-    const alive = async (): Promise<boolean> => kind === 'kill' && (await cluster.unready(victim)) === undefined
+    // The broker takes a victim for the owner until its session ends: it counts once it is back. Stopped, where another can stand in, never.
+    const alive = async (): Promise<boolean> => (kind === 'kill' || !hasSuccessor) && (await cluster.unready(victim)) === undefined
     const acknowledged = sender.requests.acknowledged
     const answers = async (): Promise<boolean> =>
       process.role === 'intake' ? sender.requests.acknowledged > acknowledged : (await whyNotReady(cluster.homeostat.address())) === undefined
-    const taken = isDoor ? await untilMs(answers, fromMs) : await takenOverMs(admin, holdings, fromMs, victim, hasSuccessor ? alive : async () => true)
+    const taken = isDoor ? await untilMs(answers, fromMs) : await takenOverMs(admin, holdings, fromMs, victim, alive)
     const backMs = await resumed
     const readyMs = await untilMs(async () => (await cluster.unready(victim)) === undefined, backMs)
     return { takenOverMs: taken, readyMs, owned: holdings.reduce((sum, { committed }) => sum + committed.size, 0) }

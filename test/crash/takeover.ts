@@ -33,7 +33,7 @@ export async function holdingsOf(admin: Admin, groups: readonly string[], owner:
 
 /**
  * Waits until every holding is worked on again.
- * @param alive whether the victim itself may count as an owner (it was killed and is back; a stopped one never is)
+ * @param alive whether the victim itself counts as an owner: it is back
  * @returns ms from `fromMs`, or null when that did not happen within WATCH_MAX_MS
  */
 export async function takenOverMs(
