@@ -23,6 +23,7 @@ import {
   requests,
   socketFactory
 } from './kafkajs-internals.ts'
+import type { RequestBody } from './kafkajs-repairs.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000 // Also for the first request: a broker in another region on a bad day.
 const REQUEST_TIMEOUT_MS = 30_000 // kafkajs' default. A broker that pauses for less than this costs nothing.
@@ -64,6 +65,8 @@ export interface KafkajsCluster {
 export interface RequestOptions {
   version?: number
   timeoutMs?: number
+  /** Writes the request's body instead of kafkajs' own encoder. */
+  encode?(): Promise<RequestBody>
   /** Reads the answer's bytes instead of kafkajs' own decoder. */
   decode?(data: Buffer): Promise<unknown>
 }
@@ -138,12 +141,23 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
     throw trouble
   }
 
-  async function request<Answer>(id: number | undefined, api: ApiName, args: object, { version, timeoutMs, decode }: RequestOptions = {}): Promise<Answer> {
+  async function request<Answer>(
+    id: number | undefined,
+    api: ApiName,
+    args: object,
+    { version, timeoutMs, encode, decode }: RequestOptions = {}
+  ): Promise<Answer> {
     const broker = await reach(id)
     const { requestTimeout, ...protocol } = protocolOf(broker, api, version)(args)
+    const whole = encode === undefined ? protocol.request : { ...protocol.request, encode }
     const response = { decode: decode ?? protocol.response.decode, parse: async (data: unknown) => data }
     try {
-      return (await broker.connectionPool.send({ ...protocol, response, requestTimeout: timeoutMs ?? requestTimeout ?? REQUEST_TIMEOUT_MS })) as Answer
+      return (await broker.connectionPool.send({
+        ...protocol,
+        request: whole,
+        response,
+        requestTimeout: timeoutMs ?? requestTimeout ?? REQUEST_TIMEOUT_MS
+      })) as Answer
     } catch (error) {
       drop(broker, error)
       throw error

@@ -7,14 +7,16 @@
 
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import { gunzip, zstdCompress, zstdDecompress } from 'node:zlib'
+import { gunzip, gzip, zstdCompress, zstdDecompress } from 'node:zlib'
 import { compressionsAlgorithms } from '@platformatic/kafka'
+import type { RequestBody } from './kafkajs-repairs.ts'
+import './kafkajs-repairs.ts' // Before anything of kafkajs is loaded.
 
 const require = createRequire(import.meta.url)
 
 /** A request with its way to read the answer; `decode` reads the bytes, `parse` throws the answer's error. */
 export interface ProtocolRequest {
-  request: { apiKey: number; apiName: string; apiVersion: number }
+  request: { apiKey: number; apiName: string; apiVersion: number; encode(): Promise<RequestBody> }
   response: { decode(data: Buffer): Promise<unknown>; parse(data: unknown): Promise<unknown> }
   requestTimeout?: number
   logResponseError?: boolean
@@ -136,38 +138,20 @@ export const CODE = {
 const { compressSync: lz4Compress, decompressSync: lz4Decompress } = compressionsAlgorithms.lz4
 const { compressSync: snappyCompress, decompressSync: snappyDecompress } = compressionsAlgorithms.snappy
 const DECOMPRESSED_BYTES_MAX = 512 * 2 ** 20 // A batch of the largest size that a broker takes, at the ratio of the best telemetry measured (13).
-const [gunzipAsync, zstdCompressAsync, zstdDecompressAsync] = [promisify(gunzip), promisify(zstdCompress), promisify(zstdDecompress)]
+const [gzipAsync, gunzipAsync] = [promisify(gzip), promisify(gunzip)]
+const [zstdCompressAsync, zstdDecompressAsync] = [promisify(zstdCompress), promisify(zstdDecompress)]
 
 export const COMPRESSION_IDS = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
+export const COMPRESS: Readonly<Record<number, (data: Buffer) => Promise<Buffer> | Buffer>> = {
+  1: data => gzipAsync(data),
+  2: data => snappyCompress(data),
+  3: data => lz4Compress(data),
+  4: data => zstdCompressAsync(data)
+}
 /** By the number in a record batch's attributes. gzip and zstd run on libuv's threads, the others are faster than the way there. */
 export const DECOMPRESS: Readonly<Record<number, (data: Buffer) => Promise<Buffer> | Buffer>> = {
   1: data => gunzipAsync(data, { maxOutputLength: DECOMPRESSED_BYTES_MAX }),
   2: data => snappyDecompress(data),
   3: data => lz4Decompress(data),
   4: data => zstdDecompressAsync(data, { maxOutputLength: DECOMPRESSED_BYTES_MAX })
-}
-
-type Codec = () => { compress(encoder: { buffer: Buffer }): Promise<Buffer>; decompress(data: Buffer): Promise<Buffer> }
-const { Codecs } = require('kafkajs/src/protocol/message/compression') as { Codecs: Record<number, Codec> }
-const codec = (id: number, compress: (data: Buffer) => Promise<Buffer> | Buffer): Codec => {
-  const both = { compress: async ({ buffer }: { buffer: Buffer }) => compress(buffer), decompress: async (data: Buffer) => DECOMPRESS[id]!(data) }
-  return () => both
-}
-Codecs[COMPRESSION_IDS.snappy] = codec(COMPRESSION_IDS.snappy, data => snappyCompress(data))
-Codecs[COMPRESSION_IDS.lz4] = codec(COMPRESSION_IDS.lz4, data => lz4Compress(data))
-Codecs[COMPRESSION_IDS.zstd] = codec(COMPRESSION_IDS.zstd, data => zstdCompressAsync(data))
-
-// ── Repair ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-// An idle connection of 2.2.4 wakes up every millisecond to look for requests that a broker's quota holds back (its timer gets a
-// negative time; on Node 24 a TimeoutNegativeWarning tells). 3.5 to 4.3 % of a core per process: it is only started with a reason.
-interface RequestQueue {
-  pending: readonly unknown[]
-  throttledUntil: number
-  scheduleCheckPendingRequests(): void
-}
-const { prototype: queue } = require('kafkajs/src/network/requestQueue') as { prototype: RequestQueue }
-const schedule = queue.scheduleCheckPendingRequests
-queue.scheduleCheckPendingRequests = function (this: RequestQueue) {
-  if (this.pending.length > 0 || this.throttledUntil > Date.now()) schedule.call(this)
 }

@@ -8,12 +8,17 @@
 // to the one before. What a rejected send wrote is not known: the producer must not be used after it.
 
 import { AppError } from '../../../schemas/errors.ts'
+import { systemClock } from '../../system.ts'
 import type { KafkaClientOptions } from './client-options.ts'
 import type { KafkaProducer, ProduceBatch } from './kafka-client.ts'
 import { type KafkajsCluster, openCluster } from './kafkajs-cluster.ts'
-import { CODE, COMPRESSION_IDS, errorName } from './kafkajs-internals.ts'
+import { CODE, COMPRESS, COMPRESSION_IDS, errorName } from './kafkajs-internals.ts'
+import { type RequestBody, requestBody } from './kafkajs-repairs.ts'
+import { encodeRecordBatch } from './record-batch-writer.ts'
 
 const ACKS_ALL = -1
+const NO_TRANSACTION = -1 // The length of a missing name.
+const PRODUCE_VERSION = 7 // The newest of kafkajs: record batches of format 2 with any compression. Brokers since 2.1 have it.
 const REPLICATION_TIMEOUT_MS = 30_000 // How long the leader waits for its replicas: Kafka's default.
 const MISSING_MS = 10_000 // A topic that was just made is known to every broker after this.
 const SEQUENCES = 2 ** 31 // They begin anew there.
@@ -58,20 +63,13 @@ export function kafkajsProducer(options: KafkaClientOptions): KafkaProducer {
   }
 
   async function produce(broker: number, outgoing: readonly Outgoing[]): Promise<ProduceAnswer> {
-    const topicData = [...Map.groupBy(outgoing, ({ batch }) => batch.topic)].map(([topic, list]) => ({
-      topic,
-      partitions: list.map(({ batch, sequence }) => ({ partition: batch.partition, firstSequence: sequence, messages: batch.records.map(messageOf) }))
-    }))
     const { producerId, producerEpoch } = identity!
     const compression = COMPRESSION_IDS[options.compression]
-    return cluster.request<ProduceAnswer>(broker, 'Produce', {
-      acks: ACKS_ALL,
-      timeout: REPLICATION_TIMEOUT_MS,
-      compression,
-      producerId,
-      producerEpoch,
-      topicData
-    })
+    const context = { producerId: BigInt(producerId), producerEpoch, compression, compress: COMPRESS[compression]!, atMs: systemClock.nowMs() }
+    const encoded = await Promise.all(
+      outgoing.map(async ({ batch, sequence }) => ({ ...batch, bytes: await encodeRecordBatch(batch.records, { ...context, sequence }) }))
+    )
+    return cluster.request<ProduceAnswer>(broker, 'Produce', { acks: ACKS_ALL }, { version: PRODUCE_VERSION, encode: async () => bodyOf(encoded) })
   }
 
   /** Sends once what is not acknowledged yet. @returns what has to be sent again, with the reason */
@@ -124,6 +122,30 @@ export function kafkajsProducer(options: KafkaClientOptions): KafkaProducer {
   return { send, close: () => cluster.close() }
 }
 
+/** Transactional id, acks, timeout, topics: name, partitions: number, record set. */
+function bodyOf(encoded: readonly { topic: string; partition: number; bytes: Buffer }[]): RequestBody {
+  const topics = Map.groupBy(encoded, one => one.topic)
+  const parts = [int16(NO_TRANSACTION), int16(ACKS_ALL), int32(REPLICATION_TIMEOUT_MS), int32(topics.size)]
+  for (const [topic, list] of topics) {
+    const name = Buffer.from(topic)
+    parts.push(int16(name.length), name, int32(list.length))
+    for (const { partition, bytes } of list) parts.push(int32(partition), int32(bytes.length), bytes)
+  }
+  return requestBody(parts)
+}
+
+function int16(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(2)
+  bytes.writeInt16BE(value)
+  return bytes
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
 type Verdict = { kind: 'written'; offset: number } | { kind: 'again'; reason: string } | { kind: 'refused'; error: AppError }
 
 function verdictOf(answer: ProduceAnswer, { topic, partition }: ProduceBatch): Verdict {
@@ -154,8 +176,8 @@ function leaderCache(cluster: KafkajsCluster) {
       const missing = wanted.find(topic => !found.some(one => one.topic === topic))
       if (missing === undefined) missingSinceMs = undefined
       else {
-        missingSinceMs ??= performance.now()
-        if (performance.now() - missingSinceMs > MISSING_MS)
+        missingSinceMs ??= systemClock.monotonicMs()
+        if (systemClock.monotonicMs() - missingSinceMs > MISSING_MS)
           throw new AppError('unknown_topic', `the cluster has no topic ${missing}: run homeostat topics apply`)
       }
     },
@@ -163,8 +185,4 @@ function leaderCache(cluster: KafkajsCluster) {
       for (const topic of topics) leaders.delete(topic)
     }
   }
-}
-
-function messageOf({ key, value, headers }: ProduceBatch['records'][number]) {
-  return { key, value: value === null ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength), headers }
 }
