@@ -13,9 +13,10 @@ import type { Fetched, FetchRequest, KafkaFetcher } from './kafka-client.ts'
 const LONG_POLL_MS = 250 // How late a partition that just came, or got room, is asked for; four empty answers a second cost nothing.
 const SHORT_POLL_MS = 10 // While partitions with full buffers are left out: their turn must come soon.
 const BUFFER_BYTES = 4 * 2 ** 20 // Of one partition; below it another fetch is due. At 100 MB/s it lasts 40 ms.
-const BUFFERS_BYTES = 96 * 2 ** 20 // Of all together: 200 partitions would otherwise hold 800 MB.
-const TRICKLE_BYTES = 128 * 2 ** 10 // For a partition that has nothing while the others hold all the room.
-const FETCH_BYTES = 16 * 2 ** 20 // One answer.
+const BUFFERS_BYTES = 48 * 2 ** 20 // Of all together: 200 partitions would otherwise hold 800 MB.
+const PARTITION_BYTES = 2 ** 20 // Asked of one partition at a time: compressed telemetry grows thirteen times when it is read.
+const TRICKLE_BYTES = 64 * 2 ** 10 // For a partition that has nothing while the others hold all the room.
+const FETCH_BYTES = 8 * 2 ** 20 // One answer.
 const RECORD_OVERHEAD_BYTES = 200 // Of a record as an object.
 const BACKOFF_MS = 200 // A broker that does not answer, or a partition without a leader, is asked again after this.
 
@@ -94,7 +95,7 @@ export function groupFetcher(options: GroupFetcherOptions): GroupFetcher {
   const hasRoom = ({ bytes }: Buffered): boolean => bytes === 0 || (bytes < BUFFER_BYTES && totalBytes < BUFFERS_BYTES)
 
   async function poll(broker: number, asked: readonly Buffered[], waitMsMax: number): Promise<void> {
-    const room = totalBytes < BUFFERS_BYTES ? BUFFER_BYTES : TRICKLE_BYTES
+    const room = totalBytes < BUFFERS_BYTES ? PARTITION_BYTES : TRICKLE_BYTES
     const requests: FetchRequest[] = asked.map(({ owned, next }) => ({ ...partitionOf(owned), offset: next, bytesMax: room }))
     try {
       const fetched = await fetcher.fetch(broker, requests, { waitMsMax, bytesMax: FETCH_BYTES })

@@ -63,8 +63,9 @@ export async function joinKafkaGroup(options: KafkaMembershipOptions): Promise<K
       await rebalance.promise
     },
     onAssigned(next) {
-      const wasMissed = share === undefined || next.generation - share.generation > 1
-      const names = wasMissed ? new Set<string>() : new Set(next.partitions.map(nameOf))
+      const steps = next.generation - (share?.generation ?? Number.NEGATIVE_INFINITY)
+      const isNext = steps === 0 || steps === 1 // Backwards: the group was forgotten and began anew.
+      const names = new Set(isNext ? next.partitions.map(nameOf) : [])
       giveUp(one => !names.has(one.name))
       share = next
       settle()

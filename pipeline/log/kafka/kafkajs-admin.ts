@@ -12,7 +12,9 @@ import { CODE, errorName } from './kafkajs-internals.ts'
 import { groupOffsets, topicOffsets } from './kafkajs-offsets.ts'
 
 const CALL_MS = 5_000
+const REQUEST_MS = 10_000 // Readers wait for offsets: a broker that pauses must not hold them up for longer.
 const CREATE_MS = 30_000
+const PATIENT = { timeoutMs: CREATE_MS + REQUEST_MS }
 const SETTLE_MS = 10_000 // Until a change is known everywhere.
 const SETTLE_POLL_MS = 50
 const TOPIC_RESOURCE = 2
@@ -38,7 +40,7 @@ interface Verdict {
 
 /** Connects with the first request. */
 export function kafkajsAdmin(options: KafkaClientOptions): KafkaAdmin {
-  const cluster = openCluster(options)
+  const cluster = openCluster(options, { requestTimeoutMs: REQUEST_MS })
   return {
     describe: (topics, configNames) => cluster.persist('describing topics', () => describe(cluster, topics, configNames), CALL_MS),
     create: topics => cluster.persist(`creating ${topics.map(one => one.name).join(', ')}`, () => create(cluster, topics), CREATE_MS),
@@ -99,7 +101,12 @@ async function create(cluster: KafkajsCluster, topics: readonly TopicSettings[])
     configEntries: Object.entries(configs).map(([key, value]) => ({ name: key, value }))
   }))
   const controller = await cluster.controller()
-  const { topicErrors } = await cluster.request<{ topicErrors: readonly Verdict[] }>(controller, 'CreateTopics', { topics: wanted, timeout: CREATE_MS })
+  const { topicErrors } = await cluster.request<{ topicErrors: readonly Verdict[] }>(
+    controller,
+    'CreateTopics',
+    { topics: wanted, timeout: CREATE_MS },
+    PATIENT
+  )
   for (const verdict of topicErrors) if (verdict.errorCode !== CODE.topicExists) heed(verdict)
   await settled(cluster, new Map(topics.map(one => [one.name, 1])))
 }
@@ -107,7 +114,12 @@ async function create(cluster: KafkajsCluster, topics: readonly TopicSettings[])
 async function grow(cluster: KafkajsCluster, topic: string, partitions: number): Promise<void> {
   const topicPartitions = [{ topic, count: partitions, assignments: [] }]
   const controller = await cluster.controller()
-  const { topicErrors } = await cluster.request<{ topicErrors: readonly Verdict[] }>(controller, 'CreatePartitions', { topicPartitions, timeout: CREATE_MS })
+  const { topicErrors } = await cluster.request<{ topicErrors: readonly Verdict[] }>(
+    controller,
+    'CreatePartitions',
+    { topicPartitions, timeout: CREATE_MS },
+    PATIENT
+  )
   for (const verdict of topicErrors) heed(verdict)
   await settled(cluster, new Map([[topic, partitions]]))
 }

@@ -4,6 +4,8 @@
 //   seeds (configuration) -> metadata -> brokers by id -> connection, made when needed, dropped after any trouble
 //
 // A request that is not answered in time costs its connection: a half-dead one would swallow the next requests too.
+//
+// Longer than 300 lines because what it keeps (known brokers, seeds) belongs to every one of its functions.
 
 import { AppError } from '../../../schemas/errors.ts'
 import type { Logger } from '../../../schemas/ports.ts'
@@ -81,16 +83,21 @@ interface MetadataAnswer {
   controllerId: number
 }
 
-/**
- * Connects nothing yet.
- * @param topics whose metadata is asked for with the first request that needs any
- */
-export function openCluster(settings: KafkaClientOptions, topics: readonly string[] = []): KafkajsCluster {
+export interface ClusterOptions {
+  /** Whose metadata is asked for with the first request that needs any. */
+  topics?: readonly string[]
+  /** A request that is not answered within this costs its connection. Default 30 s; longer where Kafka makes a request wait. */
+  requestTimeoutMs?: number
+}
+
+/** Connects nothing yet. */
+export function openCluster(settings: KafkaClientOptions, options: ClusterOptions = {}): KafkajsCluster {
   const { logger } = settings
+  const { topics = [], requestTimeoutMs = REQUEST_TIMEOUT_MS } = options
   const ending = new AbortController()
   const kafkajsLogger = createLogger({ level: 4, logCreator: () => (entry: LogEntry) => tell(logger, entry) })
   const pools = connectionPoolBuilder({ ...connectionOptions(settings), logger: kafkajsLogger })
-  const known = new Map<number, { address: string; broker: Broker }>()
+  const known = new Map<number, { address: string; broker: Broker | undefined }>()
   const seeds = new Map<string, Broker>()
   const asked = new Set<string>(topics) // kafkajs turns an empty list of topics into all topics of the cluster.
 
@@ -114,31 +121,56 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
   async function reach(id: number | undefined): Promise<Broker> {
     if (id === undefined) return reachAny()
     if (!known.has(id)) await refresh([])
-    const entry = known.get(id)
-    if (entry === undefined) throw new Error(`broker ${id} is not in the cluster now`)
-    return connected(entry.broker)
+    return connected(await brokerOf(id))
   }
 
   async function reachAny(): Promise<Broker> {
-    const brokers = [...known.values()].map(one => one.broker)
+    const ids = [...known.keys()]
+    const isConnected = (id: number): boolean => known.get(id)!.broker?.isConnected() === true
     let trouble: unknown = new Error('no broker is known')
-    for (const broker of [...brokers.filter(one => one.isConnected()), ...brokers.filter(one => !one.isConnected())]) {
+    for (const id of [...ids.filter(isConnected), ...ids.filter(one => !isConnected(one))]) {
       try {
-        return await connected(broker)
+        return await connected(await brokerOf(id))
       } catch (error) {
         trouble = error
       }
     }
     for (const address of settings.brokers) {
       try {
-        const seed = seeds.get(address) ?? (await makeBroker(address))
-        seeds.set(address, seed)
-        return await connected(seed)
+        return await connected(await seedOf(address))
       } catch (error) {
         trouble = error
       }
     }
     throw trouble
+  }
+
+  async function brokerOf(id: number): Promise<Broker> {
+    const entry = known.get(id)
+    if (entry === undefined) throw new Error(`broker ${id} is not in the cluster now`)
+    const made = entry.broker ?? (await makeBroker(entry.address, id))
+    entry.broker ??= made
+    return entry.broker
+  }
+
+  async function seedOf(address: string): Promise<Broker> {
+    const made = seeds.get(address) ?? (await makeBroker(address))
+    if (!seeds.has(address)) seeds.set(address, made)
+    return seeds.get(address)!
+  }
+
+  /**
+   * Rejects what waits for the broker and cuts its connections. The next request has new ones: kafkajs' timers of an attempt that
+   * failed go on and would cut a connection that was made since.
+   */
+  function drop(broker: Broker, cause: unknown): void {
+    for (const entry of known.values()) if (entry.broker === broker) entry.broker = undefined
+    for (const [address, seed] of seeds) if (seed === broker) seeds.delete(address)
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    for (const connection of broker.connectionPool.pool) {
+      connection.rejectRequests(error)
+      connection.socket?.destroy(error) // With the error: an attempt under way ends at once.
+    }
   }
 
   async function request<Answer>(
@@ -156,7 +188,7 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
         ...protocol,
         request: whole,
         response,
-        requestTimeout: timeoutMs ?? requestTimeout ?? REQUEST_TIMEOUT_MS
+        requestTimeout: timeoutMs ?? requestTimeout ?? requestTimeoutMs
       })) as Answer
     } catch (error) {
       drop(broker, error)
@@ -170,20 +202,17 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
       const address = `${host}:${port}`
       const old = known.get(nodeId)
       if (old?.address === address) continue
-      if (old !== undefined) drop(old.broker, new Error('the broker moved'))
-      known.set(nodeId, { address, broker: await makeBroker(address, nodeId) })
+      known.set(nodeId, { address, broker: undefined })
+      if (old?.broker !== undefined) drop(old.broker, new Error('the broker moved'))
     }
     const ids = new Set(answer.brokers.map(one => one.nodeId))
     for (const [id, { broker }] of known) {
       if (ids.has(id)) continue
       known.delete(id)
-      drop(broker, new Error('the broker left the cluster'))
+      if (broker !== undefined) drop(broker, new Error('the broker left the cluster'))
     }
     // Seeds have served: from here on brokers are known by their own addresses.
-    for (const [address, seed] of seeds) {
-      seeds.delete(address)
-      drop(seed, new Error('no longer needed'))
-    }
+    for (const seed of [...seeds.values()]) drop(seed, new Error('no longer needed'))
     return answer
   }
 
@@ -196,7 +225,8 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
         if (cause instanceof AppError) throw cause
         if (ending.signal.aborted) throw new AppError('log_unavailable', `${what}: the connection to Kafka is closed`, { cause })
         if (systemClock.monotonicMs() + backoffMs > endMs) throw new AppError('log_unavailable', `${what}: ${reasonOf(cause)}`, { cause })
-        if (attempt === 2) logger.warn({ what, reason: reasonOf(cause) }, 'Kafka does not answer, trying again')
+        if (attempt === 2)
+          logger[forMs === Number.POSITIVE_INFINITY ? 'warn' : 'debug']({ what, reason: reasonOf(cause) }, 'Kafka does not answer, trying again')
         await systemClock.sleep(backoffMs, ending.signal)
       }
     }
@@ -225,21 +255,11 @@ export function openCluster(settings: KafkaClientOptions, topics: readonly strin
     },
     async close() {
       ending.abort()
-      for (const broker of [...[...known.values()].map(one => one.broker), ...seeds.values()]) drop(broker, new Error('the connection to Kafka is closed'))
+      for (const broker of [...[...known.values()].map(one => one.broker), ...seeds.values()]) {
+        if (broker !== undefined) drop(broker, new Error('the connection to Kafka is closed'))
+      }
     }
   }
-}
-
-/** Rejects what waits for the broker and cuts its connections; the next request makes new ones. */
-function drop(broker: Broker, cause: unknown): void {
-  const error = cause instanceof Error ? cause : new Error(String(cause))
-  for (const connection of broker.connectionPool.pool) {
-    connection.rejectRequests(error)
-    connection.socket?.destroy()
-    connection.connectionStatus = 'disconnected' // From now on: `disconnect` needs a few turns, in which a request would be lost.
-  }
-  broker.versions = null // It may come back as another version.
-  broker.disconnect().catch(() => {}) // Nothing is pending any more; a socket that is gone already is what was wanted.
 }
 
 function protocolOf(broker: Broker, api: ApiName, version: number | undefined): (args: object) => ProtocolRequest {

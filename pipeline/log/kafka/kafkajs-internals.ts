@@ -45,9 +45,8 @@ export type ApiName =
   | 'ListGroups'
 
 export interface Connection {
-  connectionStatus: 'connected' | 'disconnecting' | 'disconnected'
   rejectRequests(error: Error): void
-  socket?: { destroy(): void }
+  socket?: { destroy(error: Error): void }
 }
 export interface ConnectionPool {
   pool: readonly Connection[]
@@ -58,7 +57,6 @@ export interface Broker {
   versions: Readonly<Record<number, { minVersion: number; maxVersion: number }>> | null
   isConnected(): boolean
   connect(): Promise<void>
-  disconnect(): Promise<void>
 }
 export interface Decoder {
   readInt16(): number

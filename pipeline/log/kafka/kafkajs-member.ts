@@ -64,8 +64,8 @@ class Member implements KafkaMember {
     this.#options = options
     this.#group = group
     this.#instance = group.instance
-    this.#calls = openCluster(options, group.topics)
-    this.#joins = openCluster(options, group.topics)
+    this.#calls = openCluster(options, { topics: group.topics, requestTimeoutMs: group.sessionTimeoutMs }) // A later answer is none.
+    this.#joins = openCluster(options, { topics: group.topics })
     this.#running = this.#run()
   }
 

@@ -133,17 +133,22 @@ describe('membership of a Kafka group', () => {
     expect(world.owned()).toEqual(['0@5'])
   })
 
-  test('who may have missed a generation gives everything up and takes it anew', async () => {
-    const world = await aWorld()
-    world.share(5, 0, 1)
-    await world.balance()
-    const left: string[] = []
-    world.share(7, 0, 1)
-    await world.balance(name => left.push(name))
-    expect(left).toEqual(['t/0', 't/1'])
-    expect(world.events).toEqual(['assigned 0 1 @5', 'revoked 0 1', 'assigned 0 1 @7'])
-    expect(await world.commit(0, 5)).toBe(false)
-  })
+  for (const [why, generation] of [
+    ['who may have missed a generation', 7],
+    ['whose group was forgotten and began anew', 1]
+  ] as const) {
+    test(`${why} gives everything up and takes it anew`, async () => {
+      const world = await aWorld()
+      world.share(5, 0, 1)
+      await world.balance()
+      const left: string[] = []
+      world.share(generation, 0, 1)
+      await world.balance(name => left.push(name))
+      expect(left).toEqual(['t/0', 't/1'])
+      expect(world.events).toEqual(['assigned 0 1 @5', 'revoked 0 1', `assigned 0 1 @${generation}`])
+      expect(await world.commit(0, 5)).toBe(false)
+    })
+  }
 
   test('who is thrown out owns nothing at once, and is told between batches', async () => {
     const world = await aWorld()
