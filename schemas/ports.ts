@@ -203,11 +203,13 @@ export interface Signals {
    * means all of its instances. Empty means no data, which is never healthy.
    */
   series(query: SignalQuery): Promise<readonly { atMs: number; value: number }[]>
-  logs(entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<readonly LogLine[]>
-  spans(entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<readonly SpanLine[]>
+  logs(entity: string, fromMs: number, toMs: number, rowsMax: number, environment?: string): Promise<readonly LogLine[]>
+  spans(entity: string, fromMs: number, toMs: number, rowsMax: number, environment?: string): Promise<readonly SpanLine[]>
 }
 export interface SignalQuery {
   entity: string
+  /** The same entity may live in several: only telemetry of this one, or that names none. Absent: of any. */
+  environment?: string
   metric: string
   attributes?: Readonly<Record<string, string>>
   fromMs: number

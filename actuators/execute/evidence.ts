@@ -39,12 +39,12 @@ export async function captureEvidence(
   const [signals, logs, spans] = await Promise.all([
     Promise.all(
       membersOf(command).map(async member => {
-        const points = await attempt('series', () => ports.signals.series({ ...member, fromMs, toMs }), [])
+        const points = await attempt('series', () => ports.signals.series({ ...member, environment: command.environment, fromMs, toMs }), [])
         return { metric: member.metric, points: points.slice(-POINTS_MAX).map(({ atMs, value }): [number, number] => [atMs, value]) }
       })
     ),
-    attempt('logs', () => ports.signals.logs(command.target, fromMs, toMs, ROWS_MAX), []),
-    attempt('spans', () => ports.signals.spans(command.target, fromMs, toMs, ROWS_MAX), [])
+    attempt('logs', () => ports.signals.logs(command.target, fromMs, toMs, ROWS_MAX, command.environment), []),
+    attempt('spans', () => ports.signals.spans(command.target, fromMs, toMs, ROWS_MAX, command.environment), [])
   ])
   return {
     signals: signals.map(({ metric, points }) => ({ metric, points: points.filter(([, value]) => Number.isFinite(value)) })),

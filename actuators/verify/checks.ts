@@ -81,7 +81,7 @@ type MetricCheck = Extract<Check, { type: 'metric' }>
 async function metricLook(ports: CheckPorts, subject: CheckSubject, check: MetricCheck): Promise<Look> {
   const { command, sinceMs } = subject
   const nowMs = ports.clock.nowMs()
-  const query = { entity: check.entity ?? command.target, metric: check.metric, attributes: check.attributes }
+  const query = { entity: check.entity ?? command.target, environment: command.environment, metric: check.metric, attributes: check.attributes }
   const [points, earlier] = await Promise.all([
     ports.signals.series({ ...query, fromMs: sinceMs ?? nowMs - check.window, toMs: nowMs }),
     ports.signals.series({ ...query, fromMs: command.startedAtMs - check.window, toMs: command.startedAtMs - 1 })

@@ -22,6 +22,9 @@ export const ENTITY_SQL = `if(${SERVICE} = '',
 /** True where the row is of `{entity:String}`; an entity without an instance means every instance of the service. */
 export const ENTITY_MATCHES_SQL = `(${ENTITY_SQL} = {entity:String} OR (position({entity:String}, '@') = 0 AND startsWith(${ENTITY_SQL}, concat({entity:String}, '@'))))`
 
+/** True where the row is of `{environment:String}` or names none; '' asks for any. */
+export const ENVIRONMENT_MATCHES_SQL = `({environment:String} = '' OR ${first('deployment.environment.name', 'deployment.environment')} IN ('', {environment:String}))`
+
 /**
  * Every value that the ServiceName column can have in rows of this entity, so that the order key narrows the search before the
  * expression is computed. '' is among them: resources without service.name (bare hosts, deployments) have it.

@@ -5,7 +5,7 @@
 // an older release calls otherwise, or does not have, is asked for in its place, once it is known which columns there are.
 
 import type { LogLine, SignalQuery, Signals, SpanLine, Store } from '../../schemas/ports.ts'
-import { ENTITY_MATCHES_SQL, serviceNames } from './entity-sql.ts'
+import { ENTITY_MATCHES_SQL, ENVIRONMENT_MATCHES_SQL, serviceNames } from './entity-sql.ts'
 import { type StoredPoint, seriesValues } from './series-values.ts'
 
 /** How far before the window the point is looked for that a counter's first difference needs; exporters send at least each minute. */
@@ -22,7 +22,7 @@ const FILTER = `MetricName = {metric:String}
   AND TimeUnix >= fromUnixTimestamp64Milli({fromMs:Int64}) AND TimeUnix <= fromUnixTimestamp64Milli({toMs:Int64})
   AND bitAnd(Flags, 1) = 0
   AND arrayAll((name, value) -> Attributes[name] = value, {names:Array(String)}, {values:Array(String)})
-  AND ${ENTITY_MATCHES_SQL}`
+  AND ${ENTITY_MATCHES_SQL} AND ${ENVIRONMENT_MATCHES_SQL}`
 
 /** Columns by table, as far as they are not what our own tables have. */
 type Columns = ReadonlyMap<string, ReadonlySet<string>>
@@ -70,7 +70,7 @@ const LOGS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, if(SeverityText != '', S
 FROM otel_logs
 WHERE toStartOfFiveMinutes(Timestamp) >= toStartOfFiveMinutes(fromUnixTimestamp64Milli({fromMs:Int64}))
   AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
-  AND ServiceName IN {services:Array(String)} AND ${ENTITY_MATCHES_SQL}
+  AND ServiceName IN {services:Array(String)} AND ${ENTITY_MATCHES_SQL} AND ${ENVIRONMENT_MATCHES_SQL}
 ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
 
 const SPANS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, SpanName AS name, lower(SpanKind) AS kind, toFloat64(Duration) / 1e6 AS durationMs,
@@ -78,7 +78,7 @@ const SPANS_SQL = `SELECT ${AT_MS('Timestamp')} AS atMs, SpanName AS name, lower
 FROM otel_traces
 WHERE ServiceName IN {services:Array(String)}
   AND Timestamp >= fromUnixTimestamp64Milli({fromMs:Int64}) AND Timestamp <= fromUnixTimestamp64Milli({toMs:Int64})
-  AND ${ENTITY_MATCHES_SQL}
+  AND ${ENTITY_MATCHES_SQL} AND ${ENVIRONMENT_MATCHES_SQL}
 ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
 
 /**
@@ -87,8 +87,9 @@ ORDER BY Timestamp DESC LIMIT {rowsMax:UInt32}`
  * @throws AppError `store_unavailable`, `store_refused`: no answer is not "no data"
  */
 export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
-  const lines = async <Line>(sql: string, entity: string, fromMs: number, toMs: number, rowsMax: number): Promise<Line[]> => {
-    const rows = await store.query<Line>(sql, { entity, services: serviceNames(entity), fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs), rowsMax })
+  const lines = async <Line>(sql: string, ...[entity, fromMs, toMs, rowsMax, environment = '']: Parameters<Signals['logs']>): Promise<Line[]> => {
+    const window = { fromMs: Math.floor(fromMs), toMs: Math.ceil(toMs), rowsMax }
+    const rows = await store.query<Line>(sql, { entity, environment, services: serviceNames(entity), ...window })
     return rows.reverse()
   }
   let asked: Promise<string> | undefined
@@ -104,10 +105,11 @@ export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
     return asked
   }
   return {
-    async series({ entity, metric, attributes = {}, fromMs, toMs }: SignalQuery) {
+    async series({ entity, environment = '', metric, attributes = {}, fromMs, toMs }: SignalQuery) {
       const named = Object.entries(attributes).filter(([name]) => name !== STATISTIC_ATTRIBUTE)
       const rows = await store.query<StoredPoint>(await sql(), {
         entity,
+        environment,
         metric,
         services: serviceNames(entity),
         names: named.map(([name]) => name),
@@ -117,7 +119,7 @@ export function clickHouseSignals(store: Pick<Store, 'query'>): Signals {
       })
       return seriesValues(rows.reverse(), fromMs)
     },
-    logs: (entity, fromMs, toMs, rowsMax) => lines<LogLine>(LOGS_SQL, entity, fromMs, toMs, rowsMax),
-    spans: (entity, fromMs, toMs, rowsMax) => lines<SpanLine>(SPANS_SQL, entity, fromMs, toMs, rowsMax)
+    logs: (...asked) => lines<LogLine>(LOGS_SQL, ...asked),
+    spans: (...asked) => lines<SpanLine>(SPANS_SQL, ...asked)
   }
 }

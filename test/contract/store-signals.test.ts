@@ -141,6 +141,41 @@ describe('series', () => {
   })
 })
 
+describe('an entity that lives in two environments', () => {
+  const identity = (environment: string): Record<string, string> => ({
+    'service.name': 'twin',
+    'service.instance.id': 'twin-1',
+    ...(environment && { 'deployment.environment.name': environment })
+  })
+  const inEnvironment = (environment?: string) => ({
+    entity: 'twin@twin-1',
+    metric: 'size',
+    fromMs: atMs(0),
+    toMs: atMs(9),
+    ...(environment && { environment })
+  })
+
+  beforeAll(async () => {
+    for (const [index, environment] of ['east', 'west', ''].entries()) {
+      await insertMetric(identity(environment), { name: 'size', gauge: { dataPoints: [{ timeUnixNano: nano(1 + index), asDouble: index }] } })
+      const logRecords = [{ timeUnixNano: nano(1 + index), body: { stringValue: environment || 'unnamed' } }]
+      const request = encodeOtlp('logs', { resourceLogs: [{ resource: resource(identity(environment)), scopeLogs: [{ logRecords }] }] })
+      await insert(logRows(request, DEFAULTS, START_MS))
+    }
+  })
+
+  test('is read in the one that is asked for, with telemetry that names none', async () => {
+    expect((await signals.series(inEnvironment('east'))).map(({ value }) => value)).toEqual([0, 2])
+    expect((await signals.series(inEnvironment('west'))).map(({ value }) => value)).toEqual([1, 2])
+    expect((await signals.logs('twin@twin-1', atMs(0), atMs(9), 9, 'west')).map(({ body }) => body)).toEqual(['west', 'unnamed'])
+  })
+
+  test('is read in all of them when none is asked for', async () => {
+    expect((await signals.series(inEnvironment())).map(({ value }) => value).sort()).toEqual([0, 1, 2])
+    expect(await signals.logs('twin@twin-1', atMs(0), atMs(9), 9)).toHaveLength(3)
+  })
+})
+
 describe('logs and spans', () => {
   test('the newest lines of an entity, oldest first, and no more than asked', async () => {
     const record = (second: number, text: string, more: object = {}): object => ({

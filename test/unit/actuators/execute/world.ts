@@ -137,8 +137,8 @@ export function aWorld(over: { driver?: FakeDriver; options?: Partial<ActOptions
     { atMs: START_MS - 30_000, latencyMs: 900 }
   ]
   const signals: Signals = {
-    async series({ metric, fromMs, toMs }) {
-      if (metric !== 'latency') return []
+    async series({ environment, metric, fromMs, toMs }) {
+      if (environment !== ENVIRONMENT || metric !== 'latency') return [] // Nobody verifies in one environment by what another shows.
       const points: { atMs: number; value: number }[] = []
       for (let atMs = Math.ceil(fromMs / 1_000) * 1_000; atMs <= Math.min(toMs, clock.nowMs()); atMs += 1_000) {
         const value = history.findLast(change => change.atMs <= atMs)?.latencyMs
@@ -146,7 +146,8 @@ export function aWorld(over: { driver?: FakeDriver; options?: Partial<ActOptions
       }
       return points
     },
-    logs: async () => [{ atMs: START_MS, severity: 'ERROR', body: 'too slow' }],
+    logs: async (_entity, _fromMs, _toMs, _rowsMax, environment) =>
+      environment === ENVIRONMENT ? [{ atMs: START_MS, severity: 'ERROR', body: 'too slow' }] : [],
     spans: async () => []
   }
   const driver = over.driver ?? fakeDriver()
