@@ -12,6 +12,7 @@
 // and it voids. `adopted` outweighs `void`. If it died before it could void, its intent is a ghost: another writer's flush covers the same
 // offsets with a higher sequence. Sequences grow over all writers (a new owner starts above all it sees), so no order depends on clocks.
 
+import { AppError } from '../../schemas/errors.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Clock, Store, TopicPartition } from '../../schemas/ports.ts'
 import { msText } from './rows/values.ts'
@@ -97,18 +98,22 @@ export function flushJournal({ store, clock, writer }: { store: JournalStore; cl
   }
 }
 
-type LastFlush = Flush & { open: boolean; void: boolean }
+type LastFlush = Flush & { open: boolean }
 
 /**
  * The last flush of each other writer, and the last range of each partition, that fit each other: no position rests on a flush that was
- * voided in between.
+ * voided in between. A writer voids before it writes its next intent, so a flush that is not its writer's last one and not void is complete.
  */
 async function snapshot(store: Store, writer: string): Promise<{ last: LastFlush[]; positions: JournalPosition[] }> {
   for (let race = 0; ; race++) {
     const positions = await lastRanges(store)
     const last = await lastFlushes(store, writer)
-    const voided = new Set(last.filter(flush => flush.void).map(keyOf))
-    if (race === RACES_MAX || !positions.some(position => voided.has(keyOf(position)))) return { last, positions }
+    const voided = await store.query<{ writer: string; sequence: number }>(
+      `SELECT DISTINCT Writer AS writer, Sequence AS sequence FROM ${TABLE} WHERE State = 'void' AND NOT ${STATE('adopted')}`
+    )
+    const keys = new Set(voided.map(keyOf))
+    if (!positions.some(position => keys.has(keyOf(position)))) return { last, positions }
+    if (race === RACES_MAX) throw new AppError('store_unavailable', 'the journal changes faster than it can be read')
   }
 }
 
@@ -126,8 +131,7 @@ async function lastFlushes(store: Store, writer: string): Promise<LastFlush[]> {
   )
   const flushes = new Map<string, LastFlush & { ranges: FlushRange[] }>()
   for (const { id, adopted, voided, done, writer: by, sequence, ...range } of rows) {
-    const isVoid = Boolean(voided) && !adopted
-    const flush = flushes.get(by) ?? { id, writer: by, sequence, ranges: [], void: isVoid, open: !isVoid && !done }
+    const flush = flushes.get(by) ?? { id, writer: by, sequence, ranges: [], open: !done && (!voided || Boolean(adopted)) }
     flush.ranges.push(range)
     flushes.set(by, flush)
   }

@@ -57,24 +57,25 @@ export function addRecord(pending: PendingRows, record: LogRecord, environment: 
 }
 
 /**
- * Adds a whole batch. Rows of the partition that came under an older generation are dropped first: they are delivered again.
+ * Adds a whole batch; it goes on where the partition's rows here end. The generation is the newest seen.
  * @returns the records that cannot be read; their offsets count as covered
  */
 export function addBatch(pending: PendingRows, batch: Batch, environment: string): { offset: number; reason: string; message: string }[] {
   const { topic, partition, generation } = batch
   const name = `${topic}/${partition}`
-  if ((pending.ranges.get(name)?.generation ?? generation) !== generation) dropPartitions(pending, [{ topic, partition }])
+  const known = pending.ranges.get(name)
   const unreadable: { offset: number; reason: string; message: string }[] = []
-  const before = pending.sizeBytes
+  const sizeBefore = pending.sizeBytes
   for (const record of batch.records) {
+    if (known && record.offset < known.next) continue // Delivered again although we have it.
     const message = addRecord(pending, record, environment)
     if (message !== undefined) unreadable.push({ offset: record.offset, reason: 'unreadable', message })
   }
   const last = batch.records.at(-1)!
-  const known = pending.ranges.get(name)
   const first = known?.first ?? batch.records[0]!.offset
-  const sizeBytes = (known?.sizeBytes ?? 0) + pending.sizeBytes - before
-  pending.ranges.set(name, { topic, partition, generation, first, next: last.offset + 1, appendedAtMs: last.appendedAtMs, sizeBytes })
+  const sizeBytes = (known?.sizeBytes ?? 0) + pending.sizeBytes - sizeBefore
+  const end = known && known.next > last.offset ? known : { next: last.offset + 1, appendedAtMs: last.appendedAtMs }
+  pending.ranges.set(name, { topic, partition, generation, first, next: end.next, appendedAtMs: end.appendedAtMs, sizeBytes })
   return unreadable
 }
 

@@ -48,7 +48,8 @@ interface Worker extends StoreWorkerOptions {
   writer: FlushWriter
   pending: PendingRows
   subscription: Subscription | undefined
-  flushing: Promise<void> | undefined
+  /** The flush or the recovery that is under way: one at a time. */
+  flushing: Promise<unknown> | undefined
   /** The last flush whose inserts and commit succeeded. */
   complete: Flush | undefined
   /** What stopped the worker. From then on nothing is flushed: a later flush would say that the failed one is complete. */
@@ -57,6 +58,8 @@ interface Worker extends StoreWorkerOptions {
   /** Ends the wait for the interval: enough rows, or closing. */
   due: AbortController
   wake: () => void
+  /** How often each partition was assigned, by `topic/partition`: a batch of an earlier time is not added to what comes again. */
+  assignments: Map<string, number>
   /** Handlers that wait for room in the buffer. */
   waiting: (() => void)[]
 }
@@ -76,6 +79,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
     closing,
     due: new AbortController(),
     wake: idle,
+    assignments: new Map(),
     waiting: []
   }
   const finished = Promise.withResolvers<void>()
@@ -92,7 +96,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
         autoCommit: false,
         batchRecordsMax: BATCH_RECORDS_MAX,
         batchBytesMax: BATCH_BYTES_MAX,
-        onAssigned: partitions => recover(worker, partitions),
+        onAssigned: partitions => recoverAlone(worker, partitions),
         onRevoked: () => handOver(worker),
         onBatch: batch => take(worker, batch)
       })
@@ -114,6 +118,8 @@ function storedTopics(environments: readonly string[]): string[] {
 }
 
 async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
+  const name = `${batch.topic}/${batch.partition}`
+  const assignment = worker.assignments.get(name)
   while (isFull(worker) && worker.failure === undefined && !worker.closing.signal.aborted) {
     const room = Promise.withResolvers<void>()
     worker.waiting.push(room.resolve)
@@ -121,6 +127,7 @@ async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
   }
   if (worker.failure !== undefined && !worker.closing.signal.aborted) throw worker.failure
   if (worker.closing.signal.aborted) return { kind: 'retry', afterMs: 1_000, reason: 'the store worker closes' }
+  if (worker.assignments.get(name) !== assignment) return { kind: 'retry', afterMs: 0, reason: 'the partition left and came back meanwhile' }
   const deadLetters = addBatch(worker.pending, batch, worker.environments[0]!)
   if (deadLetters.length > 0) worker.meter.count('homeostat.store.dead_letters', deadLetters.length, { topic: batch.topic, reason: 'unreadable' })
   worker.meter.gauge('homeostat.store.pending_rows', worker.pending.rowsCount)
@@ -175,9 +182,10 @@ function makeRoom(worker: Worker): void {
 async function store(worker: Worker, pending: PendingRows): Promise<void> {
   const { clock, meter, logger, writer } = worker
   const begunMs = clock.monotonicMs()
-  const begun = await begin(worker, pending)
-  if (begun === undefined) return
-  await writer.write(begun.id, pending, stillNeeded(worker, begun, pending))
+  const confirmed = await begin(worker, pending)
+  if (confirmed === undefined) return
+  const begun = confirmed.flush
+  await writer.write(begun.id, pending, stillNeeded(worker, confirmed, pending))
   // Refused only when the partition has a new owner, who did this flush again under the same tokens.
   if (!(await commit(worker, pendingPositions(pending, 'next')))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
   worker.complete = begun
@@ -192,12 +200,13 @@ async function store(worker: Worker, pending: PendingRows): Promise<void> {
  * there before any new owner could look. What is not ours any more is dropped, its owner reads it again.
  * @returns undefined when nothing is left
  */
-async function begin(worker: Worker, pending: PendingRows): Promise<Flush | undefined> {
-  const { writer, journal, logger, meter } = worker
+async function begin(worker: Worker, pending: PendingRows): Promise<Confirmed | undefined> {
+  const { clock, writer, journal, logger, meter } = worker
   while (pending.ranges.size > 0) {
     const flush = journal.next([...pending.ranges.values()])
     await writer.persist('flush journal', () => journal.record(flush, 'intent'))
-    if (await commit(worker, pendingPositions(pending, 'first'))) return flush
+    const atMs = clock.monotonicMs() // Before the question: the process may freeze on the answer.
+    if (await commit(worker, pendingPositions(pending, 'first'))) return { flush, atMs }
     await writer.persist('flush journal', () => journal.record(flush, 'void'))
     const gone: TopicPartition[] = []
     for (const position of pendingPositions(pending, 'first')) if (!(await commit(worker, [position]))) gone.push(position)
@@ -213,24 +222,46 @@ async function commit(worker: Worker, positions: readonly (Position & { generati
   return subscription === undefined ? false : writer.persist('commit of offsets', () => subscription.commit(positions))
 }
 
+/** A flush, and when the log was last known to give it to us. */
+interface Confirmed {
+  flush: Flush
+  atMs: number
+}
+
 /** Asked before each insert: after a long silence (a frozen process, a slow ClickHouse) the tokens may be forgotten, and the flush long done by another. */
-function stillNeeded(worker: Worker, flush: Flush, pending?: PendingRows): () => Promise<boolean> {
+function stillNeeded(worker: Worker, { flush, atMs }: Confirmed, pending?: PendingRows): () => Promise<boolean> {
   const { clock, journal, subscription } = worker
-  let confirmedMs = clock.monotonicMs()
+  let confirmedMs = atMs
   return async () => {
-    if (clock.monotonicMs() - confirmedMs < CONFIRMED_MS) return true
+    const nowMs = clock.monotonicMs()
+    if (nowMs - confirmedMs < CONFIRMED_MS) return true
     const ours = pending !== undefined && subscription !== undefined && (await subscription.commit(pendingPositions(pending, 'first')))
     if (!ours && (await journal.isDone(flush))) return false
-    confirmedMs = clock.monotonicMs()
+    confirmedMs = nowMs
     return true
+  }
+}
+
+/** Nothing is flushed meanwhile: an intent of our own that the log is about to refuse must not count as a position. */
+async function recoverAlone(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
+  while (worker.flushing) await worker.flushing.catch(() => {})
+  dropPartitions(worker.pending, partitions) // From before; they come again.
+  for (const { topic, partition } of partitions) {
+    const name = `${topic}/${partition}`
+    worker.assignments.set(name, (worker.assignments.get(name) ?? 0) + 1)
+  }
+  const recovering = recover(worker, partitions)
+  worker.flushing = recovering
+  try {
+    return await recovering
+  } finally {
+    worker.flushing = undefined
+    makeRoom(worker)
   }
 }
 
 /** Finishes what dead writers left, then says where the assigned partitions go on. */
 async function recover(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
-  while (worker.flushing) await worker.flushing.catch(() => {})
-  dropPartitions(worker.pending, partitions) // From before; they come again.
-  makeRoom(worker)
   const { log, writer, journal } = worker
   const { open, positions, empty } = await writer.persist('flush journal', () => journal.recover(partitions))
   for (const flushed of open) {
@@ -260,10 +291,11 @@ async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<
 
 /** Reads a flush's ranges from the log again and inserts them under the same tokens. */
 async function redo(worker: Worker, flushed: Flush): Promise<void> {
-  const { logger, writer, journal } = worker
+  const { clock, logger, writer, journal } = worker
+  const atMs = clock.monotonicMs()
   const pending = emptyPending()
   for (const range of flushed.ranges) if (await isOfThisLog(worker, range)) await readAgain(worker, range, pending)
-  await writer.write(flushed.id, pending, stillNeeded(worker, flushed))
+  await writer.write(flushed.id, pending, stillNeeded(worker, { flush: flushed, atMs }))
   await writer.persist('flush journal', () => journal.record(flushed, 'done'))
   logger.info({ flush: flushed.id, rows: pending.rowsCount }, 'a flush that was interrupted is complete')
 }

@@ -42,6 +42,8 @@ interface Group {
 }
 interface Member {
   options: SubscribeOptions
+  /** Of its last assignment. While the group has another one it is given no batch: the rebalance is about to reach it. */
+  generation: number
   owned: Map<string, number>
   closed: boolean
   wake: () => void
@@ -121,6 +123,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
         for (let partition = 0; partition < count; partition++)
           if ((member.options.exclusive ? 0 : partition % group.members.length) === index) mine.push({ topic, partition, generation: group.generation })
       }
+      member.generation = group.generation
       const sought = mine.length > 0 ? ((await member.options.onAssigned?.(mine)) ?? []) : []
       for (const { topic, partition } of mine) {
         const name = `${topic}/${partition}`
@@ -141,7 +144,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       if (worked || member.closed) continue
       await new Promise<void>(resolve => {
         member.wake = resolve
-        if (member.closed || hasWork(member)) resolve()
+        if (member.closed || (hasWork(member) && member.generation === group.generation)) resolve()
       })
     }
   }
@@ -152,9 +155,9 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     const { topic, partition } = parsePartition(name)
     const all = partitionsOf(topic)[partition]!
     const from = member.owned.get(name)!
-    if (from >= all.length) return false
+    if (from >= all.length || member.generation !== group.generation) return false
     const records = all.slice(from, from + (member.options.batchRecordsMax ?? RECORDS_PER_BATCH))
-    const batch: Batch = { topic, partition, generation: group.generation, records, endOffset: all.length }
+    const batch: Batch = { topic, partition, generation: member.generation, records, endOffset: all.length }
     const handled = member.options.onBatch(batch)
     member.handling = handled.catch(() => {})
     const fate = await handled
@@ -177,7 +180,15 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
   async function subscribe(subscribed: SubscribeOptions): Promise<Subscription> {
     const joined: Group = groups.get(subscribed.group) ?? { generation: 0, members: [], committed: new Map() }
     groups.set(subscribed.group, joined)
-    const member: Member = { options: subscribed, owned: new Map(), closed: false, wake: () => {}, running: Promise.resolve(), handling: Promise.resolve() }
+    const member: Member = {
+      options: subscribed,
+      generation: 0,
+      owned: new Map(),
+      closed: false,
+      wake: () => {},
+      running: Promise.resolve(),
+      handling: Promise.resolve()
+    }
     joined.members.push(member)
     await rebalance(joined)
     member.running = pump(joined, member)
