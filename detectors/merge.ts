@@ -20,9 +20,9 @@ const DUE = 'homeostat-due'
 /** Header of records without points: JSON, shard → the clock up to which it has told everything. */
 const CLOCKS = 'homeostat-clocks'
 
-/** A shard that says nothing for so long has no owner: the others go on without it. A takeover takes 15 s at most. */
-const WAIT_MS_MAX = 20_000
-/** Of what waits in one partition: 20 s of a thousand records a second, far above what one partition derives. */
+/** A shard that says nothing for so long has no owner: the others go on without it. Takeovers take 15 s at most, but may follow each other. */
+const WAIT_MS_MAX = 60_000
+/** Of what waits in one partition: a minute of 250 records a second of 1 KB, far above what one partition derives. */
 const HELD_BYTES_MAX = 16 * 2 ** 20
 const EMPTY = new Uint8Array(0)
 

@@ -93,6 +93,8 @@ const STALL_MS = 3_000
 const QUIET_SHARE = 1 / 5
 /** What the log took may show this late (its clock is another machine's, and it syncs): until then nothing is closed by our clock. */
 const SETTLE_MS = 250
+/** After a takeover, so that another one soon afterwards begins where this one came to, and knows that there was one. */
+const FIRST_CHECKPOINT_MS = 1_000
 /** For so long a partition that was taken over waits for the others' records to say whether senders were heard meanwhile. */
 const EVIDENCE_WAIT_MS = 60_000
 const RETRY_MS = 250
@@ -135,6 +137,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   let ticking: Promise<void> = Promise.resolve()
   let checkpointing: Promise<void> = Promise.resolve()
   let awakeMs = clock.monotonicMs()
+  let checkpointedMs = clock.monotonicMs()
   let clocksToldMs = Number.NEGATIVE_INFINITY
   const clocksEveryMs = Math.min(CLOCKS_EVERY_MS_MAX, config.window / CLOCKS_PER_WINDOW)
   let waking: Promise<void> = Promise.resolve()
@@ -147,6 +150,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   async function onAssigned(partitions: readonly AssignedPartition[]): Promise<readonly Position[]> {
     for (const at of partitions) refusedSince.delete(shardName(at))
     const { positions, refused } = await table.adopt(partitions)
+    checkpointedMs = clock.monotonicMs() - config.checkpointInterval + FIRST_CHECKPOINT_MS
     logger.info({ partitions: partitions.length, series: seriesCount(), refused: refused.length }, 'detection took over partitions')
     return positions
   }
@@ -331,7 +335,6 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   }
 
   async function tick(): Promise<void> {
-    let checkpointedMs = clock.monotonicMs()
     while (!stop.signal.aborted) {
       await clock.sleep(TICK_MS, stop.signal)
       if (stop.signal.aborted) return

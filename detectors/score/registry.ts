@@ -25,6 +25,8 @@ export interface RatioPair {
   requests: number
   errors: number
   lastTimeMs: number
+  /** Rates of windows that the other series has not closed yet, by series and time. */
+  ahead: Map<string, number>
 }
 
 const RATIO_SOURCE = /^(homeostat\.(?:span|edge))\.(requests|errors)$/
@@ -32,7 +34,8 @@ const RATIO_SOURCE = /^(homeostat\.(?:span|edge))\.(requests|errors)$/
 export class Registry {
   readonly windowed: number[] = []
   readonly histograms: HistogramState[] = []
-  readonly pairs: RatioPair[] = []
+  /** By the series of either. */
+  readonly pairOf = new Map<number, RatioPair>()
   readonly #pairByName = new Map<string, RatioPair>()
   readonly #rulesBySeries = new Map<number, RuleState[]>()
   readonly #rules: readonly StaticRule[]
@@ -144,14 +147,14 @@ export class Registry {
     const name = JSON.stringify([entity.index, source[1], Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1))])
     let pair = this.#pairByName.get(name)
     if (pair === undefined) {
-      pair = { entity, metric: `${source[1]}.error_ratio`, attributes, requests: -1, errors: -1, lastTimeMs: 0 }
+      pair = { entity, metric: `${source[1]}.error_ratio`, attributes, requests: -1, errors: -1, lastTimeMs: 0, ahead: new Map() }
       this.#pairByName.set(name, pair)
-      this.pairs.push(pair)
     }
     pair[source[2] as 'requests' | 'errors'] = series
-    // What was closed before the checkpoint was told before it.
-    const lastTimeMs = this.#table.page(series).f64[this.#table.row(series) * F64_STRIDE + F64.lastTimeMs]!
-    pair.lastTimeMs = Math.max(pair.lastTimeMs, lastTimeMs)
+    this.pairOf.set(series, pair)
+    // What both had closed before the checkpoint was told before it.
+    const lastTimeMs = (of: number): number => (of < 0 ? 0 : this.#table.page(of).f64[this.#table.row(of) * F64_STRIDE + F64.lastTimeMs]!)
+    pair.lastTimeMs = Math.min(lastTimeMs(pair.requests), lastTimeMs(pair.errors))
   }
 
   #restoreRules(part: Uint8Array | undefined): void {

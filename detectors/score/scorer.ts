@@ -18,7 +18,7 @@ import { judgeWithModels } from './learned.ts'
 import { lapsedSeries, openSeries } from './lapse.ts'
 import { endRun, updateLevel, VERDICT, type Verdict } from './level.ts'
 import type { LearnedDetector } from './model-hook.ts'
-import { tellRatios } from './ratio.ts'
+import { tellRatio } from './ratio.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { Registry } from './registry.ts'
 import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
@@ -139,7 +139,6 @@ export class Scorer implements PointSink {
     for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
     for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
     for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin, lagMs)) this.#lapse(series)
-    tellRatios(this.registry.pairs, this.table, this.settings.windowMs, this.#derived)
   }
 
   /**
@@ -294,7 +293,10 @@ export class Scorer implements PointSink {
   /** A window's sum, per second. */
   readonly #closeSum: CloseSum = (series, page, row, startMs, sum) => {
     const { windowMs } = this.settings
-    this.#judge(series, page, row, (sum * 1_000) / windowMs, startMs + windowMs, startMs + windowMs / 2)
+    const rate = (sum * 1_000) / windowMs
+    this.#judge(series, page, row, rate, startMs + windowMs, startMs + windowMs / 2)
+    const pair = this.registry.pairOf.get(series)
+    if (pair) tellRatio(pair, series, startMs + windowMs, rate, this.table, windowMs, this.#derived)
   }
 
   /** A window's distribution: its mean and, for durations, its p95. */

@@ -1,6 +1,6 @@
 // Partitions move between detect workers in every way that a cluster knows, and nothing that is found changes.
 
-import { describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { TOPICS } from '../../../schemas/topics.ts'
 import { encodeOtlp } from '../../support/otlp.ts'
 import { seededRandom } from '../../support/virtual-clock.ts'
@@ -94,9 +94,13 @@ async function disturbed(seed: number): Promise<Rig> {
   return rig
 }
 
+let calm: Awaited<ReturnType<typeof undisturbed>>
+beforeAll(async () => {
+  calm = await undisturbed()
+})
+
 describe('detect workers that take over from each other', () => {
   it.each(Array.from({ length: SEEDS }, (_, index) => index + 1))('find the same as one that nothing happens to, schedule %i', async seed => {
-    const calm = await undisturbed()
     expect(calm.anomalies.length).toBeGreaterThanOrEqual(4)
     const rig = await disturbed(seed)
     expect(derivedOf(rig)).toEqual(calm.derived)
