@@ -23,8 +23,8 @@ export async function kafkaClientBy(name: ClientName, options: KafkaClientOption
 export interface KafkaWorld {
   prefix: string
   admin: KafkaAdmin
-  /** A log as another process has it. The same `instance` stands for the same process over restarts. */
-  open(more?: Partial<KafkaLogOptions>): Promise<KafkaLog>
+  /** A log as another process has it, on another library if named. The same `instance` stands for the same process over restarts. */
+  open(more?: Partial<KafkaLogOptions>, by?: ClientName): Promise<KafkaLog>
   /** Closes every log. */
   close(): Promise<void>
 }
@@ -38,18 +38,18 @@ export async function kafkaWorld(
 ): Promise<KafkaWorld> {
   const prefix = `t${randomUUID().slice(0, 8)}.`
   const given = kafkaOptions(brokers, options)
-  const client = prefixedKafka(await kafkaClientBy(library, given), prefix)
-  const admin = await client.openAdmin()
+  const clientOf = async (by: ClientName): Promise<KafkaClient> => prefixedKafka(await kafkaClientBy(by, given), prefix)
+  const admin = await (await clientOf(library)).openAdmin()
   const opened: KafkaLog[] = []
   const names = topics.flatMap(({ name }) => [name, deadLetterTopic(name)])
   await admin.create(topics.flatMap(({ name, configs = {} }) => [settings(name, configs), settings(deadLetterTopic(name), {})]))
   return {
     prefix,
     admin,
-    async open(more = {}) {
+    async open(more = {}, by = library) {
       const { sessionTimeoutMs, rebalanceTimeoutMs, heartbeatMs } = given
       const log = await KafkaLog.open({
-        client,
+        client: await clientOf(by),
         topics: names,
         instance: `instance-${opened.length}`,
         sessionTimeoutMs,

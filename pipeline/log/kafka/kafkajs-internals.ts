@@ -87,7 +87,7 @@ export const socketFactory = require('kafkajs/src/network/socketFactory') as () 
 export const createLogger = (require('kafkajs/src/loggers') as { createLogger(options: object): KafkajsLogger }).createLogger
 export const { MemberMetadata, MemberAssignment } = require('kafkajs/src/consumer/assignerProtocol') as {
   MemberMetadata: { encode(data: object): Buffer; decode(data: Buffer): { topics: string[]; userData: Buffer | null } }
-  MemberAssignment: { encode(data: object): Buffer; decode(data: Buffer): { assignment: Record<string, number[]> } | null }
+  MemberAssignment: { encode(data: object): Buffer; decode(data: Buffer): { assignment: Record<string, number[]>; userData: Buffer | null } | null }
 }
 
 /** Text of a protocol error code. */

@@ -8,22 +8,21 @@
 // Joining waits for the whole group, so it has a connection of its own. A member whose name another process has taken goes on
 // without one: two that throw each other out would get nothing done.
 
-import { AppError } from '../../../schemas/errors.ts'
 import type { Position, TopicPartition } from '../../../schemas/ports.ts'
 import { systemClock } from '../../system.ts'
-import { assignPartitions } from './assignor.ts'
 import type { KafkaClientOptions } from './client-options.ts'
-import { decodeClaims, encodeClaims, PROTOCOL_NAMES } from './group-protocol.ts'
+import { PROTOCOL_NAMES } from './group-protocol.ts'
 import type { GroupOptions, KafkaMember } from './kafka-client.ts'
 import { type KafkajsCluster, openCluster } from './kafkajs-cluster.ts'
-import { CODE, errorName, MemberAssignment, MemberMetadata } from './kafkajs-internals.ts'
+import { CODE, errorName } from './kafkajs-internals.ts'
 import { groupOffsets } from './kafkajs-offsets.ts'
+import { countPartitions, type JoinedMember, type PartitionCounts, readShare, shareOut, subscriptionOf } from './kafkajs-shares.ts'
 
 const PROTOCOL_TYPE = 'consumer'
-const SUBSCRIPTION_VERSION = 0
 const PAUSE_MS = 100
 const PAUSE_MS_MAX = 1_000 // Brokers that are back find us back within a second.
-const GROWTH_CHECK_MS = 10_000 // How late a group takes up partitions that a topic got. One small request of its leader.
+const GROWTH_CHECK_MS = 5_000 // How late a group takes up partitions that a topic got. One small request of its leader.
+const FOLLOWERS_LATER = 3 // The others look less often: a leader that came back does not know that it leads.
 const CALL_MS = 1_000 // How long a commit looks for a coordinator that moves; who commits tries again after that.
 const LEAVE_MS = 2_000 // The end of the session removes a member that could not say so.
 const NOBODY = ''
@@ -32,11 +31,14 @@ interface Joined {
   generationId: number
   leaderId: string
   memberId: string
-  members: readonly { memberId: string; memberMetadata: Buffer }[]
+  members: readonly JoinedMember[]
 }
 interface Share {
   generation: number
   partitions: readonly TopicPartition[]
+  /** What was shared out, as far as the leader told. */
+  counts: PartitionCounts | undefined
+  isLeader: boolean
 }
 
 /** Joins in the background, and goes on trying whatever happens, until `leave`. */
@@ -55,8 +57,6 @@ class Member implements KafkaMember {
   #instance: string | null
   /** What it has, or had until the rebalance that runs; undefined when there is nothing to lose. */
   #share: Share | undefined
-  /** Partitions by topic that the leader shared out; undefined for others. */
-  #counts: ReadonlyMap<string, number> | undefined
   #leaving = new AbortController()
   #wake = new AbortController()
 
@@ -139,7 +139,7 @@ class Member implements KafkaMember {
   /** One try. Undefined: the group moved on, the next try may come at once. */
   async #join(): Promise<Share | undefined> {
     const { group, topics, instance, mode, sessionTimeoutMs, rebalanceTimeoutMs } = this.#group
-    const userData = encodeClaims({ instance, owned: this.#share?.partitions ?? [], generation: this.#share?.generation ?? -1 })
+    const metadata = subscriptionOf(topics, { instance, owned: this.#share?.partitions ?? [], generation: this.#share?.generation ?? -1 })
     const joined = await this.#ask<Joined & { errorCode: number }>(this.#joins, 'JoinGroup', {
       groupId: group,
       sessionTimeout: sessionTimeoutMs,
@@ -147,7 +147,7 @@ class Member implements KafkaMember {
       memberId: this.#memberId,
       groupInstanceId: this.#instance,
       protocolType: PROTOCOL_TYPE,
-      groupProtocols: [{ name: PROTOCOL_NAMES[mode], metadata: MemberMetadata.encode({ version: SUBSCRIPTION_VERSION, topics, userData }) }]
+      groupProtocols: [{ name: PROTOCOL_NAMES[mode], metadata }]
     })
     if (joined.errorCode === CODE.memberIdRequired) this.#memberId = joined.memberId
     if (joined.errorCode !== CODE.none) return this.#heed('join', joined.errorCode)
@@ -158,30 +158,15 @@ class Member implements KafkaMember {
       generationId: joined.generationId,
       memberId: joined.memberId,
       groupInstanceId: this.#instance,
-      groupAssignment: isLeader ? await this.#shareOut(joined) : []
+      groupAssignment: isLeader ? await shareOut(this.#joins, joined.members, mode) : []
     })
     if (synced.errorCode !== CODE.none) return this.#heed('sync', synced.errorCode)
-    if (!isLeader) this.#counts = undefined
-    const { assignment } = MemberAssignment.decode(synced.memberAssignment) ?? { assignment: {} }
-    const partitions = Object.entries(assignment).flatMap(([topic, list]) => list.map(partition => ({ topic, partition })))
-    return { generation: joined.generationId, partitions }
-  }
-
-  async #shareOut({ members }: Joined): Promise<{ memberId: string; memberAssignment: Buffer }[]> {
-    const known = members.map(({ memberId, memberMetadata }) => {
-      const { topics, userData } = MemberMetadata.decode(memberMetadata)
-      return { id: memberId, topics, ...decodeClaims(userData, memberId) }
-    })
-    const counts = await countPartitions(this.#joins, [...new Set(known.flatMap(one => one.topics))])
-    this.#counts = counts
-    return [...assignPartitions(known, counts, this.#group.mode)].map(([memberId, places]) => {
-      const assignment = Object.fromEntries([...Map.groupBy(places, at => at.topic)].map(([topic, list]) => [topic, list.map(at => at.partition)]))
-      return { memberId, memberAssignment: MemberAssignment.encode({ version: SUBSCRIPTION_VERSION, assignment }) }
-    })
+    const { partitions, counts } = readShare(synced.memberAssignment)
+    return { generation: joined.generationId, partitions, counts, isLeader }
   }
 
   /** Heartbeats until the group rebalances (the owner has finished then) or throws the member out. */
-  async #stay({ generation }: Share): Promise<void> {
+  async #stay({ generation, counts, isLeader }: Share): Promise<void> {
     let checkedMs = systemClock.monotonicMs()
     while (!this.#leaving.signal.aborted) {
       await this.#pause(this.#group.heartbeatMs)
@@ -189,9 +174,10 @@ class Member implements KafkaMember {
       const beat = await this.#beat(generation)
       if (beat === 'lost') return
       if (beat === 'rebalance') return await this.#finish(generation)
-      if (this.#counts === undefined || systemClock.monotonicMs() - checkedMs < GROWTH_CHECK_MS) continue
+      const checkMs = isLeader ? GROWTH_CHECK_MS : GROWTH_CHECK_MS * FOLLOWERS_LATER
+      if (counts === undefined || systemClock.monotonicMs() - checkedMs < checkMs) continue
       checkedMs = systemClock.monotonicMs()
-      if (await this.#haveTopicsGrown(this.#counts)) return await this.#finish(generation)
+      if (await this.#haveTopicsGrown(counts)) return await this.#finish(generation)
     }
   }
 
@@ -257,7 +243,7 @@ class Member implements KafkaMember {
     this.#group.onLost()
   }
 
-  async #haveTopicsGrown(before: ReadonlyMap<string, number>): Promise<boolean> {
+  async #haveTopicsGrown(before: PartitionCounts): Promise<boolean> {
     try {
       const counts = await countPartitions(this.#calls, [...before.keys()])
       return [...before].some(([topic, count]) => counts.get(topic) !== count)
@@ -291,12 +277,3 @@ class Member implements KafkaMember {
 
 /** The coordinator's last word on a member: it is none any more. */
 const isVerdict = (code: number): boolean => code === CODE.unknownMember || code === CODE.illegalGeneration || code === CODE.fencedInstance
-
-async function countPartitions(cluster: KafkajsCluster, topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const found = await cluster.metadata(topics)
-  if (found.length < topics.length) {
-    const missing = topics.filter(topic => !found.some(one => one.topic === topic))
-    throw new AppError('unknown_topic', `the cluster has no topic ${missing.join(', ')}: run homeostat topics apply`)
-  }
-  return new Map(found.map(({ topic, leaders }) => [topic, leaders.length]))
-}
