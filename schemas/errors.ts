@@ -15,7 +15,11 @@ export const ERROR_CODES = {
   },
   log_full: { retriable: true, meaning: 'The log reached its size limit or the disk is full.', action: 'Free space, or raise log.embedded.bytesMax.' },
   record_too_large: { retriable: false, meaning: 'A record exceeds the limit of the log.', action: 'Send smaller batches, or raise the limit on both sides.' },
-  unknown_topic: { retriable: false, meaning: 'The topic is not in schemas/topics.ts.', action: 'A bug: report it.' },
+  unknown_topic: {
+    retriable: false,
+    meaning: 'The topic is not in schemas/topics.ts, or the cluster does not have it.',
+    action: 'On Kafka run `homeostat topics apply`; a topic that is in no table is a bug: report it.'
+  },
   store_unavailable: { retriable: true, meaning: 'ClickHouse does not answer.', action: 'Check store.clickhouse.url and the server; inserts wait meanwhile.' },
   store_refused: { retriable: false, meaning: 'ClickHouse refused a statement.', action: 'Read the message; check schema version and grants.' },
   migration_changed: {

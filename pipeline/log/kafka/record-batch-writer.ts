@@ -1,7 +1,7 @@
 // Writes Kafka's record batches (message format 2, drawn in record-batch.ts) for an idempotent producer.
 //
 // One pass for the size, one for the bytes, into one buffer: kafkajs' own writer takes a buffer a record and a slower checksum, which
-// made large records three times as dear (figures in infra/docs/kafka-clients.md).
+// made records five times as dear (figures in infra/docs/kafka-clients.md).
 
 import { crc32c } from '@platformatic/kafka'
 import type { ProduceBatch } from './kafka-client.ts'
