@@ -11,10 +11,11 @@ import { randomUUID } from 'node:crypto'
 import type { Config } from '../../schemas/config.ts'
 import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Subscription, TopicPartition } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
-import { isMeantFor } from '../log/dead-letter.ts'
-import { type Flush, type FlushJournal, type FlushRange, flushJournal, type JournalStore } from './flush-journal.ts'
+import { beginFlush, commitOffsets, stillNeeded } from './flush-confirmation.ts'
+import { type Flush, type FlushJournal, flushJournal, type JournalStore } from './flush-journal.ts'
 import { type FlushWriter, flushWriter, GROUP } from './flush-writer.ts'
-import { addBatch, addRecord, dropPartitions, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
+import { addBatch, dropPartitions, emptyPending, type PendingRows, pendingPositions } from './pending-rows.ts'
+import { recoverPositions } from './store-recovery.ts'
 
 export interface StoreWorkerOptions {
   log: Log
@@ -39,9 +40,6 @@ const BUFFERED_FLUSHES_MAX = 2 // Rows that may wait while a flush runs, in flus
 const BUFFERED_BYTES_MAX = 2 * 2 ** 20 // OTLP bytes, 40,000 points; as row objects and JSON forty times that.
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 2 ** 19 // One decode: 10,000 points, about 50 ms of the thread.
-/** After so long without a word from the log, ask whether a flush is still ours to write: less than any session timeout, far more than an insert takes. */
-const CONFIRMED_MS = 5_000
-const REDO_RECORDS_MAX = 500 // Read at once when a flush is done again.
 
 interface Worker extends StoreWorkerOptions {
   journal: FlushJournal
@@ -182,64 +180,17 @@ function makeRoom(worker: Worker): void {
 async function store(worker: Worker, pending: PendingRows): Promise<void> {
   const { clock, meter, logger, writer } = worker
   const begunMs = clock.monotonicMs()
-  const confirmed = await begin(worker, pending)
+  const confirmed = await beginFlush(worker, pending)
   if (confirmed === undefined) return
   const begun = confirmed.flush
   await writer.write(begun.id, pending, stillNeeded(worker, confirmed, pending))
   // Refused only when the partition has a new owner, who did this flush again under the same tokens.
-  if (!(await commit(worker, pendingPositions(pending, 'next')))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
+  if (!(await commitOffsets(worker, pendingPositions(pending, 'next')))) logger.info({ flush: begun.id }, 'offsets not committed, their partitions moved away')
   worker.complete = begun
   meter.count('homeostat.store.flushes')
   if (pending.unusable > 0) meter.count('homeostat.store.unusable', pending.unusable)
   meter.gauge('homeostat.store.flush_ms', clock.monotonicMs() - begunMs)
   meter.gauge('homeostat.store.latency_ms', Math.max(0, clock.nowMs() - pending.oldestAtMs))
-}
-
-/**
- * Writes down what is about to be inserted, then has the log confirm that it is still ours: an intent that came before the confirmation was
- * there before any new owner could look. What is not ours any more is dropped, its owner reads it again.
- * @returns undefined when nothing is left
- */
-async function begin(worker: Worker, pending: PendingRows): Promise<Confirmed | undefined> {
-  const { clock, writer, journal, logger, meter } = worker
-  while (pending.ranges.size > 0) {
-    const flush = journal.next([...pending.ranges.values()])
-    await writer.persist('flush journal', () => journal.record(flush, 'intent'))
-    const atMs = clock.monotonicMs() // Before the question: the process may freeze on the answer.
-    if (await commit(worker, pendingPositions(pending, 'first'))) return { flush, atMs }
-    await writer.persist('flush journal', () => journal.record(flush, 'void'))
-    const gone: TopicPartition[] = []
-    for (const position of pendingPositions(pending, 'first')) if (!(await commit(worker, [position]))) gone.push(position)
-    const rows = dropPartitions(pending, gone)
-    meter.count('homeostat.store.released_rows', rows)
-    logger.info({ partitions: gone.length, rows }, 'partitions moved away before their rows were stored: their new owner stores them')
-  }
-  return undefined
-}
-
-async function commit(worker: Worker, positions: readonly (Position & { generation: number })[]): Promise<boolean> {
-  const { subscription, writer } = worker
-  return subscription === undefined ? false : writer.persist('commit of offsets', () => subscription.commit(positions))
-}
-
-/** A flush, and when the log was last known to give it to us. */
-interface Confirmed {
-  flush: Flush
-  atMs: number
-}
-
-/** Asked before each insert: after a long silence (a frozen process, a slow ClickHouse) the tokens may be forgotten, and the flush long done by another. */
-function stillNeeded(worker: Worker, { flush, atMs }: Confirmed, pending?: PendingRows): () => Promise<boolean> {
-  const { clock, journal, subscription } = worker
-  let confirmedMs = atMs
-  return async () => {
-    const nowMs = clock.monotonicMs()
-    if (nowMs - confirmedMs < CONFIRMED_MS) return true
-    const ours = pending !== undefined && subscription !== undefined && (await subscription.commit(pendingPositions(pending, 'first')))
-    if (!ours && (await journal.isDone(flush))) return false
-    confirmedMs = nowMs
-    return true
-  }
 }
 
 /** Nothing is flushed meanwhile: an intent of our own that the log is about to refuse must not count as a position. */
@@ -250,7 +201,7 @@ async function recoverAlone(worker: Worker, partitions: readonly TopicPartition[
     const name = `${topic}/${partition}`
     worker.assignments.set(name, (worker.assignments.get(name) ?? 0) + 1)
   }
-  const recovering = recover(worker, partitions)
+  const recovering = recoverPositions(worker, partitions)
   worker.flushing = recovering
   try {
     return await recovering
@@ -258,68 +209,6 @@ async function recoverAlone(worker: Worker, partitions: readonly TopicPartition[
     worker.flushing = undefined
     makeRoom(worker)
   }
-}
-
-/** Finishes what dead writers left, then says where the assigned partitions go on. */
-async function recover(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
-  const { log, writer, journal } = worker
-  const { open, positions, empty } = await writer.persist('flush journal', () => journal.recover(partitions))
-  for (const flushed of open) {
-    // Before anything else: its own writer may be about to void it.
-    await writer.persist('flush journal', () => journal.record(flushed, 'adopted'))
-    await redo(worker, flushed)
-  }
-  // A store without any journal is new or was emptied: it is filled from what the log still has.
-  if (empty) return writer.persist('reading the log', () => starts(log, partitions))
-  const known = new Map(positions.map(range => [`${range.topic}/${range.partition}`, range]))
-  const sought: Position[] = []
-  for (const { topic, partition } of partitions) {
-    const range = known.get(`${topic}/${partition}`)
-    if (range && (await isOfThisLog(worker, range))) sought.push({ topic, partition, offset: range.next })
-  }
-  return sought
-}
-
-async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<Position[]> {
-  const sought: Position[] = []
-  for (const { topic, partition } of partitions) {
-    const bounds = (await log.offsets(topic)).find(one => one.partition === partition)
-    if (bounds) sought.push({ topic, partition, offset: bounds.start })
-  }
-  return sought
-}
-
-/** Reads a flush's ranges from the log again and inserts them under the same tokens. */
-async function redo(worker: Worker, flushed: Flush): Promise<void> {
-  const { clock, logger, writer, journal } = worker
-  const atMs = clock.monotonicMs()
-  const pending = emptyPending()
-  for (const range of flushed.ranges) if (await isOfThisLog(worker, range)) await readAgain(worker, range, pending)
-  await writer.write(flushed.id, pending, stillNeeded(worker, { flush: flushed, atMs }))
-  await writer.persist('flush journal', () => journal.record(flushed, 'done'))
-  logger.info({ flush: flushed.id, rows: pending.rowsCount }, 'a flush that was interrupted is complete')
-}
-
-async function readAgain({ log, writer, environments }: Worker, { topic, partition, first, next }: FlushRange, pending: PendingRows): Promise<void> {
-  for (let offset = first; offset < next; ) {
-    const records = await writer.persist('reading the log', () => log.read({ topic, partition, offset }, Math.min(REDO_RECORDS_MAX, next - offset)))
-    if (records.length === 0) break
-    for (const record of records) if (record.offset < next && isMeantFor(record, GROUP)) addRecord(pending, record, environments[0]!)
-    offset = records.at(-1)!.offset + 1
-  }
-}
-
-/** False when the log was made anew since: its offsets mean other records, and the journal's must not be believed. */
-async function isOfThisLog({ log, logger, writer }: Worker, range: FlushRange): Promise<boolean> {
-  const { topic, partition, next } = range
-  const [bounds, last] = await writer.persist('reading the log', async () => [
-    (await log.offsets(topic)).find(one => one.partition === partition),
-    (await log.read({ topic, partition, offset: next - 1 }, 1))[0]
-  ])
-  const sameLast = last === undefined || last.offset !== next - 1 || Math.abs(last.appendedAtMs - range.appendedAtMs) < 1
-  const same = bounds !== undefined && next <= bounds.end && sameLast
-  if (!same) logger.warn({ topic, partition, next }, 'the log is another one than the store knows: its committed offset counts')
-  return same
 }
 
 async function handOver(worker: Worker): Promise<void> {

@@ -161,6 +161,55 @@ describe('the store role', () => {
     expect(await stored('away')).toEqual(numbers(0, 200))
   })
 
+  test('a ClickHouse that is slow, then fails, then recovers: lag grows at a bounded buffer, and is gone at many times the rate of arrival', async () => {
+    const log = realLog()
+    let mood: 'slow' | 'failing' | 'well' = 'slow'
+    let recoveredMs = 0
+    const moody: Store = {
+      ...portOf(opened.store),
+      async insert(table, rows, options) {
+        if (mood === 'slow') await new Promise(resolve => setTimeout(resolve, 250))
+        if (mood === 'failing') throw new AppError('store_unavailable', 'too many parts')
+        recoveredMs ||= mood === 'well' ? performance.now() : 0
+        await opened.store.insert(table, rows, options)
+      }
+    }
+    let taken = 0
+    const oneByOne: Log = {
+      ...log,
+      subscribe: options =>
+        log.subscribe({
+          ...options,
+          batchRecordsMax: 1,
+          async onBatch(batch) {
+            const fate = await options.onBatch(batch)
+            if (batch.topic === METRICS) taken += batch.records.length
+            return fate
+          }
+        })
+    }
+    await worker(oneByOne, { store: moody, batchRowsMax: 100 }).start()
+    const arrivalMs = 100
+    const rowsEach = 5
+    const records = 80
+    for (let n = 0; n < records; n++) {
+      await log.append(METRICS, [{ key: 'moody', value: gauges('moody', numbers(n * rowsEach, rowsEach)) }])
+      if (n === 20) mood = 'failing'
+      // What piles up during a long failure is put there at once; the test need not wait for it.
+      if (mood === 'slow') await new Promise(resolve => setTimeout(resolve, arrivalMs))
+    }
+    await eventually('a full buffer', () => taken * rowsEach >= 200)
+    const before = (await stored('moody')).length
+    const backlog = records * rowsEach - before
+    expect(backlog).toBeGreaterThan((records * rowsEach) / 2)
+    expect(taken * rowsEach - before).toBeLessThanOrEqual(3 * 100 + rowsEach) // Two flushes wait, one is on its way.
+    mood = 'well'
+    await eventually('all rows', async () => (await stored('moody')).length >= records * rowsEach, 20_000)
+    expect(await stored('moody')).toEqual(numbers(0, records * rowsEach))
+    const drainedPerS = backlog / ((performance.now() - recoveredMs) / 1_000)
+    expect(drainedPerS).toBeGreaterThan(5 * ((rowsEach * 1_000) / arrivalMs))
+  }, 60_000)
+
   test('what cannot be decoded goes to the dead-letter topic and the rest is stored', async () => {
     const log = realLog()
     const { start, meter } = worker(log)
