@@ -17,6 +17,8 @@ import type { LogRecord, LogRecordInput } from '../schemas/ports.ts'
 const SHARD = 'homeostat-shard'
 /** The log's clock of that shard when the points were complete, epoch ms. */
 const DUE = 'homeostat-due'
+/** Environment of the points: the same entity may live in several. */
+const ENVIRONMENT = 'homeostat-environment'
 /** Header of records without points: JSON, shard → the clock up to which it has told everything. */
 const CLOCKS = 'homeostat-clocks'
 
@@ -47,9 +49,9 @@ export interface Merge {
   readonly stats: { repeated: number; unordered: number }
 }
 
-/** The record of derived points that were complete at `dueMs`. */
-export function derivedRecord(entity: string, request: Uint8Array, shard: string, dueMs: number): LogRecordInput {
-  return { key: entity, value: request, headers: { [SHARD]: shard, [DUE]: String(dueMs) } }
+/** The record of derived points of an entity in one environment that were complete at `dueMs`. */
+export function derivedRecord(entity: string, environment: string, request: Uint8Array, shard: string, dueMs: number): LogRecordInput {
+  return { key: entity, value: request, headers: { [SHARD]: shard, [DUE]: String(dueMs), [ENVIRONMENT]: environment } }
 }
 
 /** Points that a metrics shard made of its own series, and judged where it made them: on the topic they are for others. */
@@ -88,13 +90,14 @@ export function derivedMerge(shards: () => readonly string[], bytes?: Uint8Array
     const dueMs = Number(record.headers[DUE])
     if (record.value === null || !Number.isFinite(dueMs)) return
     const current = telling.get(shard)
-    const isAgain = dueMs <= (clocks.get(shard) ?? 0) || dueMs < (current?.dueMs ?? 0) || (dueMs === current?.dueMs && current.entities.has(record.key ?? ''))
+    const entity = `${record.headers[ENVIRONMENT] ?? ''}\n${record.key ?? ''}`
+    const isAgain = dueMs <= (clocks.get(shard) ?? 0) || dueMs < (current?.dueMs ?? 0) || (dueMs === current?.dueMs && current.entities.has(entity))
     if (isAgain) {
       stats.repeated++
       return
     }
-    if (current?.dueMs === dueMs) current.entities.add(record.key ?? '')
-    else telling.set(shard, { dueMs, entities: new Set([record.key ?? '']) })
+    if (current?.dueMs === dueMs) current.entities.add(entity)
+    else telling.set(shard, { dueMs, entities: new Set([entity]) })
     if (dueMs <= mergedMs) stats.unordered++ // Others went on without it, having waited.
     held.push({ dueMs, shard, offset: record.offset, value: Uint8Array.from(record.value) })
     heldBytes += record.value.length

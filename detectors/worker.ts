@@ -262,9 +262,12 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     const name = shardName(live.shard)
     for (const anomaly of anomalies) outbox.put(TOPICS.anomalies.name, encodeRecord(anomalyRecord, anomaly), name)
     for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge), name)
-    for (const [dueMs, points] of Map.groupBy(derived, point => point.dueMs)) {
-      for (const { entity, request } of options.encodeDerived(points)) {
-        outbox.put(TOPICS.metrics.name, dueMs === undefined ? ownRecord(entity, request, name) : derivedRecord(entity, request, name, dueMs), name)
+    for (const [dueMs, due] of Map.groupBy(derived, point => point.dueMs)) {
+      for (const [environment, points] of Map.groupBy(due, point => point.entity.environment)) {
+        for (const { entity, request } of options.encodeDerived(points)) {
+          const record = dueMs === undefined ? ownRecord(entity, request, name) : derivedRecord(entity, environment, request, name, dueMs)
+          outbox.put(TOPICS.metrics.name, record, name)
+        }
       }
     }
   }

@@ -8,8 +8,8 @@ const inLog = (input: LogRecordInput): LogRecord => ({
   ...{ topic: 'metrics', partition: 0, offset: offset++, key: input.key, value: input.value, appendedAtMs: 0 },
   headers: input.headers ?? {}
 })
-const told = (shard: string, dueMs: number, entity = 'orders'): LogRecord =>
-  inLog(derivedRecord(entity, new TextEncoder().encode(`${shard}@${dueMs}:${entity}`), shard, dueMs))
+const told = (shard: string, dueMs: number, entity = 'orders', environment = 'lab'): LogRecord =>
+  inLog(derivedRecord(entity, environment, new TextEncoder().encode(`${shard}@${dueMs}:${entity}`), shard, dueMs))
 const clocks = (of: Record<string, number>): LogRecord => inLog(clocksRecord(0, of))
 
 function handedOver(merge: Merge, nowMs: number): string[] {
@@ -45,6 +45,14 @@ describe('merge of derived points', () => {
       ...['spans/0@1000:orders', 'spans/0@2000:orders', 'spans/0@3000:orders', 'spans/0@3000:cart']
     ])
     expect(merge.stats.repeated).toBe(3)
+  })
+
+  it('takes the same entity of two environments for two', () => {
+    const merge = derivedMerge(() => SHARDS)
+    for (const environment of ['east', 'west', 'west']) merge.take(told('spans/0', 1_000, 'orders', environment))
+    merge.take(clocks({ 'spans/0': 2_000, 'spans/1': 2_000 }))
+    expect(handedOver(merge, 2_000).filter(line => !line.startsWith('step'))).toEqual(['spans/0@1000:orders', 'spans/0@1000:orders'])
+    expect(merge.stats.repeated).toBe(1)
   })
 
   it('goes on without a shard that nobody owns, after a minute, and counts what comes too late', () => {
