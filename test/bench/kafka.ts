@@ -252,7 +252,8 @@ async function toolRate(broker: KafkaBroker): Promise<number> {
   const properties = ['acks=all', 'enable.idempotence=true', `bootstrap.servers=${broker.brokers[0]}`, 'max.request.size=10000000']
   const { stdout } = await promisify(execFile)('java', [
     ...['-Xmx512m', '-cp', `${kafkaJars('tools')}/*`, 'org.apache.kafka.tools.ProducerPerformance', ...args],
-    ...properties.flatMap(property => ['--command-property', property])
+    '--command-property',
+    ...properties
   ])
   const last = stdout.trim().split('\n').at(-1)!
   const match = /([\d.]+) records\/sec/.exec(last)

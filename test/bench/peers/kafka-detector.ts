@@ -31,15 +31,22 @@ const noCheckpoints: CheckpointStore = {
 }
 const config = JSON.parse(process.argv[2]!) as Config
 const log = await openLog(config, { clock: systemClock, logger: quiet, meter: deaf })
-let owned = 0
+let current: DetectorOrder | undefined
 let worker: ReturnType<typeof detectWorker> | undefined
 let begun = process.cpuUsage()
 let gate = Promise.withResolvers<void>()
 const say = (answer: DetectorAnswer): void => void process.send!(answer)
 
 /** The log with the bench's group and one input topic, a gate before the first batch, and outputs that go nowhere. */
-function gated({ group, format }: DetectorOrder): Log {
+function gated(order: DetectorOrder): Log {
+  const { group, format } = order
   const from = INPUTS[format]
+  let owned = 0
+  const told = (change: number): void => {
+    owned += change
+    // A worker that closes may still be given what another one leaves.
+    if (current === order) say({ kind: 'assigned', partitions: owned })
+  }
   const asMetrics = (at: TopicPartition): TopicPartition => ({ topic: TOPICS.metrics.name, partition: at.partition })
   return {
     append: async () => [],
@@ -55,14 +62,12 @@ function gated({ group, format }: DetectorOrder): Log {
         topics: [from],
         async onAssigned(partitions) {
           await options.onAssigned?.(partitions.map(asMetrics))
-          owned += partitions.length
-          say({ kind: 'assigned', partitions: owned })
+          told(partitions.length)
           return []
         },
         async onRevoked(partitions) {
           await options.onRevoked?.(partitions.map(asMetrics))
-          owned -= partitions.length
-          say({ kind: 'assigned', partitions: owned })
+          told(-partitions.length)
         },
         async onBatch(batch) {
           await gate.promise
@@ -81,11 +86,12 @@ process.on('message', async (message: DetectorOrder | 'go' | 'counts' | 'end') =
     const { user, system } = process.cpuUsage(begun)
     say({ kind: 'counts', points: counts['points'] ?? 0, scored: counts['scored'] ?? 0, series, cpuMs: (user + system) / 1_000 })
   } else if (message === 'end') {
+    current = undefined
     await worker?.close()
-    owned = 0
     gate = Promise.withResolvers()
     say({ kind: 'ready' })
   } else {
+    current = message
     worker = detectWorker({
       log: gated(message),
       checkpoints: noCheckpoints,
