@@ -9,8 +9,10 @@
 // One instance owns all of its topics' partitions (an exclusive group); the others hold no state and follow when it goes. The
 // owner is who claimed the checkpoint last: one that was stopped and replaced is refused at its next save, before it
 // delivers anything, drops its state and waits for an assignment. That is no bug and stops nothing.
+// Longer than 300 lines because owning, reducing and delivering share one state that only turns change.
 
 import { AppError } from './errors.ts'
+import { turns } from './turns.ts'
 import type {
   AssignedPartition,
   Batch,
@@ -192,18 +194,36 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
       pending = []
       return undefined
     } catch (error) {
-      if (error instanceof AppError && error.code === 'fenced') {
-        drop()
-        meter.count(`homeostat.${name}.fenced`)
-        logger.warn({ reason: error.message }, `${name} was taken over by another instance, this one stands by`)
-        return error.message
-      }
-      if (!(error instanceof AppError) || !error.retriable) throw error
-      meter.count(`homeostat.${name}.retries`, 1, { code: error.code })
-      logger.warn({ code: error.code, reason: error.message }, 'what was decided cannot be written now, it is tried again')
-      return error.message
+      return obstacle(error)
     }
   }
+
+  /** What stands in the way of the owner, or that it is no longer the owner. @throws bugs */
+  function obstacle(error: unknown): string {
+    if (!(error instanceof AppError) || (error.code !== 'fenced' && !error.retriable)) throw error
+    if (error.code === 'fenced') {
+      drop()
+      meter.count(`homeostat.${name}.fenced`)
+      logger.warn({ reason: error.message }, `${name} was taken over by another instance, this one stands by`)
+    } else {
+      meter.count(`homeostat.${name}.retries`, 1, { code: error.code })
+      logger.warn({ code: error.code, reason: error.message }, 'what was decided cannot be written now, it is tried again')
+    }
+    return error.message
+  }
+
+  /** After a stop of the process another may own the state: then nothing more is reduced here, nor shown. */
+  async function isStillOurs(): Promise<boolean> {
+    try {
+      if (await checkpoints.owns(name, owner)) return true
+      obstacle(fenced())
+    } catch (error) {
+      obstacle(error)
+    }
+    return false
+  }
+
+  const fenced = (): AppError => new AppError('fenced', `${name} has another owner by now`)
 
   function take(event: Event): void {
     const effects = options.reduce(state!, event, clock.nowMs())
@@ -265,11 +285,17 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   }
 
   async function tickLoop(): Promise<void> {
-    while (!stop.signal.aborted) {
+    for (let lastMs = clock.monotonicMs(); !stop.signal.aborted; ) {
       await clock.sleep(options.tickMs, stop.signal)
       if (stop.signal.aborted) return
+      const isLate = clock.monotonicMs() - lastMs - options.tickMs > OWNED_MS
+      lastMs = clock.monotonicMs()
       await inTurn(async () => {
         if (state === undefined) return
+        if (isLate && !(await isStillOurs())) {
+          lastMs = Number.NEGATIVE_INFINITY // If it could not be found out, the next tick asks again.
+          return
+        }
         // What is pending must be out before more is decided: that bounds it.
         if (pending.length === 0) take(options.tick)
         await settle()
@@ -324,28 +350,6 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   }
 }
 
-/** Runs asynchronous work one after another. */
-function turns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve()
-  return work => {
-    const result = last.then(work, work)
-    last = result.catch(() => undefined)
-    return result
-  }
-}
-
 function placeOf({ topic, partition }: { topic: string; partition: number }): string {
   return `${topic}/${partition}`
-}
-
-/** Every record of a topic from its oldest on, for rebuilding. Calls `take` in the order of each partition. */
-export async function readWholeTopic(log: Log, topic: string, take: (record: LogRecord) => void): Promise<void> {
-  for (const { partition, start, end } of await log.offsets(topic)) {
-    for (let offset = start; offset < end; ) {
-      const records = await log.read({ topic, partition, offset }, BATCH_RECORDS_MAX)
-      if (records.length === 0) break
-      for (const record of records) if (record.value !== null) take(record)
-      offset = records.at(-1)!.offset + 1
-    }
-  }
 }

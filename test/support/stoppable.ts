@@ -8,6 +8,7 @@ import type { Clock, Log, SubscribeOptions, Subscription } from '../../schemas/p
 export interface Stoppable {
   clock: Clock
   log: Log
+  readonly isDead: boolean
   stop(): void
   resume(): void
   /** Never moves again. */
@@ -57,6 +58,9 @@ export function stoppable(outer: { clock: Clock; log: Log }): Stoppable {
       partitions: topic => log.partitions(topic),
       groups: () => through(() => log.groups()),
       close: () => log.close()
+    },
+    get isDead() {
+      return isKilled
     },
     stop() {
       gate ??= Promise.withResolvers()
