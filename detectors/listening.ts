@@ -4,9 +4,13 @@
 // but the log has: what its other partitions and their checkpoints say about the time in between is as good. Only where
 // nothing speaks of a stretch (a restart of everything, a suspended machine) does silence begin to count anew.
 
+import type { ShardNotes } from './shard.ts'
+
 /** Further back nothing is remembered: a partition that nobody saved for so long has its silence counted anew. */
 const SECONDS_MAX = 1_024
 const MS_PER_S = 1_000
+/** For so long a partition that was taken over waits for the others' records to say whether senders were heard meanwhile. */
+const EVIDENCE_WAIT_MS = 60_000
 
 export interface Listening {
   /** Epoch ms of the log's clock. */
@@ -15,6 +19,12 @@ export interface Listening {
   markAll(fromMs: number, toMs: number): void
   /** Whether between the two no stretch longer than `quietMs` lacks a mark. */
   isGapless(fromMs: number, toMs: number): boolean
+  /**
+   * Since when silence in a partition counts, noted in `notes`: from now on, if there is a stretch of which nobody knows whether
+   * senders could be heard; undefined while what others were heard saying is still being read.
+   * @param isWhole nothing waits to be read any more
+   */
+  silenceSince(notes: Pick<ShardNotes, 'listeningSinceMs' | 'listenedThroughMs'>, nowMs: number, isWhole: boolean): number | undefined
 }
 
 /** @param quietMs a stretch without a sign of life that says nothing yet */
@@ -26,7 +36,7 @@ export function listening(quietMs: number): Listening {
     const cell = second % SECONDS_MAX
     if (seconds[cell]! < second) seconds[cell] = second
   }
-  return {
+  const all: Listening = {
     mark: atMs => mark(secondOf(atMs)),
     markAll(fromMs, toMs) {
       const last = secondOf(toMs)
@@ -44,6 +54,15 @@ export function listening(quietMs: number): Listening {
         }
       }
       return true
+    },
+    silenceSince(notes, nowMs, isWhole) {
+      const { listeningSinceMs, listenedThroughMs = Number.NEGATIVE_INFINITY } = notes
+      const isKnown = listeningSinceMs !== undefined && all.isGapless(listenedThroughMs, nowMs)
+      if (!isKnown && !isWhole && nowMs - listenedThroughMs < EVIDENCE_WAIT_MS) return undefined
+      notes.listenedThroughMs = nowMs
+      notes.listeningSinceMs = isKnown ? listeningSinceMs : nowMs
+      return notes.listeningSinceMs
     }
   }
+  return all
 }
