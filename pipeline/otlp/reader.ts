@@ -6,7 +6,7 @@
 // throws after the points before the fault went to the sink: whoever counts must tolerate or discard those.
 // Runs in any thread; a reader serves one request at a time and keeps nothing of it.
 //
-// A series key covers entity, metric name, kind of data and the point's attributes, in any order. It does not cover other
+// A series key covers environment, entity, metric name, kind of data and the point's attributes, in any order. It does not cover other
 // resource attributes (they change with each restart) nor the instrumentation scope (its version changes with each
 // release): two scopes of one entity that send the same name and attributes are one series.
 

@@ -25,7 +25,7 @@ export interface ResourceCursor extends ResourceView {
   end: number
   /** True when the range is that of the Resource*s message, which holds several Resource fields to be merged. */
   isMerged: boolean
-  /** Hash of the entity: initial lanes of its series keys. */
+  /** Hash of the entity and its environment: initial lanes of its series keys. */
   low: number
   high: number
 }
@@ -50,7 +50,7 @@ export interface Resources {
 
 const entityIndexes = new Map<string, number>()
 
-/** Index of the entity in this process, given in the order of first sight; -1 when ENTITIES_MAX are known. */
+/** Index of an entity of one environment in this process, given in the order of first sight; -1 when ENTITIES_MAX are known. */
 function entityIndexOf(entity: string): number {
   const known = entityIndexes.get(entity)
   if (known !== undefined) return known
@@ -92,10 +92,11 @@ export function makeResources(wire: Wire, hasher: Hasher, fallback: { entity: st
   function learn(start: number, end: number, isMerged: boolean, byteHashLow: number, byteHashHigh: number): KnownResource {
     const attributes = resourceText(start, end, isMerged)
     const identity = entityIdentity(name => attributes[name], fallback)
-    const text = new TextEncoder().encode(identity.entity)
+    const place = `${identity.environment}\n${identity.entity}`
+    const text = new TextEncoder().encode(place)
     hashRange(hasher, new DataView(text.buffer, text.byteOffset, text.byteLength), 0, text.length, hasher.seedLow, hasher.seedHigh)
     const { low, high } = hasher
-    const resource = { ...identity, byteHashHigh, size: end - start, entityIndex: entityIndexOf(identity.entity), low, high }
+    const resource = { ...identity, byteHashHigh, size: end - start, entityIndex: entityIndexOf(place), low, high }
     if (known.size >= RESOURCES_MAX) known.delete(known.keys().next().value!)
     known.set(byteHashLow, resource)
     return resource

@@ -43,6 +43,15 @@ describe('series keys', () => {
     ['the name', aPoint({ name: 'queue.lengths' })],
     ['the kind', aPoint({ data: 7 })],
     ['the entity', aPoint({ resource: [['service.name', 'basket']] })],
+    [
+      'the environment',
+      aPoint({
+        resource: [
+          ['service.name', 'orders'],
+          ['deployment.environment.name', 'elsewhere']
+        ]
+      })
+    ],
     ['a value', aPoint({ attributes: [['queue', 'side']] })],
     ['a key', aPoint({ attributes: [['quaue', 'main']] })],
     ['an attribute more', aPoint({ attributes: [...[['queue', 'main'] as const], ['shard', 1]] })],

@@ -39,7 +39,9 @@ export function expectedPoints(bytes: Uint8Array): { points: SeenPoint[]; identi
           continue
         }
         points.push(expectedPoint(resource, metric, kind, point))
-        identities.push(JSON.stringify([resource.entity, metric.name ?? '', kind, point.attributes.map((one: Plain) => typed(one)).sort()]))
+        identities.push(
+          JSON.stringify([resource.environment, resource.entity, metric.name ?? '', kind, point.attributes.map((one: Plain) => typed(one)).sort()])
+        )
       }
     }
   }
