@@ -15,6 +15,8 @@ import { blamesRows } from './store-error.ts'
 
 export const GROUP = 'homeostat-store'
 
+/** Tables filled at the same time: while ClickHouse writes one, the next is made into text. More would only hold more text. */
+const INSERTS_AT_ONCE = 2
 const RETRY_MS_MIN = 250
 const RETRY_MS_MAX = 5_000 // A server that comes back is used within five seconds.
 const WARN_EVERY = 12 // Attempts between two log lines of one long trouble: about a minute.
@@ -55,16 +57,25 @@ export function flushWriter(options: FlushWriterOptions): FlushWriter {
         await store.insert(table, rows, { token })
         return true
       })
-    for (const [table, batch] of pending.tables) {
-      const token = `${flushId}/${table}`
-      try {
-        if (!(await insert(table, batch.rows, token))) return
-      } catch (error) {
-        if (!blamesRows(error)) throw error
-        await insertByRecord(table, batch, token, insert)
+    const waiting = [...pending.tables]
+    const insertTables = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        const [table, batch] = next
+        const token = `${flushId}/${table}`
+        try {
+          if (!(await insert(table, batch.rows, token))) {
+            waiting.length = 0
+            return
+          }
+        } catch (error) {
+          if (!blamesRows(error)) throw error
+          await insertByRecord(table, batch, token, insert)
+        }
+        meter.count('homeostat.store.rows', batch.rows.length, { table })
       }
-      meter.count('homeostat.store.rows', batch.rows.length, { table })
     }
+    const ended = await Promise.allSettled(Array.from({ length: INSERTS_AT_ONCE }, insertTables))
+    for (const end of ended) if (end.status === 'rejected') throw end.reason
     await writeSightings(pending.sightings, flushId)
   }
 

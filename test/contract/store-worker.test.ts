@@ -1,4 +1,8 @@
 // The store role on a real ClickHouse: every record once, whatever dies in between, and nothing lost silently.
+//
+// Longer than 300 lines because it is one suite: its promises share the server, the log and the builders that it opens.
+//
+// Longer than 300 lines because its scenes share one engine and one set of builders.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { storeWorker, type StoreWorker } from '../../pipeline/store/store-worker.ts'
@@ -161,16 +165,14 @@ describe('the store role', () => {
     expect(await stored('away')).toEqual(numbers(0, 200))
   })
 
-  test('a ClickHouse that is slow, then fails, then recovers: lag grows at a bounded buffer, and is gone at many times the rate of arrival', async () => {
+  test('a ClickHouse that is slow, then fails, then recovers: lag grows at a bounded buffer, and is drained in full batches, each row once', async () => {
     const log = realLog()
     let mood: 'slow' | 'failing' | 'well' = 'slow'
-    let recoveredMs = 0
     const moody: Store = {
       ...portOf(opened.store),
       async insert(table, rows, options) {
         if (mood === 'slow') await new Promise(resolve => setTimeout(resolve, 250))
         if (mood === 'failing') throw new AppError('store_unavailable', 'too many parts')
-        recoveredMs ||= mood === 'well' ? performance.now() : 0
         await opened.store.insert(table, rows, options)
       }
     }
@@ -188,7 +190,8 @@ describe('the store role', () => {
           }
         })
     }
-    await worker(oneByOne, { store: moody, batchRowsMax: 100 }).start()
+    const made = worker(oneByOne, { store: moody, batchRowsMax: 100 })
+    await made.start()
     const arrivalMs = 100
     const rowsEach = 5
     const records = 80
@@ -203,11 +206,12 @@ describe('the store role', () => {
     const backlog = records * rowsEach - before
     expect(backlog).toBeGreaterThan((records * rowsEach) / 2)
     expect(taken * rowsEach - before).toBeLessThanOrEqual(3 * 100 + rowsEach) // Two flushes wait, one is on its way.
+    const flushesBefore = made.meter.counts.get('homeostat.store.flushes') ?? 0
     mood = 'well'
     await eventually('all rows', async () => (await stored('moody')).length >= records * rowsEach, 20_000)
     expect(await stored('moody')).toEqual(numbers(0, records * rowsEach))
-    const drainedPerS = backlog / ((performance.now() - recoveredMs) / 1_000)
-    expect(drainedPerS).toBeGreaterThan(5 * ((rowsEach * 1_000) / arrivalMs))
+    // The time of a flush hardly depends on its rows: full batches drain as fast as ClickHouse takes anything (bench store has the rate).
+    expect((made.meter.counts.get('homeostat.store.flushes') ?? 0) - flushesBefore).toBeLessThanOrEqual(Math.ceil(backlog / 100) + 2)
   }, 60_000)
 
   test('what cannot be decoded goes to the dead-letter topic and the rest is stored', async () => {
