@@ -25,6 +25,7 @@ const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-warning=
 const CLICKHOUSE = join(import.meta.dirname, 'cluster', 'clickhouse.ts')
 const READY_DEADLINE_MS = 90_000 // Nine processes start at once; on a busy machine of two cores that takes a while.
 const SETTLE_DEADLINE_MS = 15_000 // As long as a takeover may take.
+const SETTLE_POLL_MS = 1_000 // A probe asks the brokers for every group: not more often than anybody's probes would.
 const CLOSE_DEADLINE_MS = 8_000 // Roles close in order while broker and ClickHouse still answer.
 const COMMAND_TIMEOUT_MS = 60_000
 const POLL_MS = 100
@@ -154,7 +155,7 @@ async function clusterFailures(plan: ClusterPlan, supervisor: Supervisor, broker
   for (;;) {
     const failures = await failuresNow(plan, supervisor, broker)
     if (failures.length === 0 || Date.now() > deadlineMs) return failures
-    await pause(POLL_MS)
+    await pause(SETTLE_POLL_MS)
   }
 }
 

@@ -83,7 +83,7 @@ export function definitionsOf(layout: LabLayout): ProcessDefinitions['processes'
   const { folder } = layout
   const define = (script: Script): object => ({
     argv: [process.execPath, ...NODE_FLAGS, join(FLEET_FOLDER, `${script}.ts`), folder],
-    ...(script === 'load' ? {} : { entity: entityOf(layout, script) }),
+    ...(script === 'load' ? {} : { entity: entityOf(script) }),
     logFile: join(folder, `${script}.log`),
     grace: '2s'
   })

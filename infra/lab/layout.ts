@@ -18,7 +18,10 @@ import { join } from 'node:path'
 export const SERVICES = ['store', 'worker', 'payments', 'orders', 'gateway'] as const
 export type ServiceName = (typeof SERVICES)[number]
 
-/** Of the fleets' telemetry, each also the namespace of its services: one fleet on a single Homeostat, two on a cluster of roles. */
+/** Namespace of the fleets' telemetry. */
+export const NAMESPACE = 'lab'
+
+/** Of the fleets' telemetry: one fleet on a single Homeostat, two with services of the same names on a cluster of roles. */
 export const ENVIRONMENTS = ['lab', 'lab-west'] as const
 export type EnvironmentName = (typeof ENVIRONMENTS)[number]
 
@@ -44,9 +47,9 @@ export function readLayout(folder: string): LabLayout {
   return JSON.parse(readFileSync(join(folder, 'lab.json'), 'utf8')) as LabLayout
 }
 
-/** The stable identity under which a service's telemetry appears: `lab/orders@orders-1`. */
-export function entityOf({ environment }: Pick<LabLayout, 'environment'>, service: ServiceName): string {
-  return `${environment}/${service}@${service}-1`
+/** The stable identity under which a service's telemetry appears in every environment: `lab/orders@orders-1`. */
+export function entityOf(service: ServiceName): string {
+  return `${NAMESPACE}/${service}@${service}-1`
 }
 
 /** The service of an entity or of a bare service name; undefined when it is none of the fleet. */

@@ -34,6 +34,6 @@ function nameOf({ environment }: LabLayout, service: ServiceName): string {
 function filled(template: string, layout: LabLayout, service: ServiceName): string {
   const { environment } = layout
   const port = String(healthPort(layout, service))
-  const values: Readonly<Record<string, string>> = { service, name: nameOf(layout, service), environment, entity: entityOf(layout, service), port }
+  const values: Readonly<Record<string, string>> = { service, name: nameOf(layout, service), environment, entity: entityOf(service), port }
   return template.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole)
 }

@@ -12,7 +12,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BatchLogRecordProcessor, LoggerProvider } from '@opentelemetry/sdk-logs'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { BatchSpanProcessor, NodeTracerProvider } from '@opentelemetry/sdk-trace-node'
-import type { LabLayout } from '../layout.ts'
+import { type LabLayout, NAMESPACE } from '../layout.ts'
 
 const METRIC_INTERVAL_MS = 1_000 // Fast settings: detection within seconds needs a point a second.
 const BATCH_DELAY_MS = 500 // Traces and logs arrive well inside the detector's lateness of a second.
@@ -32,7 +32,7 @@ export interface Telemetry {
 
 export function openTelemetry(service: string, { environment, otlp }: LabLayout): Telemetry {
   const resource = resourceFromAttributes({
-    'service.namespace': environment,
+    'service.namespace': NAMESPACE,
     'service.name': service,
     'service.instance.id': `${service}-1`,
     'deployment.environment.name': environment
