@@ -5,6 +5,7 @@
 // figure says so (`coresFree`). Rates by the clock from the first batch to the last point scored; joining is not counted.
 
 import { type ChildProcess, execFile, fork } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import { promisify } from 'node:util'
 import { openLog } from '../../pipeline/roles/log.ts'
@@ -24,13 +25,15 @@ const PARTITIONS = 4 // Two for each of two detectors.
 const SERVICES_PER_PARTITION = 2
 const METRICS = 50
 const POINTS_PER_METRIC = 20
-const STEPS_OTLP = 60 // 480,000 points a measurement: some seconds.
-const STEPS_JSON = 6
+const STEPS_OTLP = 240 // 1,920,000 points: a second or two a measurement, so that making the series is a small part.
+const STEPS_JSON = 24
 const STEP_MS = 10_000
 const ROUNDS = 5 // Each has nine measurements of seconds; more only narrows a ratio that is far from its goal.
 const ASSIGN_DEADLINE_MS = 60_000
 const SCORE_DEADLINE_MS = 180_000
 const POLL_MS = 10
+const JIFFY_MS = 10 // Of /proc: 100 a second on every Linux of these days.
+const JOIN_TOGETHER_MS = 1_000 // A detector that waits for `go` inside its first batch cannot make room for another one.
 const PRODUCE_BYTES = 200_000 // A batch of a Collector, compressed or not, is of this order.
 const PRODUCE_RECORDS = 3_000
 const PRODUCE_IN_FLIGHT = 16
@@ -41,13 +44,13 @@ const deaf: Meter = { count() {}, gauge() {} }
 type Format = 'otlp' | 'json'
 
 export async function kafkaBench(_options: BenchOptions): Promise<BenchResult> {
-  const broker = await startKafka({ heapMb: 1_024 })
+  const broker = await startKafka({ heapMb: 1_024, settings: { 'group.initial.rebalance.delay.ms': JOIN_TOGETHER_MS } })
   const detectors: Detector[] = []
   try {
     await createTopics(configOf(broker, 'kafkajs'))
     const points = await fill(broker)
     for (const instance of ['first', 'second']) detectors.push(await openDetector(broker, instance))
-    const scoring = await scoringRounds(detectors, points)
+    const scoring = await scoringRounds(broker, detectors, points)
     for (const detector of detectors) detector.stop()
     const produce = await produceRounds(broker)
     return { ...scoring, produceVsPerfTool: produce }
@@ -150,17 +153,20 @@ async function openDetector(broker: KafkaBroker, instance: string): Promise<Dete
 interface Measured {
   pointsPerS: number
   cpuMicros: number
+  /** Of broker and detectors together, in cores. */
+  coresBusy: number
   series: number
 }
 
 let groups = 0
 
 /** From `go` until all points of the topic are scored by these detectors together. */
-async function score(detectors: readonly Detector[], format: Format, points: number): Promise<Measured> {
+async function score(broker: KafkaBroker, detectors: readonly Detector[], format: Format, points: number): Promise<Measured> {
   const group = `bench-${groups++}`
   for (const detector of detectors) detector.send({ group, format })
   await until(ASSIGN_DEADLINE_MS, 'the partitions are shared', () => detectors.every(detector => detector.partitions() === PARTITIONS / detectors.length))
   const begun = performance.now()
+  const brokerBegunMs = cpuMsOf(broker.pid)
   for (const detector of detectors) detector.send('go')
   let answers: Awaited<ReturnType<Detector['ask']>>[] = []
   await until(SCORE_DEADLINE_MS, `${points} points are scored`, async () => {
@@ -168,32 +174,35 @@ async function score(detectors: readonly Detector[], format: Format, points: num
     return sum(answers.map(answer => answer.points)) >= points
   })
   const wallMs = performance.now() - begun
+  const brokerMs = cpuMsOf(broker.pid) - brokerBegunMs
+  const cpuMs = sum(answers.map(answer => answer.cpuMs))
   const read = sum(answers.map(answer => answer.points))
   if (read !== points) throw new Error(`${read} points were read of ${points}: some came twice`)
   await Promise.all(detectors.map(detector => detector.ready()))
   return {
     pointsPerS: (points / wallMs) * 1_000,
-    cpuMicros: (sum(answers.map(answer => answer.cpuMs)) * 1_000) / points,
+    cpuMicros: (cpuMs * 1_000) / points,
+    coresBusy: (cpuMs + brokerMs) / wallMs,
     series: sum(answers.map(answer => answer.series))
   }
 }
 
-async function scoringRounds(detectors: readonly Detector[], points: Record<Format, number>): Promise<Record<string, number>> {
+async function scoringRounds(broker: KafkaBroker, detectors: readonly Detector[], points: Record<Format, number>): Promise<Record<string, number>> {
   const [first, second] = detectors
   const rounds: { one: Measured; json: Measured; two: Measured }[] = []
   for (const detector of detectors) {
     // Warm-up of each process: V8 compiles its loops.
-    await score([detector], 'otlp', points.otlp)
-    await score([detector], 'json', points.json)
+    await score(broker, [detector], 'otlp', points.otlp)
+    await score(broker, [detector], 'json', points.json)
   }
   for (let round = 0; round < ROUNDS; round++) {
-    const one = await score([first!], 'otlp', points.otlp)
-    const json = await score([first!], 'json', points.json)
-    const two = await score([first!, second!], 'otlp', points.otlp)
+    const one = await score(broker, [first!], 'otlp', points.otlp)
+    const json = await score(broker, [first!], 'json', points.json)
+    const two = await score(broker, [first!, second!], 'otlp', points.otlp)
     if (one.series !== json.series || one.series !== two.series) throw new Error(`${one.series}, ${json.series} and ${two.series} series: not the same work`)
     rounds.push({ one, json, two })
     say(
-      `round ${round + 1} of ${ROUNDS}: one ${rate(one)}, JSON ${rate(json)}, two ${rate(two)} points/s; load ${loadavg()[0]!.toFixed(1)}; CPU us a point ${one.cpuMicros.toFixed(2)} / ${json.cpuMicros.toFixed(2)}`
+      `round ${round + 1} of ${ROUNDS}: one ${rate(one)}, JSON ${rate(json)}, two ${rate(two)} points/s; CPU us a point ${one.cpuMicros.toFixed(2)} / ${json.cpuMicros.toFixed(2)} / ${two.cpuMicros.toFixed(2)}; cores busy ${one.coresBusy.toFixed(1)} / ${json.coresBusy.toFixed(1)} / ${two.coresBusy.toFixed(1)}; load ${loadavg()[0]!.toFixed(1)}`
     )
   }
   const middle = (of: (round: (typeof rounds)[number]) => number): number => figure(median(rounds.map(of)))
@@ -203,10 +212,13 @@ async function scoringRounds(detectors: readonly Detector[], points: Record<Form
     vsJson: middle(({ one, json }) => one.pointsPerS / json.pointsPerS),
     vsJsonCpu: middle(({ one, json }) => json.cpuMicros / one.cpuMicros),
     twoVsOne: middle(({ one, two }) => two.pointsPerS / one.pointsPerS),
+    twoVsOneCpu: middle(({ one, two }) => (2 * one.cpuMicros) / two.cpuMicros),
+    coresBusyOne: middle(({ one }) => one.coresBusy),
+    coresBusyTwo: middle(({ two }) => two.coresBusy),
     cores: availableParallelism()
   }
   say(
-    `vs JSON ${result.vsJson}x (goal ${GOALS.vsJson}x), two detectors ${result.twoVsOne}x one (goal ${GOALS.twoVsOne}x where the broker leaves them a core each)`
+    `vs JSON ${result.vsJson}x (goal ${GOALS.vsJson}x), two detectors ${result.twoVsOne}x one (goal ${GOALS.twoVsOne}x where the broker leaves them a core each: ${result.coresBusyTwo} of ${result.cores} cores were busy), ${result.twoVsOneCpu}x by CPU time a point`
   )
   return result
 }
@@ -259,6 +271,12 @@ async function toolRate(broker: KafkaBroker): Promise<number> {
   const match = /([\d.]+) records\/sec/.exec(last)
   if (match === null) throw new Error(`the producer tool says: ${last}`)
   return Number(match[1])
+}
+
+/** User and system time of a process and all its threads. */
+function cpuMsOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * JIFFY_MS
 }
 
 async function until(deadlineMs: number, what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {

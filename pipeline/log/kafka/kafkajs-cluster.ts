@@ -22,10 +22,10 @@ import {
   errorName,
   type LogEntry,
   type ProtocolRequest,
-  requests,
-  socketFactory
+  requests
 } from './kafkajs-internals.ts'
 import type { RequestBody } from './kafkajs-repairs.ts'
+import { answerSockets } from './kafkajs-socket.ts'
 
 const CONNECT_TIMEOUT_MS = 5_000 // Also for the first request: a broker in another region on a bad day.
 const REQUEST_TIMEOUT_MS = 30_000 // kafkajs' default. A broker that pauses for less than this costs nothing.
@@ -274,7 +274,7 @@ function protocolOf(broker: Broker, api: ApiName, version: number | undefined): 
 
 function connectionOptions({ brokers, clientId, tls, sasl }: KafkaClientOptions): object {
   return {
-    socketFactory: socketFactory(),
+    socketFactory: answerSockets(),
     brokers,
     clientId,
     ssl: tls ?? null,

@@ -83,7 +83,6 @@ export const BrokerClass = require('kafkajs/src/broker') as new (options: object
 export const connectionPoolBuilder = require('kafkajs/src/cluster/connectionPoolBuilder') as (options: object) => {
   build(address: { host: string; port: number }): Promise<ConnectionPool>
 }
-export const socketFactory = require('kafkajs/src/network/socketFactory') as () => unknown
 export const createLogger = (require('kafkajs/src/loggers') as { createLogger(options: object): KafkajsLogger }).createLogger
 export const { MemberMetadata, MemberAssignment } = require('kafkajs/src/consumer/assignerProtocol') as {
   MemberMetadata: { encode(data: object): Buffer; decode(data: Buffer): { topics: string[]; userData: Buffer | null } }
