@@ -12,16 +12,17 @@ import { COUNTER_METRIC, COUNTER_SERVICE } from './counting-sender.ts'
 import { storedNumbers } from './findings.ts'
 import { POINTS_PER_S, type PatientSender, startPatientSender } from './patient-sender.ts'
 
-const STEADY_MS = 20_000 // Before the outage: memory and lag of a loaded, healthy cluster.
+const STEADY_MS = 20_000 // Before the outage, twice: memory, then lag, of a loaded, healthy cluster; longer than a checkpoint interval.
 const AFTER_MS = 20_000
 const DRAIN_DEADLINE_MS = 180_000
 const LOOK_MS = 250
+const LOOKS_PER_TELL = 8
 const SETTLE_DEADLINE_MS = 60_000
 const DRAIN_RATIO_MIN = 5
 /** Memory may breathe: caches of V8 and the kernel's accounting; a leak of the outage's points would be far more. */
 const GROWTH_MAX = 1.5
 const GROWTH_SLACK_BYTES = 64 * 2 ** 20
-const CAUGHT_UP_RECORDS = 20 // Two seconds of requests: what is on its way in a healthy cluster.
+const BEAT_MS = 10_000
 
 type Phase = 'before' | 'during' | 'after'
 type Memory = Record<string, Record<Phase, number>>
@@ -65,17 +66,17 @@ export async function runOutage(options: OutageOptions): Promise<OutageReport> {
   try {
     say(`run folder ${cluster.folder}; ready after ${await cluster.homeostat.start()} ms`)
     sender = startPatientSender(cluster.plan.otlp.http)
-    await settle(cluster, sender, STEADY_MS, signal)
-    say(`${POINTS_PER_S} points/s flow, lag ${await lagOf(cluster)} records; the broker goes away for ${outageMs / 1_000} s`)
+    const lagBefore = await settledLag(cluster, sender, signal)
+    say(`${POINTS_PER_S} points/s flow, at most ${lagBefore} records are not committed; the broker goes away for ${outageMs / 1_000} s`)
     phase = 'during'
     await cluster.broker.kill()
-    await wait(outageMs, signal, () => say(`  ${sender!.waiting()} points wait at the sender; answers ${shown(sender!)}`))
+    await wait(outageMs, signal, BEAT_MS, () => say(`  ${sender!.waiting()} points wait at the sender; answers ${shown(sender!)}`))
     await cluster.broker.restart()
     const returnedMs = performance.now()
     const waitingAtReturn = sender.waiting()
     const madeAtReturn = sender.made()
     say(`the broker is back, ${waitingAtReturn} points wait`)
-    const drained = await untilDrained(cluster, sender, signal)
+    const drained = await untilDrained(cluster, sender, lagBefore, signal, say)
     const drainS = (performance.now() - returnedMs) / 1_000
     const drainPerS = (waitingAtReturn + sender.made() - madeAtReturn) / drainS
     say(
@@ -84,7 +85,7 @@ export async function runOutage(options: OutageOptions): Promise<OutageReport> {
     phase = 'after'
     await wait(AFTER_MS, signal)
     sender.pause()
-    await untilDrained(cluster, sender, signal)
+    await untilDrained(cluster, sender, lagBefore, signal)
     await sender.stop()
     const { lost, storedTwice } = await compare(cluster, sender)
     const drainRatio = drainPerS / POINTS_PER_S
@@ -134,31 +135,47 @@ function watch(cluster: Cluster, memory: Memory, phase: Phase): void {
   }
 }
 
-/** Records that the groups have not committed, or undefined while the console cannot tell. */
-async function lagOf({ homeostat }: Cluster): Promise<number | undefined> {
+/** Records that each group has not committed, or undefined while the console cannot tell. */
+async function lagsOf({ homeostat }: Cluster): Promise<Record<string, number> | undefined> {
   try {
     const response = await fetch(`${homeostat.address()}/api/health`, { signal: AbortSignal.timeout(5_000) })
-    const { lag } = (await response.json()) as PipelineHealth
-    return Object.values(lag).reduce((sum, records) => sum + records, 0)
+    return ((await response.json()) as PipelineHealth).lag
   } catch {
     return undefined
   }
 }
 
-/** Until the flow is steady: the sender's queue is short and nobody lags. */
-async function settle(cluster: Cluster, sender: PatientSender, ms: number, signal: AbortSignal): Promise<void> {
-  await wait(ms, signal)
-  if (!(await untilDrained(cluster, sender, signal))) throw new Error('the cluster does not keep up with the load before the outage')
+const total = (lags: Record<string, number>): number => Object.values(lags).reduce((sum, records) => sum + records, 0)
+
+/** The lag of a healthy cluster under this load: detectors commit with their checkpoints only. @returns the most seen, in records */
+async function settledLag(cluster: Cluster, sender: PatientSender, signal: AbortSignal): Promise<number> {
+  await wait(STEADY_MS, signal)
+  const seen: number[] = []
+  await wait(STEADY_MS, signal, LOOK_MS, async () => {
+    const lags = await lagsOf(cluster)
+    if (lags) seen.push(total(lags))
+  })
+  if (sender.waiting() > POINTS_PER_S || seen.length === 0) throw new Error('the cluster does not keep up with the load before the outage')
+  return Math.max(...seen)
 }
 
-async function untilDrained(cluster: Cluster, sender: PatientSender, signal: AbortSignal): Promise<boolean> {
-  const deadlineMs = performance.now() + DRAIN_DEADLINE_MS
-  while (performance.now() < deadlineMs && !signal.aborted) {
-    if (sender.waiting() <= POINTS_PER_S && ((await lagOf(cluster)) ?? Number.POSITIVE_INFINITY) <= CAUGHT_UP_RECORDS) return true
+/** @param lagMax of all groups together, in records; a larger one is a backlog */
+async function untilDrained(cluster: Cluster, sender: PatientSender, lagMax: number, signal: AbortSignal, say?: (text: string) => void): Promise<boolean> {
+  const begunMs = performance.now()
+  for (let look = 0; performance.now() < begunMs + DRAIN_DEADLINE_MS && !signal.aborted; look++) {
+    const lags = await lagsOf(cluster)
+    if (lags && sender.waiting() <= POINTS_PER_S && total(lags) <= lagMax) return true
+    if (look % LOOKS_PER_TELL === 0) say?.(`  ${sender.waiting()} points wait at the sender; lag ${lags ? told(lags) : 'not to be had'}`)
     await pause(LOOK_MS)
   }
   return false
 }
+
+const told = (lags: Record<string, number>): string =>
+  Object.entries(lags)
+    .filter(([, records]) => records > 0)
+    .map(([group, records]) => `${group} ${records}`)
+    .join(', ') || 'none'
 
 async function compare(cluster: Cluster, sender: PatientSender): Promise<{ lost: number; storedTwice: number }> {
   const deadlineMs = performance.now() + SETTLE_DEADLINE_MS
@@ -174,11 +191,13 @@ async function compare(cluster: Cluster, sender: PatientSender): Promise<{ lost:
   }
 }
 
-async function wait(ms: number, signal: AbortSignal, beat?: () => void): Promise<void> {
-  const untilMs = performance.now() + ms
-  for (let beats = 1; performance.now() < untilMs && !signal.aborted; beats++) {
+async function wait(ms: number, signal: AbortSignal, everyMs = ms, beat?: () => void | Promise<void>): Promise<void> {
+  const begunMs = performance.now()
+  for (let nextMs = begunMs + everyMs; performance.now() < begunMs + ms && !signal.aborted; ) {
     await pause(LOOK_MS)
-    if (beats % (10_000 / LOOK_MS) === 0) beat?.()
+    if (performance.now() < nextMs) continue
+    nextMs += everyMs
+    await beat?.()
   }
 }
 
