@@ -37,15 +37,15 @@ export interface ClusterResult extends CrashFindings, VerdictFindings {
   requests: CountingSender['requests']
 }
 
-export async function runCluster({
-  instants: count,
-  client,
-  seed,
-  keep,
-  say,
-  signal
-}: RunOptions & { instants: number; client: KafkaClientName }): Promise<ClusterResult> {
+export interface ClusterRunOptions extends RunOptions {
+  /** How many hits; of a rolling restart: each process once. */
+  instants: number | 'rolling'
+  client: KafkaClientName
+}
+
+export async function runCluster({ instants, client, seed, keep, say, signal }: ClusterRunOptions): Promise<ClusterResult> {
   const cluster = await openCluster(seed, { client })
+  const planned = instantsOf(cluster, instants, seed)
   const probes: Probes[] = []
   let pass = false
   try {
@@ -59,7 +59,7 @@ export async function runCluster({
     const over = new AbortController()
     const watched = fleets.map((layout, index) => ({ layout, probes: probes[index]! }))
     const faults = faultLoop({ homeostat, fleets: watched, seed, say, signal: AbortSignal.any([over.signal, signal]) })
-    const hits = await hitLoop({ cluster, sender, seed, count, say, signal })
+    const hits = await hitLoop({ cluster, sender, instants: planned, say, signal })
     over.abort()
     await faults
     await Promise.all([sender.stop(), script.stop()])
@@ -72,7 +72,7 @@ export async function runCluster({
       fleets.flatMap(({ folder }) => readWitness(folder))
     )
     const verdicts = await compareVerdicts(cluster.broker.brokers, detectConfig(cluster))
-    pass = hits.count === count && hits.late.length === 0 && failures.length === 0 && holds(findings) && sameVerdicts(verdicts)
+    pass = hits.count === planned.length && hits.late.length === 0 && failures.length === 0 && holds(findings) && sameVerdicts(verdicts)
     return {
       ...{ pass, seed, distributed: true, instants: hits.count, takeoverMsMax: hits.takeoverMsMax, late: hits.late, failures },
       ...findings,
@@ -96,8 +96,7 @@ function sameVerdicts({ verdicts, verdictsMissing, verdictsExtra }: VerdictFindi
 interface HitLoop {
   cluster: Cluster
   sender: CountingSender
-  seed: number
-  count: number
+  instants: readonly Instant[]
   say(text: string): void
   signal: AbortSignal
 }
@@ -108,10 +107,18 @@ interface Hits {
   late: string[]
 }
 
-async function hitLoop({ cluster, sender, seed, count, say, signal }: HitLoop): Promise<Hits> {
-  const victims = ['broker', ...[...cluster.supervised.values()].filter(({ role }) => role !== 'clickhouse').map(({ name }) => name)]
+/** A rolling restart takes each process once; otherwise each is killed and stopped, the broker too. */
+function instantsOf({ supervised }: Cluster, instants: number | 'rolling', seed: number): Instant[] {
+  const processes = [...supervised.values()].filter(({ role }) => role !== 'clickhouse').map(({ name }) => name)
+  const shared = { sessionMs: SESSION_TIMEOUT_MS, draw: seeded(seed).fork('instants') }
+  return instants === 'rolling'
+    ? planInstants({ ...shared, victims: processes, kinds: ['restart'], count: processes.length })
+    : planInstants({ ...shared, victims: ['broker', ...processes], kinds: ['kill', 'pause'], count: instants })
+}
+
+async function hitLoop({ cluster, sender, instants, say, signal }: HitLoop): Promise<Hits> {
   const hits: Hits = { count: 0, takeoverMsMax: {}, late: [] }
-  for (const instant of planInstants(victims, count, SESSION_TIMEOUT_MS, seeded(seed).fork('instants'))) {
+  for (const instant of instants) {
     await untilInstant(cluster, instant, signal)
     if (signal.aborted) break
     const { takenOverMs, readyMs, owned } = await hit(cluster, sender, instant)
@@ -119,7 +126,7 @@ async function hitLoop({ cluster, sender, seed, count, say, signal }: HitLoop): 
     const what = `${instant.kind} ${instant.victim}`
     hits.takeoverMsMax[what] = Math.max(hits.takeoverMsMax[what] ?? 0, takenOverMs ?? Number.POSITIVE_INFINITY)
     const told = `${what}${owned > 0 ? `, owner of ${owned} partitions` : ''}: worked on again after ${takenOverMs} ms, ready after ${readyMs} ms`
-    say(`instant ${hits.count} of ${count}: ${told}, ${effectCount(cluster.fleets)} effects so far`)
+    say(`instant ${hits.count} of ${instants.length}: ${told}, ${effectCount(cluster.fleets)} effects so far`)
     if (takenOverMs === null || takenOverMs > TAKEOVER_MAX_MS || readyMs === null) hits.late.push(told)
   }
   return hits

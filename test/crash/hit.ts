@@ -3,7 +3,7 @@
 import type { Admin } from 'kafkajs'
 import type { Cluster } from '../../infra/lab/cluster.ts'
 import { withAdmin } from '../../infra/lab/cluster/ownership.ts'
-import { RESTART_DELAY_MS } from '../../infra/lab/cluster/supervisor.ts'
+import { RESTART_DELAY_MS, type Supervised } from '../../infra/lab/cluster/supervisor.ts'
 import { pause } from '../../infra/lab/fleet.ts'
 import { whyNotReady } from '../../infra/lab/stage.ts'
 import type { CountingSender } from './counting-sender.ts'
@@ -67,12 +67,13 @@ async function hitProcess(cluster: Cluster, sender: CountingSender, { victim, ki
     const holdings = await holdingsOf(admin, groups, victim)
     const hitAtMs = Date.now()
     if (kind === 'kill') await process.kill()
+    else if (kind === 'restart') await gone(process)
     else process.pause()
-    const resumed = kind === 'kill' ? Promise.resolve(hitAtMs) : resumeLater(process, pauseMs)
+    const resumed = kind === 'pause' ? resumeLater(process, pauseMs) : Promise.resolve(hitAtMs)
     // Where nobody can stand in, a stopped process is waited for, and counted from its return.
     const fromMs = hasSuccessor ? hitAtMs : await resumed
     // The broker takes a victim for the owner until its session ends: it counts once it is back. Stopped, where another can stand in, never.
-    const alive = async (): Promise<boolean> => (kind === 'kill' || !hasSuccessor) && (await cluster.unready(victim)) === undefined
+    const alive = async (): Promise<boolean> => (kind !== 'pause' || !hasSuccessor) && (await cluster.unready(victim)) === undefined
     const acknowledged = sender.requests.acknowledged
     const answers = async (): Promise<boolean> =>
       process.role === 'intake' ? sender.requests.acknowledged > acknowledged : (await whyNotReady(cluster.homeostat.address())) === undefined
@@ -81,6 +82,12 @@ async function hitProcess(cluster: Cluster, sender: CountingSender, { victim, ki
     const readyMs = await untilMs(async () => (await cluster.unready(victim)) === undefined, backMs)
     return { takenOverMs: taken, readyMs, owned: holdings.reduce((sum, { committed }) => sum + committed.size, 0) }
   })
+}
+
+/** SIGTERM, until it has ended by itself. */
+async function gone(process: Supervised): Promise<void> {
+  const pid = process.end()?.pid
+  await untilMs(async () => process.pid() !== pid, Date.now())
 }
 
 /** @returns when it was continued */

@@ -10,9 +10,12 @@ const UPTIME_MAX_MS = 4_000 // … and this late.
 const AFTER_EFFECT_MAX_MS = 1_500 // Some aim at the time just after an effect, where the doubt lies.
 const AFTER_EFFECT_SHARE = 0.25
 
+/** kill -9; SIGSTOP, later SIGCONT; SIGTERM and a new process, as a rolling restart does. */
+export type HitKind = 'kill' | 'pause' | 'restart'
+
 export interface Instant {
   victim: string
-  kind: 'kill' | 'pause'
+  kind: HitKind
   /** How long a stopped one is stopped. */
   pauseMs: number
   /** Wait for an effect first. */
@@ -20,11 +23,19 @@ export interface Instant {
   waitMs: number
 }
 
-/** @param sessionMs a member that is silent for this long has lost what it owned */
-export function planInstants(victims: readonly string[], count: number, sessionMs: number, draw: Seeded): Instant[] {
+interface Plan {
+  victims: readonly string[]
+  kinds: readonly HitKind[]
+  count: number
+  /** A member that is silent for this long has lost what it owned. */
+  sessionMs: number
+  draw: Seeded
+}
+
+export function planInstants({ victims, kinds, count, sessionMs, draw }: Plan): Instant[] {
   const instants: Instant[] = []
   while (instants.length < count) {
-    const round = victims.flatMap(victim => (['kill', 'pause'] as const).map(kind => ({ victim, kind })))
+    const round = victims.flatMap(victim => kinds.map(kind => ({ victim, kind })))
     for (const { victim, kind } of draw.shuffle(round)) {
       const afterEffect = draw.next() < AFTER_EFFECT_SHARE
       instants.push({

@@ -2,6 +2,7 @@
 //
 // usage: npm run -s test:crash -- [--kills 30] [--seed N] [--keep]            the whole Homeostat as one process
 //        npm run -s test:crash -- --distributed [--instants 100] [--kafka-client platformatic]   kill -9 and SIGSTOP of each role and of the broker
+//        npm run -s test:crash -- --distributed --rolling                        each process ended and started anew, once
 //        npm run -s test:crash -- --outage 120 [--kafka-client platformatic]     the broker away for so many seconds, under load
 // Last line of stdout: one JSON object. Exit code 0 when all holds.
 //   every acknowledged point and log record is in ClickHouse, none twice
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     distributed: { type: 'boolean', default: false },
     outage: { type: 'string' },
     instants: { type: 'string', default: '100' },
+    rolling: { type: 'boolean', default: false },
     'kafka-client': { type: 'string', default: 'kafkajs' },
     seed: { type: 'string', default: '1' },
     keep: { type: 'boolean', default: false }
@@ -38,7 +40,7 @@ const shared = {
 const run = values.outage
   ? runOutage({ ...shared, outageMs: Number(values.outage) * 1_000, client: values['kafka-client'] as KafkaClientName })
   : values.distributed
-    ? runCluster({ ...shared, instants: Number(values.instants), client: values['kafka-client'] as KafkaClientName })
+    ? runCluster({ ...shared, instants: values.rolling ? 'rolling' : Number(values.instants), client: values['kafka-client'] as KafkaClientName })
     : runSingle({ ...shared, kills: Number(values.kills) })
 const result = await run.catch((error: Error) => {
   process.stderr.write(`test:crash: ${error.stack ?? error.message}\n`)

@@ -6,7 +6,7 @@ import { planInstants } from '../../crash/instants.ts'
 
 const VICTIMS = ['broker', 'intake', 'detect-1', 'detect-2', 'control-1', 'control-2', 'store', 'console', 'act-lab', 'act-lab-west']
 const SESSION_MS = 6_000
-const plan = (seed: number) => planInstants(VICTIMS, 100, SESSION_MS, seeded(seed))
+const plan = (seed: number) => planInstants({ victims: VICTIMS, kinds: ['kill', 'pause'], count: 100, sessionMs: SESSION_MS, draw: seeded(seed) })
 
 describe('the plan of a crash run', () => {
   it('kills and stops each process five times in a hundred instants', () => {
