@@ -110,7 +110,7 @@ interface Opening {
 async function closeAll(opening: Opening): Promise<void> {
   opening.phase = 'closing'
   for (const closer of opening.closers.reverse())
-    await Promise.resolve(closer()).catch((cause: unknown) => opening.logger.error({ err: cause }, 'a part did not close cleanly'))
+    await Promise.resolve(closer()).catch((cause: unknown) => opening.logger.error({ error: cause }, 'a part did not close cleanly'))
   opening.logger.info({}, 'homeostat stopped')
 }
 
@@ -138,7 +138,7 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
       Object.assign(shown, role.addresses)
       Object.assign(published, role.published)
       role.finished?.catch(cause => {
-        logger.error({ hosted: chosen[index]![0], err: cause }, 'role failed')
+        logger.error({ hosted: chosen[index]![0], error: cause }, 'role failed')
         failed.resolve(`the ${chosen[index]![0]} role failed`)
       })
     }

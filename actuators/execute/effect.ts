@@ -81,7 +81,7 @@ async function askTarget(context: ExecuteContext, driver: Driver, row: StepRow):
       const answer = await driver.wasApplied({ ...row.order, deadlineMs: context.clock.nowMs() + ABORT_GRACE_MS })
       if (answer !== 'unknown') return answer
     } catch (error) {
-      context.logger.warn({ commandId: row.commandId, target: row.order.target, err: error }, 'the target could not be asked whether the act was applied')
+      context.logger.warn({ commandId: row.commandId, target: row.order.target, error }, 'the target could not be asked whether the act was applied')
     }
     if (asked < ASK_ATTEMPTS_MAX) await context.clock.sleep(ASK_AGAIN_MS, context.stopping)
     if (context.stopping.aborted) return 'stop'
@@ -99,7 +99,7 @@ async function begin(context: ExecuteContext, row: StepRow, input: EffectInput):
       break
     } catch (error) {
       context.meter.count('homeostat.act.control.unreadable')
-      context.logger.warn({ commandId: row.commandId, err: error }, 'the control topic cannot be read; nothing is done until the kill switch is known')
+      context.logger.warn({ commandId: row.commandId, error }, 'the control topic cannot be read; nothing is done until the kill switch is known')
       await context.clock.sleep(LOG_AGAIN_MS, context.stopping)
     }
   }
@@ -154,7 +154,7 @@ async function settled(context: ExecuteContext, row: StepRow, state: 'applied' |
     } catch (error) {
       if (!(error instanceof AppError && error.retriable)) throw error
       if (context.stopping.aborted) return closing()
-      context.logger.error({ commandId: row.commandId, state, err: error }, 'the ledger does not take the result of a step; trying again')
+      context.logger.error({ commandId: row.commandId, state, error }, 'the ledger does not take the result of a step; trying again')
       await context.clock.sleep(LEDGER_AGAIN_MS, context.stopping)
     }
   }

@@ -76,7 +76,7 @@ async function inTime<T>(ports: EvidencePorts, command: Command, what: string, r
     return await Promise.race([read(), late])
   } catch (error) {
     ports.meter.count('homeostat.act.evidence.missing', 1, { what })
-    ports.logger.warn({ commandId: command.id, what, err: error }, 'evidence could not be read; acting without it')
+    ports.logger.warn({ commandId: command.id, what, error }, 'evidence could not be read; acting without it')
     return without
   } finally {
     abort.abort()

@@ -102,7 +102,7 @@ export function actWorker(options: ActOptions): ActWorker {
   let closing: Promise<void> | undefined
 
   const fail = (error: unknown): void => {
-    if (!stopping.signal.aborted) logger.error({ err: error }, 'the actuator stops: a bug; its ledger carries on at the next start')
+    if (!stopping.signal.aborted) logger.error({ error }, 'the actuator stops: a bug; its ledger carries on at the next start')
     stopping.abort()
     done.reject(error)
   }
@@ -118,7 +118,7 @@ export function actWorker(options: ActOptions): ActWorker {
         // The ledger refuses for now (a full disk): the rows say where to go on, so the same way is walked again.
         if (!(error instanceof AppError && error.retriable)) throw error
         meter.count('homeostat.act.commands.retried')
-        logger.error({ commandId: id, err: error }, 'a command is interrupted by the ledger; trying again')
+        logger.error({ commandId: id, error }, 'a command is interrupted by the ledger; trying again')
         await clock.sleep(RETRY_MS, stopping.signal)
       }
     }
@@ -160,7 +160,7 @@ export function actWorker(options: ActOptions): ActWorker {
       }
     } catch (error) {
       if (!(error instanceof AppError && error.retriable)) throw error
-      logger.error({ err: error }, 'commands cannot be taken now; they stay in the log')
+      logger.error({ error }, 'commands cannot be taken now; they stay in the log')
       return error.message
     } finally {
       sender.wake()
@@ -203,7 +203,7 @@ export function actWorker(options: ActOptions): ActWorker {
         await control.refresh()
       } catch (error) {
         if (!(error instanceof AppError && error.retriable)) throw error
-        logger.warn({ err: error }, 'the control topic cannot be read; nothing new begins meanwhile')
+        logger.warn({ error }, 'the control topic cannot be read; nothing new begins meanwhile')
       }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
     }

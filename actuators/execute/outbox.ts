@@ -106,7 +106,7 @@ async function publish({ log, ledger, logger }: OutboxPorts, row: OutcomeOutboxR
     await log.append(TOPICS.outcomes.name, [encodeRecord(outcomeRecord, row.outcome)])
   } catch (error) {
     if (!(error instanceof AppError && error.retriable)) throw error
-    logger.warn({ outcomeId: row.outcome.id, err: error }, 'an outcome waits for the log')
+    logger.warn({ outcomeId: row.outcome.id, error }, 'an outcome waits for the log')
     return false
   }
   ledger.sent(row.key)

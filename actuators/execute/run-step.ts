@@ -80,7 +80,7 @@ async function observe(context: ExecuteContext, row: StepRow): Promise<Observati
     const late = context.clock.sleep(OBSERVE_MS_MAX, abort.signal).then(() => unknown)
     return await Promise.race([context.drivers.get(row.driver)?.observe(row.order.target) ?? unknown, late])
   } catch (error) {
-    context.logger.warn({ commandId: row.commandId, target: row.order.target, err: error }, 'the target could not be observed; its facts are unknown')
+    context.logger.warn({ commandId: row.commandId, target: row.order.target, error }, 'the target could not be observed; its facts are unknown')
     return unknown
   } finally {
     abort.abort()

@@ -121,7 +121,7 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
           resolve()
           await clock.sleep(POLL_MS, stop.signal)
         } catch (cause) {
-          logger.warn({ topic, err: cause, retriable: cause instanceof AppError && cause.retriable }, 'console cannot read a topic, will try again')
+          logger.warn({ topic, error: cause, retriable: cause instanceof AppError && cause.retriable }, 'console cannot read a topic, will try again')
           await clock.sleep(PAUSE_AFTER_ERROR_MS, stop.signal)
         }
       }

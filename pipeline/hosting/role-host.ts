@@ -98,7 +98,7 @@ export class RoleHost {
   async close(): Promise<void> {
     if (this.#stop.signal.aborted) return this.#ended
     this.#stop.abort()
-    await this.#peer?.call('close').catch(cause => this.#options.logger.warn({ hosted: this.#options.name, err: cause }, 'role did not close cleanly'))
+    await this.#peer?.call('close').catch(cause => this.#options.logger.warn({ hosted: this.#options.name, error: cause }, 'role did not close cleanly'))
     await Promise.race([this.#ended, this.#options.clock.sleep(END_DEADLINE_MS)])
     await this.#body?.end()
     await this.#ended
@@ -130,7 +130,7 @@ export class RoleHost {
       })
       body.onError(error => {
         reject(error)
-        logger.error({ hosted: name, err: error }, 'role failed')
+        logger.error({ hosted: name, error }, 'role failed')
       })
       this.#ended = new Promise(ended => {
         body.onExit(code => {

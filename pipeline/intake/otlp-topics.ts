@@ -82,7 +82,7 @@ export function openTopicsDoor(options: TopicsDoorOptions): TopicsDoor {
         const code = error instanceof AppError ? error.code : 'bug'
         meter.count('homeostat.intake.topics_door_reopened', 1, { code })
         const level = code === 'bug' ? 'error' : 'warn'
-        logger[level]({ topics, err: error, againAfterMs: REOPEN_MS }, 'the door to the topics of Collectors is closed and will be opened again')
+        logger[level]({ topics, error, againAfterMs: REOPEN_MS }, 'the door to the topics of Collectors is closed and will be opened again')
         await clock.sleep(REOPEN_MS, closing.signal)
       }
     }
@@ -213,7 +213,7 @@ async function cutAll(options: TopicsDoorOptions, source: Source, batch: Batch):
       // Cutting depends on nothing but the record, so a fault of our own would come back with it and block the partition for ever:
       // it goes to the dead letters too, and can be put back once the fault is mended.
       const known = error instanceof AppError
-      if (!known) logger.error({ err: error, topic: record.topic, partition: record.partition, offset: record.offset }, 'intake met a fault of its own')
+      if (!known) logger.error({ error, topic: record.topic, partition: record.partition, offset: record.offset }, 'intake met a fault of its own')
       refused.push({ offset: record.offset, reason: known ? error.code : 'bug', message: error instanceof Error ? error.message : String(error) })
     }
     if (clock.monotonicMs() - turnedMs < TURN_AFTER_MS) continue

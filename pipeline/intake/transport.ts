@@ -118,7 +118,7 @@ export function outcomeOf(
     meter.count('homeostat.intake.requests', 1, labels)
     if (refused === undefined) return undefined
     meter.count('homeostat.intake.refused', 1, labels)
-    if (refused.code === 'bug') logger.error({ err: error, signal, transport }, 'intake met a fault of its own; the sender was told to come again')
+    if (refused.code === 'bug') logger.error({ error, signal, transport }, 'intake met a fault of its own; the sender was told to come again')
     else logger.debug({ ...labels, reason: refused.message }, 'intake refused a request')
     return refused
   }

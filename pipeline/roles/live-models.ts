@@ -73,7 +73,7 @@ export async function liveModels(options: {
         meter.count('homeostat.model.loads', 1, { model: decoded.record.name })
       } catch (cause) {
         // A model that cannot be loaded leaves the one before in place.
-        logger.error({ offset: record.offset, err: cause }, 'model refused')
+        logger.error({ offset: record.offset, error: cause }, 'model refused')
         meter.count('homeostat.model.refused')
       }
     }
@@ -95,10 +95,10 @@ export async function liveModels(options: {
   const finished = (async () => {
     while (!stop.signal.aborted) {
       await clock.sleep(POLL_MS, stop.signal)
-      await poll().catch(cause => logger.warn({ err: cause }, 'models topic cannot be read, will try again'))
+      await poll().catch(cause => logger.warn({ error: cause }, 'models topic cannot be read, will try again'))
       await record().catch(cause => {
         meter.count('homeostat.feature.dropped')
-        logger.warn({ err: cause }, 'feature vectors could not be recorded')
+        logger.warn({ error: cause }, 'feature vectors could not be recorded')
       })
     }
   })()

@@ -133,7 +133,7 @@ async function persisting<T>({ clock, logger, meter, closing }: FlushWriterOptio
     } catch (error) {
       if (!(error instanceof AppError) || error.code === 'bug' || blamesRows(error) || closing.aborted) throw error
       meter.count('homeostat.store.retries', 1, { code: error.code })
-      if (attempt % WARN_EVERY === 1) logger.warn({ err: error, attempt }, `${what}: not now, will be repeated`)
+      if (attempt % WARN_EVERY === 1) logger.warn({ error, attempt }, `${what}: not now, will be repeated`)
       await clock.sleep(Math.min(RETRY_MS_MIN * 2 ** Math.min(attempt - 1, 10), RETRY_MS_MAX), closing)
     }
   }

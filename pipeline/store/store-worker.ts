@@ -99,7 +99,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
         onBatch: batch => take(worker, batch)
       })
       loop = flushLoop(worker)
-      loop.catch(error => closing.signal.aborted || options.logger.error({ err: error }, 'the store worker stopped'))
+      loop.catch(error => closing.signal.aborted || options.logger.error({ error }, 'the store worker stopped'))
       Promise.all([loop, worker.subscription.finished]).then(() => finished.resolve(), finished.reject)
     },
     close() {
@@ -226,10 +226,7 @@ async function closeWorker(worker: Worker, loop: () => Promise<void> | undefined
   try {
     if (worker.subscription) await handOver(worker)
   } catch (error) {
-    worker.logger.warn(
-      { err: error, rows: worker.pending.rowsCount },
-      'closed without storing what was buffered: it is read from the log again at the next start'
-    )
+    worker.logger.warn({ error, rows: worker.pending.rowsCount }, 'closed without storing what was buffered: it is read from the log again at the next start')
   }
   await worker.subscription?.close()
 }

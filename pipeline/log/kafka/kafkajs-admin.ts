@@ -167,6 +167,7 @@ async function until(cluster: KafkajsCluster, otherwise: string, isSo: () => Pro
 /** @throws AppError `config_invalid` for what no repetition cures; Error for the rest */
 function heed({ errorCode, errorMessage }: Verdict): void {
   if (errorCode === CODE.none) return
-  const text = errorMessage ?? errorName(errorCode)
+  const advice = errorCode === CODE.invalidReplication ? ' (kafka.topics.replication: at most one copy a broker)' : ''
+  const text = `${errorMessage ?? errorName(errorCode)}${advice}`
   throw WRONG_CONFIG.has(errorCode) ? new AppError('config_invalid', `Kafka refuses: ${text}`) : new Error(text)
 }

@@ -129,7 +129,8 @@ class Member implements KafkaMember {
         // Whatever it was, also a bug: silence would be worse than another try.
         if (this.#leaving.signal.aborted) return
         meter.count('homeostat.log.group_troubles', 1, { group })
-        logger.warn({ group, error }, 'the group cannot be joined now, trying again')
+        // A fresh cluster is still loading its groups: worth a warning only when it lasts.
+        logger[pauseMs < PAUSE_MS_MAX ? 'debug' : 'warn']({ group, error }, 'the group cannot be joined now, trying again')
         await systemClock.sleep(pauseMs, this.#leaving.signal)
         pauseMs = Math.min(PAUSE_MS_MAX, pauseMs * 2)
       }
