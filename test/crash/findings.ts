@@ -59,16 +59,19 @@ export async function findingsOf(homeostat: Homeostat, sender: CountingSender, w
   }
 }
 
-/** Number → rows that carry it. */
+/**
+ * Number → rows that carry it. Numbers are dense, so pages are ranges of them: a page by OFFSET would count everything anew.
+ * @param from table and WHERE clause
+ */
 export async function storedNumbers(homeostat: Pick<Homeostat, 'sql'>, number: string, from: string): Promise<Map<number, number>> {
   const stored = new Map<number, number>()
-  for (let offset = 0; ; offset += PAGE_ROWS) {
-    const rows = await homeostat.sql<{ number: number; n: number }>(
-      `SELECT ${number} AS number, count() AS n FROM ${from} GROUP BY number ORDER BY number LIMIT ${PAGE_ROWS} OFFSET ${offset}`
-    )
+  const [last] = await homeostat.sql<{ number: number }>(`SELECT max(${number}) AS number FROM ${from}`)
+  for (let first = 0; first <= Number(last?.number ?? -1); first += PAGE_ROWS) {
+    const page = `${number} BETWEEN ${first} AND ${first + PAGE_ROWS - 1}`
+    const rows = await homeostat.sql<{ number: number; n: number }>(`SELECT ${number} AS number, count() AS n FROM ${from} AND ${page} GROUP BY number`)
     for (const row of rows) stored.set(Number(row.number), Number(row.n))
-    if (rows.length < PAGE_ROWS) return stored
   }
+  return stored
 }
 
 /** Waits until every command has an outcome and no new rows arrive, or the deadline. */
