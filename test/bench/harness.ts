@@ -4,6 +4,7 @@
 // ratio is worth trusting where their rates are not. Rates, CPU time and the load average are printed beside it for people.
 
 import { cpus, loadavg } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Fewer rounds leave the median to chance. */
 export const ROUNDS_MIN = 9
@@ -134,5 +135,16 @@ export function printTable(title: string, unit: string, results: readonly CaseRe
     const ratio = (by: 'wall' | 'cpu'): string => (one === ours || !ours ? '' : `${medianRatio(ours, one, by).toFixed(1)}x`).padStart(10)
     const rates = `${Math.round(one.medianPerS).toLocaleString('en').padStart(18)}${Math.round(one.bestPerS).toLocaleString('en').padStart(12)}`
     say(`${one.name.padEnd(52)}${rates}${one.cpuMicros.toFixed(3).padStart(16)}${ratio('wall')}${ratio('cpu')}`)
+  }
+}
+
+const LOOK_MS = 10
+
+/** Waits for what another process does. @throws Error when it did not happen in time */
+export async function until(what: string, deadlineMs: number, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const begun = performance.now()
+  while (!(await isSo())) {
+    if (performance.now() - begun > deadlineMs) throw new Error(`it did not happen in ${deadlineMs} ms that ${what}`)
+    await sleep(LOOK_MS)
   }
 }

@@ -15,10 +15,10 @@ import { EmbeddedLog } from '../../pipeline/log/embedded-log.ts'
 import { openReader } from '../../pipeline/otlp/reader.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
-import type { Logger, Meter } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { type BenchCase, type BenchOptions, type BenchResult, figure, interleave, loopCase, median, medianRatio, printTable, say } from './harness.ts'
 import { otlpLoad } from './otlp-load.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const GOAL_VS_READER = 0.35
 const SERVICES = ['checkout', 'basket', 'login', 'search'] // One request a service in turn, as their SDKs would send.
@@ -32,8 +32,6 @@ const E2E_STEPS = 6 // Exports of each service in a run.
 const E2E_STEP_MS = 10_000
 const E2E_POLL_MS = 5
 const E2E_PATIENCE_MS = 120_000
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 
 export async function ingestBench({ rounds }: BenchOptions): Promise<BenchResult> {
   const folder = mkdtempSync(join(tmpdir(), 'homeostat-bench-'))

@@ -11,14 +11,15 @@ import { promisify } from 'node:util'
 import { openLog } from '../../pipeline/roles/log.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { type Config, configSchema } from '../../schemas/config.ts'
-import type { Log, Logger, LogRecordInput, Meter } from '../../schemas/ports.ts'
+import type { Log, LogRecordInput } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { type KafkaBroker, kafkaJars, startKafka } from '../support/kafka-broker.ts'
 import { createTopics } from '../support/kafka-topics.ts'
-import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+import { type BenchOptions, type BenchResult, figure, median, say, until } from './harness.ts'
 import { INPUTS, jsonMessages } from './json-points.ts'
 import { otlpLoad } from './otlp-load.ts'
 import type { DetectorAnswer } from './peers/kafka-detector.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const CLIENTS = ['kafkajs', 'platformatic'] as const
 const PARTITIONS = 4 // Two for each of two detectors.
@@ -31,15 +32,12 @@ const STEP_MS = 10_000
 const ROUNDS = 5 // Each has nine measurements of seconds; more only narrows a ratio that is far from its goal.
 const ASSIGN_DEADLINE_MS = 60_000
 const SCORE_DEADLINE_MS = 180_000
-const POLL_MS = 10
 const JIFFY_MS = 10 // Of /proc: 100 a second on every Linux of these days.
 const JOIN_TOGETHER_MS = 1_000 // A detector that waits for `go` inside its first batch cannot make room for another one.
 const PRODUCE_BYTES = 200_000 // A batch of a Collector, compressed or not, is of this order.
 const PRODUCE_RECORDS = 3_000
 const PRODUCE_IN_FLIGHT = 16
 const GOALS = { vsJson: 10, twoVsOne: 1.8 }
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 
 type Format = 'otlp' | 'json'
 
@@ -164,12 +162,12 @@ let groups = 0
 async function score(broker: KafkaBroker, detectors: readonly Detector[], format: Format, points: number): Promise<Measured> {
   const group = `bench-${groups++}`
   for (const detector of detectors) detector.send({ group, format })
-  await until(ASSIGN_DEADLINE_MS, 'the partitions are shared', () => detectors.every(detector => detector.partitions() === PARTITIONS / detectors.length))
+  await until('the partitions are shared', ASSIGN_DEADLINE_MS, () => detectors.every(detector => detector.partitions() === PARTITIONS / detectors.length))
   const begun = performance.now()
   const brokerBegunMs = cpuMsOf(broker.pid)
   for (const detector of detectors) detector.send('go')
   let answers: Awaited<ReturnType<Detector['ask']>>[] = []
-  await until(SCORE_DEADLINE_MS, `${points} points are scored`, async () => {
+  await until(`${points} points are scored`, SCORE_DEADLINE_MS, async () => {
     answers = await Promise.all(detectors.map(detector => detector.ask()))
     return sum(answers.map(answer => answer.points)) >= points
   })
@@ -277,14 +275,6 @@ async function toolRate(broker: KafkaBroker): Promise<number> {
 function cpuMsOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
   return (Number(fields[11]) + Number(fields[12])) * JIFFY_MS
-}
-
-async function until(deadlineMs: number, what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const begun = performance.now()
-  while (!(await isSo())) {
-    if (performance.now() - begun > deadlineMs) throw new Error(`it did not happen in ${deadlineMs} ms that ${what}`)
-    await systemClock.sleep(POLL_MS)
-  }
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)

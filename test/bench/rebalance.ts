@@ -9,13 +9,13 @@ import { loadavg } from 'node:os'
 import { openLog } from '../../pipeline/roles/log.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { type Config, configSchema } from '../../schemas/config.ts'
-import type { Logger, Meter } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { type KafkaBroker, startKafka } from '../support/kafka-broker.ts'
 import { createTopics } from '../support/kafka-topics.ts'
-import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+import { type BenchOptions, type BenchResult, figure, median, say, until } from './harness.ts'
 import { otlpLoad } from './otlp-load.ts'
 import type { Holding } from './peers/group-detector.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const PARTITIONS = 200
 const METRICS = 20
@@ -23,11 +23,8 @@ const POINTS_PER_METRIC = 50 // Of one time with other attributes each: 1,000 se
 const SESSION_S = 6
 const CHECKPOINT_S = 2
 const ROUNDS = 3 // Of half a minute each; what is measured is seconds, not microseconds.
-const LOOK_MS = 20
 const DEADLINE_MS = 120_000
 const TAKEOVER_GOAL_S = 15
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 
 interface Detector {
   process: ChildProcess
@@ -53,7 +50,7 @@ export async function rebalanceBench(_options: BenchOptions): Promise<BenchResul
       for (const how of ['leave', 'killed'] as const) {
         const joinMs = performance.now()
         const other = await open('other')
-        await until('both have their share', async () => {
+        await until('both have their share', DEADLINE_MS, async () => {
           const [mine, its] = await Promise.all([stayer.series(), other.series()])
           return mine + its === series && Math.min(mine, its) > 0
         })
@@ -63,7 +60,7 @@ export async function rebalanceBench(_options: BenchOptions): Promise<BenchResul
         detectors.delete(other)
         if (how === 'leave') other.process.send('leave')
         else other.process.kill('SIGKILL')
-        await until('the one that stays has everything', async () => (await stayer.series()) === series)
+        await until('the one that stays has everything', DEADLINE_MS, async () => (await stayer.series()) === series)
         figures[how].push(performance.now() - goneMs)
       }
       say(
@@ -121,7 +118,7 @@ async function openDetector(broker: KafkaBroker, instance: string): Promise<Dete
 /** Of the only detector, once it has read everything. */
 async function settledSeries(detector: Detector): Promise<number> {
   let before = 0
-  await until('everything is read', async () => {
+  await until('everything is read', DEADLINE_MS, async () => {
     await systemClock.sleep(CHECKPOINT_S * 1_000)
     const now = await detector.series()
     const isSettled = now > 0 && now === before
@@ -129,14 +126,6 @@ async function settledSeries(detector: Detector): Promise<number> {
     return isSettled
   })
   return before
-}
-
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const begun = performance.now()
-  while (!(await isSo())) {
-    if (performance.now() - begun > DEADLINE_MS) throw new Error(`it did not happen in ${DEADLINE_MS} ms that ${what}`)
-    await systemClock.sleep(LOOK_MS)
-  }
 }
 
 const seconds = (times: readonly number[]): string => `${(times.at(-1)! / 1_000).toFixed(1)} s`

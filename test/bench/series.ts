@@ -18,8 +18,8 @@ import { EmbeddedLog } from '../../pipeline/log/embedded-log.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
 import { POINT_KIND, type PointView, type ResourceView } from '../../schemas/otlp.ts'
-import type { Logger, Meter } from '../../schemas/ports.ts'
 import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const SERIES = 1_000_000
 const ENTITIES = 2_000
@@ -30,8 +30,6 @@ const START_MS = 1_800_000_000_000
 const BYTES_GOAL = 256
 const RESTORE_GOAL_MS = 1_000
 const MIB = 2 ** 20
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 
 export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult> {
   setFlagsFromString('--expose-gc')

@@ -10,12 +10,13 @@ import { logRecordRows } from '../../pipeline/store/rows/log-record-rows.ts'
 import { storeWorker } from '../../pipeline/store/store-worker.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
-import type { Log, Logger, LogRecord, Meter, Store, SubscribeOptions } from '../../schemas/ports.ts'
+import type { Log, LogRecord, Store, SubscribeOptions } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { type ClickHouseProcess, startClickHouse } from '../support/clickhouse-process.ts'
 import { storeConfig } from '../support/store-tools.ts'
 import { type BenchCase, type BenchOptions, type BenchResult, figure, interleave, loopCase, medianRatio, printTable, say } from './harness.ts'
 import { otlpLoad } from './otlp-load.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const GOAL_VS_CLIENT = 0.8
 const SERVICES = ['checkout', 'basket', 'login', 'search']
@@ -31,14 +32,6 @@ const SLICE_MS = 1_000
 const WARM_UP_MS = 4_000
 const OURS = 'ours'
 const PEER = 'peer'
-const quiet: Logger = {
-  debug() {},
-  info() {},
-  warn: (fields, message) => say(`${message} ${JSON.stringify(fields)}`),
-  error: (fields, message) => say(`${message} ${JSON.stringify(fields)}`),
-  child: () => quiet
-}
-const deaf: Meter = { count() {}, gauge() {} }
 
 export async function storeBench({ rounds }: BenchOptions): Promise<BenchResult> {
   const server = await startClickHouse()

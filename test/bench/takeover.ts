@@ -19,10 +19,11 @@ import { encodeDerived } from '../../pipeline/otlp/writer.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
 import { assert } from '../../schemas/errors.ts'
-import type { Log, Logger, Meter } from '../../schemas/ports.ts'
+import type { Log } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { encodeOtlp } from '../support/otlp.ts'
 import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+import { deaf, quiet } from '../support/quiet.ts'
 
 const PARTITIONS = 200
 const ENTITIES = 50
@@ -31,8 +32,6 @@ const ROUND_TRIP_MS = 5 // Of a broker in the same region, disk included.
 const LOG_BYTES_MAX = 4 * 2 ** 30
 const QUIET_MS = 3_000
 const RESTORE_GOAL_MS = 5_000
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 const partitions = Array.from({ length: PARTITIONS }, (_, partition) => ({ topic: TOPICS.metrics.name, partition }))
 
 export async function takeoverBench({ rounds }: BenchOptions): Promise<BenchResult> {

@@ -5,10 +5,7 @@ import { applyTopics } from '../../pipeline/log/kafka/topics-apply.ts'
 import { wantedTopics } from '../../pipeline/log/kafka/topics-wanted.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import type { Config } from '../../schemas/config.ts'
-import type { Logger, Meter } from '../../schemas/ports.ts'
-
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
+import { deaf, quiet } from './quiet.ts'
 
 /** Makes every topic that the configuration needs; a single broker needs `kafka.topics.replication: 1`. */
 export async function createTopics(config: Config): Promise<void> {

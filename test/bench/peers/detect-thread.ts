@@ -8,11 +8,9 @@ import { openReader } from '../../../pipeline/otlp/reader.ts'
 import { encodeDerived } from '../../../pipeline/otlp/writer.ts'
 import { systemClock } from '../../../pipeline/system.ts'
 import { configSchema } from '../../../schemas/config.ts'
-import type { Logger, Meter } from '../../../schemas/ports.ts'
+import { deaf, quiet } from '../../support/quiet.ts'
 
 const { dir, bytesMax } = workerData as { dir: string; bytesMax: number }
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 const { detect } = configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' })
 const log = await EmbeddedLog.open({ dir, clock: systemClock, logger: quiet, meter: deaf, bytesMax, groupCommitMs: 2 })
 const worker = detectWorker({

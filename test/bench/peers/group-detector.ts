@@ -9,14 +9,12 @@ import { encodeDerived } from '../../../pipeline/otlp/writer.ts'
 import { openLog } from '../../../pipeline/roles/log.ts'
 import { systemClock } from '../../../pipeline/system.ts'
 import type { Config } from '../../../schemas/config.ts'
-import type { Logger, Meter } from '../../../schemas/ports.ts'
+import { deaf, quiet } from '../../support/quiet.ts'
 
 export interface Holding {
   series: number
 }
 
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 const config = JSON.parse(process.argv[2]!) as Config
 const log = await openLog(config, { clock: systemClock, logger: quiet, meter: deaf })
 const worker = detectWorker({

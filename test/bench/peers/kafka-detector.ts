@@ -8,9 +8,10 @@ import { encodeDerived } from '../../../pipeline/otlp/writer.ts'
 import { openLog } from '../../../pipeline/roles/log.ts'
 import { systemClock } from '../../../pipeline/system.ts'
 import type { Config } from '../../../schemas/config.ts'
-import type { CheckpointStore, Log, Logger, Meter, TopicPartition } from '../../../schemas/ports.ts'
+import type { CheckpointStore, Log, TopicPartition } from '../../../schemas/ports.ts'
 import { TOPICS } from '../../../schemas/topics.ts'
 import { INPUTS, openJsonReader } from '../json-points.ts'
+import { deaf, quiet } from '../../support/quiet.ts'
 
 export interface DetectorOrder {
   group: string
@@ -21,8 +22,6 @@ export type DetectorAnswer =
   | { kind: 'assigned'; partitions: number }
   | { kind: 'counts'; points: number; scored: number; series: number; cpuMs: number }
 
-const quiet: Logger = { debug() {}, info() {}, warn() {}, error: (fields, message) => console.error(message, fields), child: () => quiet }
-const deaf: Meter = { count() {}, gauge() {} }
 const noCheckpoints: CheckpointStore = {
   claim: async () => ({ owner: '', refused: [] }),
   owns: async () => true,
