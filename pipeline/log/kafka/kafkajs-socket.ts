@@ -1,7 +1,7 @@
 // Sockets for kafkajs that hand over each answer in one piece.
 //
 // kafkajs as it comes takes a buffer of 64 KiB from the heap for every read, and copies all of them again when an answer of some
-// megabytes is complete. Here every read goes into the same buffer, and from there into the answer's own one.
+// megabytes is complete. Here the kernel writes most of an answer straight into the answer's own buffer.
 
 import { connect, isIP, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
@@ -26,7 +26,7 @@ export function answerSockets(): (options: SocketOptions) => Socket {
       answer => socket.emit('data', answer),
       error => socket.destroy(error)
     )
-    const onread: OnReadOpts = { buffer: Buffer.allocUnsafeSlow(READ_BYTES), callback: (count, buffer) => answers(Buffer.from(buffer.buffer, 0, count)) }
+    const onread: OnReadOpts = { buffer: answers.room, callback: count => answers.take(count) }
     const options: NetConnectOpts = { host, port, onread }
     const socket = ssl ? connectTls({ ...options, ...(isIP(host) === 0 && { servername: host }), ...ssl }, onConnect) : connect(options, onConnect)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
@@ -34,37 +34,65 @@ export function answerSockets(): (options: SocketOptions) => Socket {
   }
 }
 
-/**
- * Puts answers together from what is read, in whatever pieces it comes.
- * @returns takes a piece, which may be overwritten afterwards; false: no more is wanted
- */
-export function joinAnswers(onAnswer: (answer: Buffer) => void, onError: (error: Error) => void): (piece: Buffer) => boolean {
+/** Where bytes are read to, and what becomes of them. */
+export interface AnswerJoiner {
+  /** Where the next bytes go: the rest of the answer that has begun, if that is much, else a buffer that is used again. */
+  room(): Buffer
+  /** The first `count` bytes of the room were filled. @returns false: no more is wanted */
+  take(count: number): boolean
+}
+
+/** Puts answers together from what is read, in whatever pieces it comes. */
+export function joinAnswers(onAnswer: (answer: Buffer) => void, onError: (error: Error) => void): AnswerJoiner {
+  const spare = Buffer.allocUnsafeSlow(READ_BYTES)
   const size = Buffer.alloc(SIZE_BYTES)
   let answer: Buffer | undefined
   let filled = 0 // Of `size` while there is no answer, of it thereafter.
+  let isDirect = false
 
-  return piece => {
-    for (let at = 0; at < piece.length; ) {
+  /** @returns false when the answer's size is none */
+  function begin(): boolean {
+    const bytes = size.readInt32BE(0)
+    if (bytes < ANSWER_BYTES_MIN || bytes > ANSWER_BYTES_MAX) {
+      onError(new Error(`an answer of ${bytes} bytes: what listens there is no Kafka broker, or it speaks TLS`))
+      return false
+    }
+    answer = Buffer.allocUnsafeSlow(SIZE_BYTES + bytes)
+    size.copy(answer)
+    return true
+  }
+
+  function endIfComplete(): void {
+    if (answer === undefined || filled < answer.length) return
+    const complete = answer
+    answer = undefined
+    filled = 0
+    onAnswer(complete)
+  }
+
+  /** What was read into the spare room may hold the end of one answer, whole ones, and the beginning of another. */
+  function distribute(count: number): boolean {
+    for (let at = 0; at < count; ) {
       const target = answer ?? size
-      const copied = piece.copy(target, filled, at)
+      const copied = spare.copy(target, filled, at, count)
       at += copied
       filled += copied
-      if (filled < target.length) continue
-      if (answer === undefined) {
-        const bytes = size.readInt32BE(0)
-        if (bytes < ANSWER_BYTES_MIN || bytes > ANSWER_BYTES_MAX) {
-          onError(new Error(`an answer of ${bytes} bytes: what listens there is no Kafka broker, or it speaks TLS`))
-          return false
-        }
-        answer = Buffer.allocUnsafeSlow(SIZE_BYTES + bytes)
-        size.copy(answer)
-        continue
-      }
-      filled = 0
-      const complete = answer
-      answer = undefined
-      onAnswer(complete)
+      if (answer === undefined && filled === SIZE_BYTES && !begin()) return false
+      endIfComplete()
     }
     return true
+  }
+
+  return {
+    room() {
+      isDirect = answer !== undefined && answer.length - filled >= READ_BYTES
+      return isDirect ? answer!.subarray(filled) : spare
+    },
+    take(count) {
+      if (!isDirect) return distribute(count)
+      filled += count
+      endIfComplete()
+      return true
+    }
   }
 }
