@@ -17,16 +17,11 @@ import { checkpointStore } from '../../pipeline/log/checkpoint-store.ts'
 import { EmbeddedLog } from '../../pipeline/log/embedded-log.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
-import { POINT_KIND, type PointView, type ResourceView } from '../../schemas/otlp.ts'
 import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
+import { ENTITIES, keyOf, SERIES, START_MS, type SeriesFleet, seriesFleet } from './series-fleet.ts'
 import { deaf, quiet } from '../support/quiet.ts'
 
-const SERIES = 1_000_000
-const ENTITIES = 2_000
-const SERIES_PER_POD = 4
-const METRICS = 50
 const POINTS_PER_SERIES = 3
-const START_MS = 1_800_000_000_000
 const BYTES_GOAL = 256
 const RESTORE_GOAL_MS = 1_000
 const MIB = 2 ** 20
@@ -39,7 +34,7 @@ export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult
   const settings = settingsFrom(configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' }).detect)
   const budget = () => ({ left: SERIES, refused: 0 })
   const scorer = new Scorer(settings, { budget: budget(), nowMs: () => START_MS })
-  const fleet = aFleet()
+  const fleet = seriesFleet()
 
   const begun = performance.now()
   fleet.feed(scorer, 0)
@@ -65,7 +60,7 @@ export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult
     const restoring = performance.now()
     const restored = new Scorer(settings, { budget: budget(), nowMs: () => START_MS, parts: loaded })
     memoryMs.push(performance.now() - restoring)
-    if (round === 0) fleet.compare(scorer, restored)
+    if (round === 0) compare(fleet, scorer, restored)
   }
   const diskMs = await restoreFromDisk(parts, rounds, loaded => new Scorer(settings, { budget: budget(), nowMs: () => START_MS, parts: loaded }))
 
@@ -123,74 +118,23 @@ async function restoreFromDisk(
   }
 }
 
-/** A cursor that walks through all series, as the reader would: one object, overwritten. */
-function aFleet() {
-  let series = 0
-  const entities = Array.from({ length: ENTITIES }, (_, index) => `shop/service-${index % 200}@node-${index}`)
-  const resource: ResourceView = { entityIndex: 0, entity: '', service: 'service', environment: 'bench', attributes: () => ({}) }
-  const none = new Float64Array(0)
-  const view: PointView = {
-    ...{ resource, keyLow: 0, keyHigh: 0, kind: POINT_KIND.gauge, temporality: 0, monotonic: false, timeMs: 0, startMs: 0, value: 0, noRecordedValue: false },
-    ...{ count: 0, sum: 0, min: 0, max: 0, boundCount: 0, bucketCount: 0, bounds: none, buckets: none, scale: 0, zeroCount: 0, positiveOffset: 0 },
-    ...{ negativeOffset: 0, negativeBucketCount: 0, negativeBuckets: none, quantileCount: 0, quantiles: none, quantileValues: none },
-    name: () => `app.metric.${series % METRICS}`,
-    unit: () => '{item}',
-    description: () => '',
-    attributes: () => ({
-      'http.request.method': ['GET', 'POST', 'PUT', 'DELETE'][series % 4]!,
-      'http.route': `/api/v1/resource/${series % 500}`,
-      'http.response.status_code': String(200 + (series % 6)),
-      'cloud.region': `region-${series % 3}`,
-      'k8s.pod.name': podName(Math.floor(series / SERIES_PER_POD))
-    })
+/** Throws unless both know the same series and take the next point the same way. */
+function compare(fleet: SeriesFleet, running: Scorer, restored: Scorer): void {
+  for (let index = 0; index < SERIES; index += 1) {
+    const found = restored.table.find(...keyOf(index))
+    if (found !== running.table.find(...keyOf(index)) || found < 0) throw new Error(`series ${index} was not restored`)
   }
-  const point = (scorer: Scorer, index: number, step: number): void => {
-    series = index
-    const entity = index % ENTITIES
-    resource.entityIndex = entity
-    resource.entity = entities[entity]!
-    // Two rounds of a bijective mixer: what a keyed hash of the series looks like.
-    view.keyLow = mix(index)
-    view.keyHigh = mix(index ^ 0x5bd1e995)
-    view.timeMs = START_MS + step * 10_000
-    view.value = 100 + ((index * 7 + step * 3) % 17)
-    scorer.point(view)
+  const sample = 999_983
+  if (JSON.stringify(running.table.attributesOf(sample)) !== JSON.stringify(restored.table.attributesOf(sample))) throw new Error('attributes differ')
+  for (const scorer of [running, restored]) {
+    scorer.begin(START_MS + POINTS_PER_SERIES * 10_000)
+    fleet.point(scorer, sample, POINTS_PER_SERIES)
   }
-  return {
-    feed(scorer: Scorer, step: number): void {
-      scorer.begin(START_MS + step * 10_000)
-      for (let index = 0; index < SERIES; index++) point(scorer, index, step)
-    },
-    /** Throws unless both know the same series and take the next point the same way. */
-    compare(running: Scorer, restored: Scorer): void {
-      for (let index = 0; index < SERIES; index += 1) {
-        const found = restored.table.find(mix(index), mix(index ^ 0x5bd1e995))
-        if (found !== running.table.find(mix(index), mix(index ^ 0x5bd1e995)) || found < 0) throw new Error(`series ${index} was not restored`)
-      }
-      const sample = 999_983
-      if (JSON.stringify(running.table.attributesOf(sample)) !== JSON.stringify(restored.table.attributesOf(sample))) throw new Error('attributes differ')
-      for (const scorer of [running, restored]) {
-        scorer.begin(START_MS + POINTS_PER_SERIES * 10_000)
-        point(scorer, sample, POINTS_PER_SERIES)
-      }
-      const record = (scorer: Scorer) => {
-        const found = scorer.table.find(mix(sample), mix(sample ^ 0x5bd1e995))
-        return Buffer.from(scorer.table.page(found).buffer, 64 + scorer.table.row(found) * 128, 128)
-      }
-      if (!record(running).equals(record(restored))) throw new Error('a restored series judges differently')
-    }
+  const record = (scorer: Scorer) => {
+    const found = scorer.table.find(...keyOf(sample))
+    return Buffer.from(scorer.table.page(found).buffer, 64 + scorer.table.row(found) * 128, 128)
   }
-}
-
-/** `service-17-7d9f8b6c5-4f2k` */
-function podName(pod: number): string {
-  return `service-${pod % 200}-7d9f8b6c5-${pod.toString(36)}`
-}
-
-function mix(value: number): number {
-  let mixed = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
-  return mixed ^ (mixed >>> 16)
+  if (!record(running).equals(record(restored))) throw new Error('a restored series judges differently')
 }
 
 function size(parts: ReadonlyMap<string, Uint8Array>): number {
