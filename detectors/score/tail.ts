@@ -55,3 +55,13 @@ export function tailScore(distance: number, start: number, excess: number): numb
   if (distance <= start) return (TAIL_SCORE * distance) / start
   return TAIL_SCORE + Math.log10(1 + (SHAPE * (distance - start)) / excess) / SHAPE
 }
+
+/**
+ * How rarely a normal series gives an alarm of this score: the inverse of the threshold above.
+ * @param score      of each of `enterPoints` consecutive points, −log10 of the tail probability
+ * @param intervalMs usual distance of its points
+ * @returns days between two such alarms of one series, > 0
+ */
+export function daysBetweenAlarms(score: number, intervalMs: number, enterPoints: number): number {
+  return intervalMs / DAY_MS / 10 ** (-score * enterPoints ** INDEPENDENCE)
+}

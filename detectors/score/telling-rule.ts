@@ -33,7 +33,7 @@ export function judgeRules(told: Told, states: readonly RuleState[], series: num
 }
 
 /** @param telling the rule's own since, the value, and the judgement of the series' baseline */
-function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Telling): Anomaly {
+function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Omit<Telling, 'enterPoints'>): Anomaly {
   const descriptor = table.descriptorOf(series)
   const attributes = table.attributesOf(series)
   const id = seriesId(entity, descriptor, attributes)

@@ -12,7 +12,7 @@ import { scaleOf, VERDICT, type Verdict } from './level.ts'
 import { severityOf } from './metric-class.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, U32, U8, U8_STRIDE } from './record.ts'
 import type { SeriesTable } from './series-table.ts'
-import { intervalStep, tailScore, type TailTable } from './tail.ts'
+import { daysBetweenAlarms, intervalStep, tailScore, type TailTable } from './tail.ts'
 
 export const ADAPTIVE = 'adaptive'
 
@@ -28,6 +28,8 @@ export interface Judgement {
   /** Signed distance in scales. */
   zscore: number
   samples: number
+  /** Usual distance of the series' points. */
+  intervalMs: number
 }
 
 /** The band and score of `value` against the series' present baseline. */
@@ -56,7 +58,8 @@ export function judgement(table: SeriesTable, series: number, value: number, tai
     direction,
     severity: severityOf(descriptor.class, direction, Math.abs(residual) / halfBand, level === 0 ? Number.POSITIVE_INFINITY : Math.abs(residual / level)),
     zscore: residual / scale,
-    samples: page.u32[base + U32.samples]!
+    samples: page.u32[base + U32.samples]!,
+    intervalMs: page.f32[base + F32.intervalMs]!
   }
 }
 
@@ -64,7 +67,7 @@ export function judgement(table: SeriesTable, series: number, value: number, tai
 export interface Told {
   table: SeriesTable
   entities: EntityTable
-  settings: { tail: TailTable; deviationMinRelative: number }
+  settings: { tail: TailTable; deviationMinRelative: number; enterPoints: number }
 }
 
 /**
@@ -94,6 +97,7 @@ export function tellVerdict(
     observedAtMs: timeMs,
     detectedAtMs,
     judgement: judged,
+    enterPoints: settings.enterPoints,
     ...(isClosing ? { severity: known, ending: verdict } : {})
   })
 }
@@ -125,6 +129,8 @@ export interface Telling {
   observedAtMs: number
   detectedAtMs: number
   judgement: Judgement
+  /** Points in a row that make an alarm. */
+  enterPoints: number
   /** At `close`: the anomaly's severity; the judgement's else. */
   severity?: Severity
   /** At `close`: why. */
@@ -188,7 +194,7 @@ function reasonOf(entity: EntityState, descriptor: Descriptor, attributes: Reado
       : `${subject} is back at ${text(value)}, where ${text(judged.expected)} is expected.`
   }
   const band = `${text(Math.max(judged.lower, descriptor.above && judged.expected >= 0 ? 0 : judged.lower))} to ${text(judged.upper)}`
-  return `${subject} is ${text(value)}, ${comparison(value, judged.expected)}the expected ${text(judged.expected)} (normal: ${band}), since ${formatTime(telling.sinceMs)}; ${rarity(judged.score)}.`
+  return `${subject} is ${text(value)}, ${comparison(value, judged.expected)}the expected ${text(judged.expected)} (normal: ${band}), since ${formatTime(telling.sinceMs)}; ${rarity(judged, telling.enterPoints)}.`
 }
 
 function comparison(value: number, expected: number): string {
@@ -198,10 +204,17 @@ function comparison(value: number, expected: number): string {
   return value > expected ? 'above ' : 'below '
 }
 
-const RARITY_TOLD_MAX = 9
-function rarity(score: number): string {
-  if (score > RARITY_TOLD_MAX) return 'by its history fewer than one point in a billion lies that far out'
-  const points = 10 ** score
-  const rounded = Number(points.toPrecision(1))
-  return `by its history one point in ${rounded.toLocaleString('en-US')} lies that far out`
+/** A working life: beyond it the extrapolation of a tail is no figure any more. */
+const DAYS_TOLD_MAX = 10_000
+const DAY_TOLD_MIN = 0.7
+const DAYS_TOLD_MIN = 1.5
+
+/** The same scale as detect.falseAlarmsPerSeriesDay, so that a reader can compare the two. */
+function rarity({ score, intervalMs }: Judgement, enterPoints: number): string {
+  const days = daysBetweenAlarms(score, intervalMs, enterPoints)
+  if (!(days <= DAYS_TOLD_MAX)) return 'expected less than once in 10,000 days of a normal series'
+  if (days >= DAY_TOLD_MIN && days < DAYS_TOLD_MIN) return 'expected about once a day of a normal series'
+  return days < 1 ? `expected ${twoDigits(1 / days)} times a day of a normal series` : `expected once in ${twoDigits(days)} days of a normal series`
 }
+
+const twoDigits = (value: number): string => Number(value.toPrecision(2)).toLocaleString('en-US')
