@@ -1,0 +1,206 @@
+// Replay: stored metric points through the shard that scores live ones, on the clock of their own event times.
+//
+// Flow: history (rows of ClickHouse as OTLP requests) -> replay -> Shard.take, as records of the log -> anomalies -> evaluate.ts.
+// Differences to what ran live, all by design: a point arrives at its event time (the tables do not keep the arrival, so lateness
+// is not replayed); one shard holds every entity (no state spans entities); learned detectors do not run. Deterministic: the same
+// requests give the same anomalies, ids and times included.
+
+import type { Anomaly } from '../../schemas/anomaly.ts'
+import type { Config } from '../../schemas/config.ts'
+import type { EncodeDerived, OpenReader } from '../../schemas/otlp.ts'
+import type { LogRecordInput } from '../../schemas/ports.ts'
+import { TOPICS } from '../../schemas/topics.ts'
+import { listening } from '../listening.ts'
+import { derivedRecord } from '../merge.ts'
+import { F32, F32_STRIDE, F64, F64_STRIDE, STATE, U32, U8, U8_STRIDE } from '../score/record.ts'
+import { seriesId } from '../score/telling.ts'
+import { settingsFrom } from '../settings.ts'
+import { openShard, type Shard } from '../shard.ts'
+
+/** Silence is judged and windows of silent senders are closed this often, as the worker's tick does, on the replay's clock. */
+const TICK_MS = 1_000
+/** The time that series were judged is counted in steps of this. */
+const EXPOSURE_STEP_MS = 60_000
+/** A series without a point for so many of its intervals is not being judged. */
+const EXPOSURE_INTERVALS = 10
+const STALL_MS = 3_000
+const QUIET_SHARE = 1 / 5
+const SOURCE = 'replay'
+const DAY_MS = 86_400_000
+
+export interface ReplayOptions {
+  config: Config['detect']
+  openReader: OpenReader
+  encodeDerived: EncodeDerived
+  /** Environment of telemetry that does not say. */
+  environment: string
+  /** Values of these series (Anomaly.series) are kept: for drawing. */
+  watch?: ReadonlySet<string>
+}
+
+/** Points of one moment, as they stood in the log. */
+export interface ReplayedRequest {
+  request: Uint8Array
+  /** Event time of its newest point. */
+  atMs: number
+  /** What Homeostat had made of spans and logs: of one entity in one environment, and of one window. */
+  derived?: { entity: string; environment: string }
+}
+
+export interface JudgedValue {
+  atMs: number
+  value: number
+}
+
+export interface JudgedSeries {
+  unit: string
+  /** Values are the unit per second. */
+  rate: boolean
+  /** As they were judged, oldest first. */
+  values: JudgedValue[]
+}
+
+export interface Replay {
+  /** In order of `atMs`. @throws AppError `malformed_otlp` */
+  take(request: ReplayedRequest): void
+  /** Moves the clock on to the end, closing what is due. */
+  finish(toMs: number): void
+  /** Found since the last call. */
+  anomalies(): Anomaly[]
+  /** What was judged of a watched series; undefined when it had no point. */
+  watched(series: string): JudgedSeries | undefined
+  readonly stats: ReplayStats
+}
+
+export interface ReplayStats {
+  points: number
+  /** Values that were judged or learned from. */
+  scored: number
+  series: number
+  /** Days for which series were judged (warm-up and silence left out), summed over series. */
+  seriesDays: number
+}
+
+export function openReplay(options: ReplayOptions): Replay {
+  const { config, watch = new Set() } = options
+  const quietMs = Math.max(STALL_MS, config.absenceMin * QUIET_SHARE)
+  const heard = listening(quietMs)
+  let nowMs = 0
+  let tickedMs = 0
+  let exposedMs = 0
+  let seriesMs = 0
+  let offset = 0
+  const shard: Shard = openShard(
+    { topic: TOPICS.metrics.name, partition: 0 },
+    {
+      settings: settingsFrom(config),
+      budget: { left: config.seriesMax, refused: 0 },
+      openReader: options.openReader,
+      encodeDerived: options.encodeDerived,
+      environment: options.environment,
+      nowMs: () => nowMs,
+      models: () => [],
+      sources: () => []
+    }
+  )
+  const table = shard.scorer!.table
+  const watched = watchSeries(shard, watch)
+
+  /** Ticks until `untilMs`, as if nothing arrived in between. */
+  function advance(untilMs: number): void {
+    if (tickedMs === 0) tickedMs = exposedMs = Math.floor(untilMs / TICK_MS) * TICK_MS
+    while (tickedMs + TICK_MS <= untilMs) {
+      tickedMs += TICK_MS
+      nowMs = tickedMs
+      shard.advance(tickedMs, heard.silenceSince(shard.notes, tickedMs, true))
+      shard.outputs().anomalies.forEach(keep)
+      watched.look()
+      if (tickedMs - exposedMs >= EXPOSURE_STEP_MS) {
+        seriesMs += (tickedMs - exposedMs) * judgedSeries(table, tickedMs)
+        exposedMs = tickedMs
+      }
+    }
+  }
+
+  let found: Anomaly[] = []
+  const keep = (anomaly: Anomaly): void => void found.push(anomaly)
+
+  return {
+    take({ request, atMs, derived }) {
+      advance(atMs)
+      nowMs = Math.max(nowMs, atMs)
+      heard.mark(atMs)
+      const input: LogRecordInput =
+        derived === undefined
+          ? { key: null, value: request }
+          : derivedRecord(derived.entity, derived.environment, request, SOURCE, Math.ceil((atMs + config.lateness) / 100) * 100)
+      shard.take({
+        topic: shard.topic,
+        partition: shard.partition,
+        offset: offset++,
+        key: input.key,
+        value: input.value,
+        headers: input.headers ?? {},
+        appendedAtMs: nowMs
+      })
+      shard.outputs().anomalies.forEach(keep)
+      watched.look()
+    },
+    finish(toMs) {
+      if (offset > 0) advance(toMs)
+    },
+    anomalies() {
+      const taken = found
+      found = []
+      return taken
+    },
+    watched: series => watched.series.get(series),
+    get stats() {
+      return { points: shard.scorer!.stats.points, scored: shard.scorer!.stats.scored, series: table.count, seriesDays: seriesMs / DAY_MS }
+    }
+  }
+}
+
+/** Series that are judged now: past their warm-up, and with points. O(series), once a step. */
+function judgedSeries(table: NonNullable<Shard['scorer']>['table'], nowMs: number): number {
+  let judged = 0
+  for (const { u8, f32, f64, used } of table.pages) {
+    for (let row = 0; row < used; row++) {
+      const state = u8[row * U8_STRIDE + U8.state]
+      if (state !== STATE.normal && state !== STATE.open) continue
+      const patienceMs = Math.max(EXPOSURE_STEP_MS, EXPOSURE_INTERVALS * f32[row * F32_STRIDE + F32.intervalMs]!)
+      if (nowMs - f64[row * F64_STRIDE + F64.lastTimeMs]! < patienceMs) judged++
+    }
+  }
+  return judged
+}
+
+/** Notes each new value of the series that are asked for. Their values change one at a time: a look after each record sees all but those of a backlog. */
+function watchSeries({ scorer }: Shard, ids: ReadonlySet<string>): { look(): void; series: ReadonlyMap<string, JudgedSeries> } {
+  const byId = new Map<string, JudgedSeries>()
+  const found = new Map<number, { kept: JudgedValue[]; samples: number }>()
+  const { table, entities } = scorer!
+  let seen = 0
+  return {
+    series: byId,
+    look() {
+      if (ids.size === 0) return
+      for (; seen < table.count; seen++) {
+        const id = seriesId(entities.all[table.entityOf(seen)]!, table.descriptorOf(seen), table.attributesOf(seen))
+        if (!ids.has(id)) continue
+        const { unit, rate } = table.descriptorOf(seen)
+        const kept: JudgedValue[] = []
+        byId.set(id, { unit, rate, values: kept })
+        found.set(seen, { kept, samples: 0 })
+      }
+      for (const [series, seen] of found) {
+        const page = table.page(series)
+        const row = table.row(series)
+        const samples = page.u32[row * F32_STRIDE + U32.samples]! // The time alone moves on with the first point of a counter, too.
+        if (samples === seen.samples) continue
+        seen.samples = samples
+        seen.kept.push({ atMs: page.f64[row * F64_STRIDE + F64.lastTimeMs]!, value: page.f32[row * F32_STRIDE + F32.lastValue]! })
+      }
+    }
+  }
+}
