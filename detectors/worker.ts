@@ -30,7 +30,7 @@ import { listening } from './listening.ts'
 import { publisher } from './publisher.ts'
 import { recordTaker } from './record-taker.ts'
 import { openOutbox } from './outbox.ts'
-import { explainSeries, type SeriesExplanation } from './score/explain.ts'
+import { type DetectorsOverview, type EntityExplanation, explainEntities, explainSeries, overviewOf, type SeriesExplanation } from './score/explain.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
 import type { SeriesBudget } from './score/series-table.ts'
 import { settingsFrom } from './settings.ts'
@@ -71,8 +71,9 @@ export interface DetectWorker {
   /** Writes a last checkpoint, then leaves the group. Safe to call twice. */
   close(): Promise<void>
   stats(): DetectStats
-  /** What runs on the series of an entity: baseline, band, state, samples. */
-  explain(entity: string): SeriesExplanation[]
+  /** What runs on the series of an entity (baseline, band, state, samples), and how it is listened to. */
+  explain(entity: string): { series: SeriesExplanation[]; entities: EntityExplanation[] }
+  overview(): DetectorsOverview
   /** Rejects with the bug that stopped the worker; the host restarts it from its checkpoint. */
   readonly finished: Promise<void>
 }
@@ -243,6 +244,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     }
   }
 
+  const scorers = () => [...shards.values()].flatMap(live => live.shard.scorer ?? [])
   const seriesCount = (): number => sum(live => live.shard.scorer?.table.count ?? 0)
   const sum = (of: (live: LiveShard) => number): number => [...shards.values()].reduce((total, live) => total + of(live), 0)
 
@@ -285,9 +287,10 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       counts: counts(),
       outboxRecords: outbox.length
     }),
-    explain: entity =>
-      [...shards.values()].flatMap(live =>
-        live.shard.scorer ? explainSeries(live.shard.scorer.table, live.shard.scorer.entities, entity, shardOptions.settings) : []
-      )
+    explain: entity => ({
+      series: scorers().flatMap(scorer => explainSeries(scorer, entity)),
+      entities: scorers().flatMap(scorer => explainEntities(scorer, entity))
+    }),
+    overview: () => overviewOf(scorers(), { seriesMax: config.seriesMax, seriesRefused: budget.refused })
   }
 }

@@ -9,12 +9,14 @@ import { AppError } from '../schemas/errors.ts'
 import type { Logger } from '../schemas/ports.ts'
 import { loadConfig, resolveSecret } from './config/load.ts'
 import { RoleHost } from './hosting/role-host.ts'
+import { checkpointStore } from './log/checkpoint-store.ts'
 import { holdInstance, instanceId, publishAddresses } from './instance.ts'
 import { openAct } from './roles/act.ts'
 import { openConsoleRole } from './roles/console.ts'
 import type { OpenRole, RoleContext, RoleData } from './roles/context.ts'
 import { openControl } from './roles/control.ts'
 import { openDetect } from './roles/detect.ts'
+import { hostedDetectors, savedDetectors } from './roles/detectors.ts'
 import { openProbes, type Phase } from './roles/health.ts'
 import { openIntake } from './roles/intake.ts'
 import { openLog } from './roles/log.ts'
@@ -180,8 +182,13 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
     reads = await serverReads({ config, ...ports, stop: options.stop })
     closers.push(() => reads.close())
   }
+  // A cluster's partitions may be shared with other detectors; what all of them saved is whole.
+  const detectors =
+    roles.has('detect') && config.log.kind === 'embedded'
+      ? hostedDetectors(() => hosts.get('detect'), systemClock)
+      : savedDetectors({ log, checkpoints: checkpointStore(log), config })
   const context: RoleContext = {
-    ...{ config, roles, reads, probes, meter },
+    ...{ config, roles, reads, detectors, probes, meter },
     environment: options.environment,
     log: progress.log,
     clock: systemClock,

@@ -14,6 +14,7 @@ import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
+import type { DetectorReports } from '../roles/detectors.ts'
 import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
@@ -36,6 +37,8 @@ export interface ConsoleOptions {
   explain(story: IncidentStory): string[]
   /** Read-only SQL on ClickHouse. */
   sql(query: string): Promise<Record<string, unknown>[]>
+  /** What the detectors know of an entity, and of all. */
+  detectors: DetectorReports
   /** Health of this process, for people and for probes. */
   probes: Probes
   /** Trains now; lines of progress go to `progress`. */
@@ -128,7 +131,7 @@ function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   return reply.code(status).send({ error: { code: status < 500 ? 'usage' : 'bug', message: error instanceof Error ? error.message : String(error) } })
 }
 
-function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain }: ConsoleOptions): void {
+function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, detectors }: ConsoleOptions): void {
   app.get('/api/incidents', async request => {
     const limit = Number((request.query as Record<string, string>).limit ?? 50)
     return view.incidents(Math.min(Number.isFinite(limit) ? limit : 50, INCIDENTS_SHOWN_MAX))
@@ -149,6 +152,10 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain }
   app.get('/api/models', async () => view.models())
   app.get('/api/controls', async () => view.controls())
   app.get('/api/scorecard', () => sql('SELECT * FROM homeostat_scorecard ORDER BY toUInt8(substring(id, 2))'))
+  app.get('/api/detectors', async request => {
+    const { entity } = request.query as Record<string, string | undefined>
+    return entity ? detectors.explain(entity) : detectors.overview()
+  })
   app.get('/api/sql', async request => {
     const { query } = request.query as { query?: string }
     if (!query) throw new AppError('usage', 'give the statement as ?query=')

@@ -11,7 +11,7 @@ import type { OpenRole, RoleContext } from './context.ts'
 import { trainer } from './train.ts'
 
 export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
-  const { config, environment, log, clock, reads, roles, probes } = context
+  const { config, environment, log, clock, reads, detectors, roles, probes } = context
   const logger = context.logger('console')
   const view = await openLiveView({ log, clock, logger })
   try {
@@ -23,6 +23,7 @@ export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
       signals: reads.signals,
       explain: ({ incident, decisions }) => explain(incident, decisions),
       sql: reads.sql,
+      detectors,
       probes,
       train: roles.has('train') ? trainer(context) : refuseTraining,
       clock,

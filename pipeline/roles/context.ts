@@ -5,6 +5,7 @@ import type { Clock, Log, Logger, Random } from '../../schemas/ports.ts'
 import type { RoleHost, RoleOptions } from '../hosting/role-host.ts'
 import type { Probes } from '../self/health-routes.ts'
 import type { SelfMeter } from '../self/meter.ts'
+import type { DetectorReports } from './detectors.ts'
 import type { Role, RoleSet } from './select.ts'
 import type { StoreReads } from './store-reads.ts'
 
@@ -22,6 +23,8 @@ export interface RoleContext {
   logger(role: Role): Logger
   /** Reads of ClickHouse: through the store role of this process, else from the server. */
   reads: StoreReads
+  /** What the detectors know, wherever they run. */
+  detectors: DetectorReports
   /** Runs `<role>-role.ts` beside the main thread; with `restart: false` for one call, and the caller closes it. */
   host(role: Role, kind: RoleOptions['kind'], extra?: Partial<RoleOptions>): Promise<RoleHost>
   probes: Probes

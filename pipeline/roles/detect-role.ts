@@ -3,7 +3,6 @@
 // Ends by a bug: the host starts it again, and it goes on from its last checkpoint.
 
 import { detectWorker } from '../../detectors/worker.ts'
-import { FEATURE_METRIC, PROBABILITY_METRIC } from '../../models/history.ts'
 import { checkpointStore } from '../log/checkpoint-store.ts'
 import { encodeDerived } from '../otlp/writer.ts'
 import { openReader } from '../otlp/reader.ts'
@@ -11,6 +10,7 @@ import { openLogger } from '../self/logger.ts'
 import { watchProgress } from '../self/progress.ts'
 import { systemClock } from '../system.ts'
 import { serveRole } from '../hosting/serve-role.ts'
+import { unscoredMetrics } from './backtest.ts'
 import type { RoleData } from './context.ts'
 import { openLog } from './log.ts'
 import { liveModels } from './live-models.ts'
@@ -26,11 +26,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     checkpoints,
     openReader,
     encodeDerived,
-    // Features and forecasts describe deviations: scoring them would be listening to one's own echo.
-    config: {
-      ...config.detect,
-      ignore: [...config.detect.ignore, ...[FEATURE_METRIC, PROBABILITY_METRIC].map(name => `^${name.replaceAll('.', String.raw`\.`)}$`)]
-    },
+    config: { ...config.detect, ignore: unscoredMetrics(config.detect.ignore) },
     environment: config.environment,
     clock: systemClock,
     logger,
@@ -39,7 +35,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   })
   await worker.start()
   return {
-    methods: { stats: () => worker.stats(), explain: (entity: string) => worker.explain(entity) },
+    methods: { stats: () => worker.stats(), explain: (entity: string) => worker.explain(entity), overview: () => worker.overview() },
     heldMs: progress.heldMs,
     finished: worker.finished,
     async close() {

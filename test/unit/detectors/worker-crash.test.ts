@@ -67,7 +67,7 @@ describe('detect worker after a crash', () => {
     await rig.checkpoints.claim([{ name, generation: 0 }], { force: true })
     const again = await rig.start()
     await rig.log.drained()
-    expect(again.explain('orders@orders-1')[0]).toMatchObject({ samples: 40 })
+    expect(again.explain('orders@orders-1').series[0]).toMatchObject({ samples: 40 })
   })
 
   it('does not take its own downtime for a silence of others', async () => {

@@ -15,7 +15,7 @@ describe('detect worker', () => {
     expect(rig.opened()).toMatchObject([{ entity: 'orders@orders-1', metric: 'process.memory.usage', environment: 'lab', severity: 'critical' }])
     expect(rig.log.records(TOPICS.anomalies.name)[0]!.key).toBe('lab')
     expect(worker.stats()).toMatchObject({ entities: 2, outboxRecords: 0, shards: 12 })
-    expect(worker.explain('orders@orders-1')[0]).toMatchObject({ metric: 'process.memory.usage', state: 'open' })
+    expect(worker.explain('orders@orders-1').series[0]).toMatchObject({ metric: 'process.memory.usage', state: 'open' })
   })
 
   it('tells a service that fell silent, and nothing about the others', async () => {

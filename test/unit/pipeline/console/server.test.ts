@@ -1,6 +1,7 @@
 // The console's server: what it shows of the loop, what it refuses, and the control records it writes.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { overviewOf } from '../../../../detectors/score/explain.ts'
 import { type LiveView, openLiveView } from '../../../../pipeline/console/live-view.ts'
 import { type ConsoleServer, openConsole } from '../../../../pipeline/console/server.ts'
 import { systemClock } from '../../../../pipeline/system.ts'
@@ -34,6 +35,8 @@ const anIncident = (overrides: Partial<Incident> = {}): Incident => ({
   version: 1,
   ...overrides
 })
+
+const anEntity = (entity: string) => ({ entity, environment: 'lab', series: 0, lastSeenMs: 0, usualGapMs: 0, absentAfterMs: null, absentSinceMs: null })
 
 const aDecision = (overrides: Partial<Decision> = {}): Decision => ({
   id: 'd1',
@@ -73,6 +76,10 @@ describe('the console server', () => {
       signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
       explain: ({ incident }) => [`because ${incident.title}`],
       sql: async () => [],
+      detectors: {
+        explain: async entity => ({ from: 'process', asOfMs: 5_000, series: [], entities: [anEntity(entity)] }),
+        overview: async () => ({ ...overviewOf([], { seriesMax: 100, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
+      },
       probes: {
         health: async () => ({ ready: false, version: '0', environment: 'lab', roles: [], startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
         live: async () => ({ ok: true, checks: [] }),
@@ -100,6 +107,13 @@ describe('the console server', () => {
     if (!decoded.ok) throw new Error(decoded.reason)
     return decoded.record
   }
+
+  it('tells what the detectors know of an entity, and of all', async () => {
+    expect(await (await ask(`/api/detectors?entity=${encodeURIComponent('lab/orders@orders-1')}`)).json()).toMatchObject({
+      entities: [{ entity: 'lab/orders@orders-1' }]
+    })
+    expect(await (await ask('/api/detectors')).json()).toMatchObject({ from: 'process', seriesMax: 100, series: 0 })
+  })
 
   it('shows an incident by the beginning of its id, with its decisions and the explanation', async () => {
     const story = (await (await ask('/api/incidents/aaaa')).json()) as { incident: Incident; decisions: Decision[]; explanation: string[] }
