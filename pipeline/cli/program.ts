@@ -4,8 +4,11 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
-import { loadConfig } from '../config/load.ts'
+import { type LoadedConfig, loadConfig } from '../config/load.ts'
+import { registerAnomalies } from './anomalies.ts'
+import { openHistory } from './backtest-history.ts'
 import { type Client, openClient } from './client.ts'
+import { registerDetectors } from './detectors.ts'
 import { dlqCommands } from './dlq.ts'
 import { doctor } from './doctor.ts'
 import { registerMigrate } from './migrate.ts'
@@ -77,7 +80,8 @@ function buildProgram(ports: ProgramPorts): Command {
     .addHelpText('after', EPILOGUE)
   const global = (): GlobalOptions => program.opts<GlobalOptions>()
   const output = (): Output => openOutput({ json: global().json === true })
-  const client = (): Client => openClient(loadConfig(global().config, process.cwd(), process.env))
+  const loaded = (): LoadedConfig => loadConfig(global().config, process.cwd(), process.env)
+  const client = (): Client => openClient(loaded())
 
   program
     .command('start')
@@ -127,8 +131,10 @@ function buildProgram(ports: ProgramPorts): Command {
       process.exitCode = status ?? 1
     })
   incidentCommands(program, client, output)
+  registerAnomalies(program, { loaded, output, openHistory, clock: systemClock })
+  registerDetectors(program, { client, output, clock: systemClock })
   dataCommands(program, client, output)
-  const config = (): Config => loadConfig(global().config, process.cwd(), process.env).config
+  const config = (): Config => loaded().config
   topicsCommands(program, { config, output, openAdmin: openKafkaAdmin, clock: systemClock })
   dlqCommands(program, {
     config,

@@ -1,0 +1,30 @@
+// Moments as people type them: ISO times, dates, or how long ago.
+
+import { AppError } from '../../schemas/errors.ts'
+
+const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+/** A time without a zone is UTC, as everything that is printed. */
+const ISO = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
+
+/**
+ * Epoch ms of `now`, `30m` (ago), `2026-03-01`, `2026-03-01T14:00Z`.
+ * @param option where it was typed, for the message
+ * @throws AppError `usage`
+ */
+export function parseMoment(text: string, option: string, nowMs: number): number {
+  if (text === 'now') return nowMs
+  const ago = /^(\d+(?:\.\d+)?)\s*([smhd])$/.exec(text)
+  if (ago) return nowMs - Number(ago[1]) * UNITS_MS[ago[2]!]!
+  const atMs = parseIsoMs(text)
+  if (atMs === undefined)
+    throw new AppError('usage', `${option} ${text}: give a time like 2026-03-01T14:00Z (without a zone it is UTC), how long ago like 30m, 24h or 7d, or now`)
+  return atMs
+}
+
+/** Epoch ms of an ISO time or date; UTC where it names no zone. */
+export function parseIsoMs(text: string): number | undefined {
+  const match = ISO.exec(text)
+  if (!match) return undefined
+  const atMs = Date.parse(text.length > 10 && match[1] === undefined ? `${text.replace(' ', 'T')}Z` : text.replace(' ', 'T'))
+  return Number.isFinite(atMs) ? atMs : undefined
+}
