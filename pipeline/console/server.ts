@@ -161,6 +161,12 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
     if (!query) throw new AppError('usage', 'give the statement as ?query=')
     return sql(query)
   })
+  // A long statement does not fit into a request's first line.
+  app.post('/api/sql', async request => {
+    const { query } = fields(request)
+    if (typeof query !== 'string') throw new AppError('usage', 'give the statement as {"query": "…"}')
+    return sql(query)
+  })
   app.get('/api/series', async request => {
     const { entity, metric, fromMs, toMs, attributes } = request.query as Record<string, string>
     if (!entity || !metric) throw new AppError('usage', 'give ?entity= and ?metric=')

@@ -75,7 +75,7 @@ describe('the console server', () => {
       view,
       signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
       explain: ({ incident }) => [`because ${incident.title}`],
-      sql: async () => [],
+      sql: async query => [{ query }],
       detectors: {
         explain: async entity => ({ from: 'process', asOfMs: 5_000, series: [], entities: [anEntity(entity)] }),
         overview: async () => ({ ...overviewOf([], { seriesMax: 100, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
@@ -107,6 +107,13 @@ describe('the console server', () => {
     if (!decoded.ok) throw new Error(decoded.reason)
     return decoded.record
   }
+
+  it('takes a statement in the body, since a long one does not fit into the address', async () => {
+    const query = `SELECT '${'x'.repeat(20_000)}'`
+    expect(await (await post('/api/sql', { query })).json()).toEqual([{ query }])
+    expect((await post('/api/sql', {})).status).toBe(400)
+    expect((await post('/api/sql', { query }, {})).status).toBe(403)
+  })
 
   it('tells what the detectors know of an entity, and of all', async () => {
     expect(await (await ask(`/api/detectors?entity=${encodeURIComponent('lab/orders@orders-1')}`)).json()).toMatchObject({
