@@ -10,7 +10,6 @@ import type { Config } from '../../schemas/config.ts'
 import type { EncodeDerived, OpenReader } from '../../schemas/otlp.ts'
 import type { LogRecordInput } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
-import { listening } from '../listening.ts'
 import { derivedRecord } from '../merge.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, STATE, U32, U8, U8_STRIDE } from '../score/record.ts'
 import { seriesId } from '../score/telling.ts'
@@ -23,8 +22,8 @@ const TICK_MS = 1_000
 const EXPOSURE_STEP_MS = 60_000
 /** A series without a point for so many of its intervals is not being judged. */
 const EXPOSURE_INTERVALS = 10
-const STALL_MS = 3_000
-const QUIET_SHARE = 1 / 5
+/** Nothing from anybody for so long is a hole in the history (Homeostat did not run), which says nothing about senders. */
+const HOLE_MS = 60_000
 const SOURCE = 'replay'
 const DAY_MS = 86_400_000
 
@@ -40,6 +39,7 @@ export interface ReplayOptions {
 
 /** Points of one moment, as they stood in the log. */
 export interface ReplayedRequest {
+  /** Empty: somebody was heard, whose points are not replayed. */
   request: Uint8Array
   /** Event time of its newest point. */
   atMs: number
@@ -83,8 +83,8 @@ export interface ReplayStats {
 
 export function openReplay(options: ReplayOptions): Replay {
   const { config, watch = new Set() } = options
-  const quietMs = Math.max(STALL_MS, config.absenceMin * QUIET_SHARE)
-  const heard = listening(quietMs)
+  let heardMs = 0
+  let listeningSinceMs = 0
   let nowMs = 0
   let tickedMs = 0
   let exposedMs = 0
@@ -106,13 +106,14 @@ export function openReplay(options: ReplayOptions): Replay {
   const table = shard.scorer!.table
   const watched = watchSeries(shard, watch)
 
-  /** Ticks until `untilMs`, as if nothing arrived in between. */
+  /** Ticks until `untilMs`, as nothing arrived in between. */
   function advance(untilMs: number): void {
+    const isHole = untilMs - heardMs > HOLE_MS
     if (tickedMs === 0) tickedMs = exposedMs = Math.floor(untilMs / TICK_MS) * TICK_MS
     while (tickedMs + TICK_MS <= untilMs) {
       tickedMs += TICK_MS
       nowMs = tickedMs
-      shard.advance(tickedMs, heard.silenceSince(shard.notes, tickedMs, true))
+      shard.advance(tickedMs, isHole ? undefined : listeningSinceMs)
       shard.outputs().anomalies.forEach(keep)
       watched.look()
       if (tickedMs - exposedMs >= EXPOSURE_STEP_MS) {
@@ -128,8 +129,8 @@ export function openReplay(options: ReplayOptions): Replay {
   return {
     take({ request, atMs, derived }) {
       advance(atMs)
-      nowMs = Math.max(nowMs, atMs)
-      heard.mark(atMs)
+      if (atMs - heardMs > HOLE_MS) listeningSinceMs = atMs
+      heardMs = nowMs = Math.max(nowMs, atMs)
       const input: LogRecordInput =
         derived === undefined
           ? { key: null, value: request }

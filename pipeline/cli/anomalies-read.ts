@@ -116,7 +116,8 @@ export function ofNamedEntity(entity: string): string {
   return entity.includes('@') ? `Entity = ${quoted(entity)}` : `(Entity = ${quoted(entity)} OR startsWith(Entity, ${quoted(`${entity}@`)}))`
 }
 
-function stories(rows: readonly AnomalyRow[]): AnomalyStory[] {
+/** Records, in order of time within an anomaly, as stories. */
+export function stories(rows: readonly AnomalyRow[]): AnomalyStory[] {
   return [...Map.groupBy(rows, ({ id }) => id).values()].map(records => {
     const last = records.at(-1)!
     const severity = SEVERITIES[Math.max(...records.map(record => SEVERITIES.indexOf(record.severity)))]!

@@ -28,7 +28,7 @@ export async function openHistory(loaded: LoadedConfig): Promise<History> {
   if (running || (embedded && !existsSync(join(config.dataDir, 'clickhouse')))) {
     try {
       const client = openClient(loaded)
-      return { sql: statement => client.get(`/api/sql?query=${encodeURIComponent(statement)}`), close: async () => undefined }
+      return { sql: query => client.post('/api/sql', { query }), close: async () => undefined }
     } catch (error) {
       // A process without a console beside a server: that one answers everybody.
       if (embedded) throw error
@@ -55,29 +55,55 @@ const SLICE_MS_MAX = 3_600_000
 /** Made anew from requests and errors by the replay itself. */
 const REMADE = ['homeostat.span.error_ratio', 'homeostat.edge.error_ratio']
 
-/** Requests over [fromMs, toMs) in order of event time, with the time that has been read through. */
-export async function* historyRequests({ sql }: Pick<History, 'sql'>, query: HistoryQuery): AsyncGenerator<{ requests: HistoryRequest[]; throughMs: number }> {
+/**
+ * Requests over [fromMs, toMs) in order of event time, with the time that has been read through.
+ * @param pageRows rows of one statement
+ */
+export async function* historyRequests(
+  { sql }: Pick<History, 'sql'>,
+  query: HistoryQuery,
+  pageRows: number = PAGE_ROWS
+): AsyncGenerator<{ requests: HistoryRequest[]; throughMs: number }> {
   const builder = requestBuilder(query.environment)
   let sliceMs = SLICE_MS_FIRST
   for (let fromMs = query.fromMs; fromMs < query.toMs; ) {
     const toMs = Math.min(fromMs + sliceMs, query.toMs)
     let rowsCount = 0
+    const others = query.entity === undefined ? [] : await heardOthers(sql, fromMs, toMs)
     let after: { timeNs: string; pointKey: string } | undefined
     for (;;) {
-      const rows = await sql<PointRow & { pointKey: string | number }>(pageSql({ ...query, fromMs, toMs }, after))
-      const requests = rows.flatMap(row => builder.take(row))
+      const rows = await sql<PointRow & { pointKey: string | number }>(pageSql({ ...query, fromMs, toMs }, after, pageRows))
+      const own = rows.flatMap(row => builder.take(row))
+      if (rows.length < pageRows) own.push(...builder.finish()) // No moment lies in two slices.
       rowsCount += rows.length
       const last = rows.at(-1)
-      yield { requests, throughMs: last ? Number(last.timeNs) / 1e6 : toMs }
-      if (rows.length < PAGE_ROWS) break
+      const throughMs = rows.length < pageRows ? toMs : Number(last!.timeNs) / 1e6
+      const before = others.findIndex(({ atMs }) => atMs > throughMs)
+      const requests = merged(own, others.splice(0, before < 0 ? others.length : before))
+      yield { requests, throughMs }
+      if (rows.length < pageRows) break
       after = { timeNs: String(last!.timeNs), pointKey: String(last!.pointKey) }
     }
     fromMs = toMs
     // About half a page a slice: each page of a slice sorts the slice again.
-    if (rowsCount > PAGE_ROWS) sliceMs = Math.max(SLICE_MS_MIN, sliceMs / 2)
-    else if (rowsCount < PAGE_ROWS / 3) sliceMs = Math.min(SLICE_MS_MAX, sliceMs * 2)
+    if (rowsCount > pageRows) sliceMs = Math.max(SLICE_MS_MIN, sliceMs / 2)
+    else if (rowsCount < pageRows / 3) sliceMs = Math.min(SLICE_MS_MAX, sliceMs * 2)
   }
-  yield { requests: builder.finish(), throughMs: query.toMs }
+}
+
+/** Beats of everybody's telemetry, for a replay of one entity: without them its silence could be a hole in the history. */
+async function heardOthers(sql: History['sql'], fromMs: number, toMs: number): Promise<HistoryRequest[]> {
+  const filter = metricFilter({ fromMs, toMs })
+  const tables = TABLES.map(([table]) => `SELECT intDiv(toUnixTimestamp64Milli(toDateTime64(TimeUnix, 3)), ${BEAT_MS}) AS beat FROM ${table} WHERE ${filter}`)
+  const rows = await sql<{ beat: number | string }>(`SELECT DISTINCT beat FROM (${tables.join('\nUNION ALL\n')}) ORDER BY beat LIMIT ${PAGE_ROWS}`)
+  return rows.map(({ beat }) => ({ request: NOTHING, atMs: Math.max(fromMs, Number(beat) * BEAT_MS) }))
+}
+const BEAT_MS = 5_000
+const NOTHING = new Uint8Array(0)
+
+/** Both in order of time. */
+function merged(own: HistoryRequest[], others: readonly HistoryRequest[]): HistoryRequest[] {
+  return others.length === 0 ? own : [...own, ...others].sort((a, b) => a.atMs - b.atMs)
 }
 
 /** A text as a literal of ClickHouse. */
@@ -143,7 +169,7 @@ export function metricFilter({ fromMs, toMs, entity, metric }: Pick<HistoryQuery
   return `TimeUnix >= fromUnixTimestamp64Milli(${Math.floor(fromMs)}) AND TimeUnix < fromUnixTimestamp64Milli(${Math.ceil(toMs)}) AND bitAnd(Flags, 1) = 0 AND ${metrics}${entity === undefined ? '' : ` AND ${ofEntity(entity)}`}`
 }
 
-function pageSql(query: HistoryQuery, after: { timeNs: string; pointKey: string } | undefined): string {
+function pageSql(query: HistoryQuery, after: { timeNs: string; pointKey: string } | undefined, pageRows: number): string {
   const filter = metricFilter(query)
   const selects = TABLES.map(([table, kind, columns]) => {
     const own = Object.entries({ ...DEFAULTS, ...columns }).map(([name, expression]) => `${expression} AS ${name}`)
@@ -152,5 +178,5 @@ ${NANOSECONDS('StartTimeUnix')} AS startNs, ${NANOSECONDS('TimeUnix')} AS timeNs
 ${own.join(', ')} FROM ${table} WHERE ${filter}`
   })
   const since = after === undefined ? '' : ` WHERE (timeNs, pointKey) > (${after.timeNs}, ${after.pointKey})`
-  return `SELECT * FROM (${selects.join('\nUNION ALL\n')})${since} ORDER BY timeNs, pointKey LIMIT ${PAGE_ROWS}`
+  return `SELECT * FROM (${selects.join('\nUNION ALL\n')})${since} ORDER BY timeNs, pointKey LIMIT ${pageRows}`
 }

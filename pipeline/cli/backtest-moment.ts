@@ -26,5 +26,14 @@ export function parseIsoMs(text: string): number | undefined {
   const match = ISO.exec(text)
   if (!match) return undefined
   const atMs = Date.parse(text.length > 10 && match[1] === undefined ? `${text.replace(' ', 'T')}Z` : text.replace(' ', 'T'))
-  return Number.isFinite(atMs) ? atMs : undefined
+  if (!Number.isFinite(atMs)) return undefined
+  // Date.parse takes 30 February for 2 March.
+  return new Date(Date.parse(text.slice(0, 10))).toISOString().startsWith(text.slice(0, 10)) ? atMs : undefined
+}
+
+/** Milliseconds of `30s`, `5m`, `1d`. @throws AppError `usage` */
+export function parseDuration(text: string, option: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([smhd])$/.exec(text)
+  if (!match) throw new AppError('usage', `${option} ${text}: give a duration like 30s, 5m, 12h or 7d`)
+  return Number(match[1]) * UNITS_MS[match[2]!]!
 }

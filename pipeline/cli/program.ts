@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { registerAnomalies } from './anomalies.ts'
+import { registerBacktest } from './backtest.ts'
 import { openHistory } from './backtest-history.ts'
 import { type Client, openClient } from './client.ts'
 import { registerDetectors } from './detectors.ts'
@@ -132,6 +133,7 @@ function buildProgram(ports: ProgramPorts): Command {
     })
   incidentCommands(program, client, output)
   registerAnomalies(program, { loaded, output, openHistory, clock: systemClock })
+  registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
