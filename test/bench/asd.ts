@@ -6,8 +6,6 @@
 import { multivariateBench } from './events/multivariate-bench.ts'
 import type { BenchOptions, BenchResult } from './harness.ts'
 
-const INTERVAL_MS = 300_000
-
 export async function asdBench(options: BenchOptions): Promise<BenchResult> {
-  return multivariateBench('asd', INTERVAL_MS, options)
+  return multivariateBench('asd', options)
 }

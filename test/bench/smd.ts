@@ -6,8 +6,6 @@
 import { multivariateBench } from './events/multivariate-bench.ts'
 import type { BenchOptions, BenchResult } from './harness.ts'
 
-const INTERVAL_MS = 60_000
-
 export async function smdBench(options: BenchOptions): Promise<BenchResult> {
-  return multivariateBench('smd', INTERVAL_MS, options)
+  return multivariateBench('smd', options)
 }

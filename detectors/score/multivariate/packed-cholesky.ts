@@ -85,6 +85,18 @@ export function backSolveTail(factor: Float32Array, whitened: Float64Array, solv
   }
 }
 
+/** Column `column` of P from `first` on, written to `solved`: what P y changes by when y's entry there grows by one. O((size − first)²). */
+export function precisionColumn(factor: Float32Array, solved: Float64Array, column: number, first: number, size: number, scratch: Float64Array): void {
+  scratch.fill(0, first, size)
+  for (let row = column; row < size; row++) {
+    const base = packedLength(row)
+    let entry = row === column ? 1 : 0
+    for (let k = column; k < row; k++) entry -= factor[base + k]! * scratch[k]!
+    scratch[row] = entry * factor[base + row]!
+  }
+  backSolveTail(factor, scratch, solved, first, size)
+}
+
 /** The diagonal of P from `first` on: the precision of each column given all others. O((size − first)³ / 6). */
 export function precisionTail(factor: Float32Array, precision: Float32Array, first: number, size: number, scratch: Float64Array): void {
   for (let column = first; column < size; column++) {

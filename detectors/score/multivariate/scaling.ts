@@ -21,11 +21,9 @@ const RANGE_GROWTH_SCALES = 1_000
 const RANGE_ROWS = 500_000
 /** Squares of larger values leave the numbers: such a value counts as not reported. */
 const VALUE_MAX = 1e30
-/** A metric that is not reported keeps this much of its last deviation from row to row. */
-const MISSING_DECAY = 0.9
 
 /**
- * Writes the z-scores of a row; a metric that is missing lets its last one fade.
+ * Writes the z-scores of a row; a metric that is missing keeps its last one until update.ts knows what to expect.
  * @param values one per metric; NaN, infinite, beyond 1e30 or past the end of the array = not reported
  * @param clipScales z-scores end here
  */
@@ -39,10 +37,7 @@ export function scaleRow({ metrics, metric64, metric32 }: EntityState, values: A
     const raw = values[metric]
     const value = raw !== undefined && Math.abs(raw) <= VALUE_MAX ? raw : Number.NaN
     metric64[raws + metric] = value
-    if (Number.isNaN(value)) {
-      metric32[zs + metric] = metric32[zs + metric]! * MISSING_DECAY
-      continue
-    }
+    if (Number.isNaN(value)) continue
     if (metric32[ages + metric] === 0) {
       metric64[means + metric] = value
       metric64[METRIC_F64.low * metrics + metric] = value

@@ -16,13 +16,15 @@
 
 import { beginCalibration, calibrate, unknownScore } from './calibration.ts'
 import { BLOCK_ROWS, CLOCK_COLUMNS, type EntityState, LAG_WEIGHTS, MEMORIES, METRIC_F32, METRIC_F64, METRICS_MAX, SCALAR } from './entity-state.ts'
-import { backSolveTail, forwardSolve } from './packed-cholesky.ts'
+import { backSolveTail, forwardSolve, precisionColumn } from './packed-cholesky.ts'
 import { collectRow, learnScales, scaleRow } from './scaling.ts'
 import { MULTIVARIATE, type MultivariateSettings } from './settings.ts'
 import { beginMoments, learnMoments, moveLags, refreshFactors, resetMetric, writeClock } from './second-moments.ts'
 
 /** Rows per column of the model before it is believed: at 38 metrics and a row a minute, 17 hours. */
 const WARMUP_ROWS_PER_COLUMN = 5
+/** Of the values of metrics that are missing together; each sweep takes the others' new values into account. */
+const MISSING_SWEEPS = 2
 const INTERVAL_WEIGHT = 0.05
 /** One silence counts as this many intervals at most when the interval is learned. */
 const INTERVAL_GROWTH_MAX = 10
@@ -44,6 +46,8 @@ const COLUMNS_MAX = CLOCK_COLUMNS + (LAG_WEIGHTS.length + 1) * METRICS_MAX
 const rowColumns = new Float64Array(COLUMNS_MAX)
 const whitened = new Float64Array(COLUMNS_MAX)
 const solved = new Float64Array(COLUMNS_MAX)
+const change = new Float64Array(COLUMNS_MAX)
+const scratch = new Float64Array(COLUMNS_MAX)
 const distances = new Float64Array(MEMORIES.length)
 
 /**
@@ -110,8 +114,17 @@ function levelOf(state: EntityState, timeMs: number, { partShares, residualShare
   writeClock(rowColumns, timeMs)
   for (let column = 0; column < lags.length; column++) rowColumns[CLOCK_COLUMNS + column] = lags[column]!
   for (let metric = 0; metric < metrics; metric++) rowColumns[own + metric] = metric32[zs + metric]!
+  let farthest = measure(state, partShares)
+  if (expectMissing(state, own)) farthest = measure(state, partShares)
+  backSolveTail(factors[0]!, whitened, solved, own, columns)
+  const residual = largestResidual(state, own)
+  return Math.log1p(farthest / Math.max(1, scalars[SCALAR.active]!)) + residualShare * Math.log1p(residual)
+}
+
+/** The larger of the memories' weighted distances of the row; leaves the long memory's whitened row behind. */
+function measure({ columns, metrics, factors }: EntityState, partShares: readonly number[]): number {
   let farthest = 0
-  // The long memory last: its whitened row is what the residuals are made of.
+  // The long memory last: residuals are made of its whitened row.
   for (let memory = MEMORIES.length - 1; memory >= 0; memory--) {
     forwardSolve(factors[memory]!, rowColumns, whitened, columns)
     let distance = 0
@@ -126,9 +139,30 @@ function levelOf(state: EntityState, timeMs: number, { partShares, residualShare
     distances[memory] = distance
     farthest = Math.max(farthest, weighted)
   }
-  backSolveTail(factors[0]!, whitened, solved, own, columns)
-  const residual = largestResidual(state, own)
-  return Math.log1p(farthest / Math.max(1, scalars[SCALAR.active]!)) + residualShare * Math.log1p(residual)
+  return farthest
+}
+
+/**
+ * Puts metrics that were not reported where the others, the past and the clock expect them, so that they say nothing: with the
+ * conditional mean in their place the distance is that of the others alone. Gauss and Seidel's sweeps over the missing ones.
+ * @returns whether there were any
+ */
+function expectMissing({ columns, metrics, metric64, metric32, factors }: EntityState, own: number): boolean {
+  let isSolved = false
+  for (let sweep = 0; sweep < MISSING_SWEEPS; sweep++) {
+    for (let metric = 0; metric < metrics; metric++) {
+      if (!Number.isNaN(metric64[METRIC_F64.value * metrics + metric]!) || metric32[METRIC_F32.scale * metrics + metric] === 0) continue
+      if (!isSolved) backSolveTail(factors[0]!, whitened, solved, own, columns)
+      isSolved = true
+      const step = -solved[own + metric]! / metric32[METRIC_F32.precision * metrics + metric]!
+      precisionColumn(factors[0]!, change, own + metric, own, columns, scratch)
+      for (let column = own; column < columns; column++) solved[column] = solved[column]! + step * change[column]!
+      rowColumns[own + metric] = rowColumns[own + metric]! + step
+      metric32[METRIC_F32.z * metrics + metric] = rowColumns[own + metric]!
+    }
+    if (!isSolved) return false
+  }
+  return true
 }
 
 /** The largest residual of a metric given all other columns, in its own quantiles, which learn it. */

@@ -13,7 +13,7 @@ import { baseTierScores } from './base-tier.ts'
 import { countEvents, type EventCounts, scoreEvents } from './event-score.ts'
 import { leaveOneOut } from './leave-one-out.ts'
 import { runMachine } from './run-machine.ts'
-import { type Machine, machineNames, readMachine } from './server-metrics.ts'
+import { INTERVALS_MS, type Machine, machineNames, readMachine } from './server-metrics.ts'
 import { runs, vusPr } from './vus.ts'
 
 interface Row {
@@ -24,11 +24,12 @@ interface Row {
   baseCounts: EventCounts
 }
 
-export async function multivariateBench(name: string, intervalMs: number, { data, out, args }: BenchOptions): Promise<BenchResult> {
+export async function multivariateBench(name: keyof typeof INTERVALS_MS, { data, out, args }: BenchOptions): Promise<BenchResult> {
   if (data === undefined) throw new Error(`bench ${name} needs --data DIR with <name>.train.csv and <name>.test.csv`)
   if (args[0] === 'leave-one-out') return leaveOneOut(name, data, args[1])
   if (out !== undefined) mkdirSync(out, { recursive: true })
   const threshold = alarmThreshold()
+  const intervalMs = INTERVALS_MS[name]
   const rows: Row[] = []
   let scored = 0
   let cpuMs = 0

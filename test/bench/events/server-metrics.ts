@@ -5,6 +5,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
+/** How far apart the rows of each data set are (the sets' own descriptions). */
+export const INTERVALS_MS = { smd: 60_000, asd: 300_000 } as const
+
 const DIMENSIONS = /^(\d+)-(\d+):([\d,]+)$/
 
 export interface Machine {
