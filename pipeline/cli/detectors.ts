@@ -68,7 +68,7 @@ function entityLine({ entity, environment, series, usualGapMs, absentAfterMs, ab
 }
 
 function provenance({ from, asOfMs }: Provenance, nowMs: number): string {
-  return from === 'process' ? 'as it is now, in this process' : `as saved by its detector ${formatDuration(Math.max(0, nowMs - asOfMs))} ago`
+  return from === 'process' ? 'as it is now' : `as saved by its detector ${formatDuration(Math.max(0, nowMs - asOfMs))} ago`
 }
 
 function seriesRow(series: SeriesExplanation): Record<string, unknown> {
