@@ -37,7 +37,7 @@ export async function findingsOf(homeostat: Homeostat, sender: CountingSender, w
     'toUInt64(Value)',
     `otel_metrics_gauge WHERE ServiceName = '${COUNTER_SERVICE}' AND MetricName = '${COUNTER_METRIC}'`
   )
-  const logs = await storedNumbers(homeostat, "toUInt64(replaceOne(Body, 'counted ', ''))", `otel_logs WHERE ServiceName = '${COUNTER_SERVICE}'`)
+  const logs = await storedNumbers(homeostat, "toUInt64OrZero(replaceOne(Body, 'counted ', ''))", `otel_logs WHERE ServiceName = '${COUNTER_SERVICE}'`)
   const missing = (numbers: readonly number[], stored: ReadonlyMap<number, number>): number => numbers.filter(number => !stored.has(number)).length
   const keys = witnessed.filter(({ key }) => key !== '').map(({ key }) => key)
   const outcomes = await homeostat.sql<{ CommandId: string; Steps: string; n: number }>(
