@@ -20,9 +20,10 @@ import { calibrate } from './nab/calibrate.ts'
 import { type Corpus, readCorpus } from './nab/corpus.ts'
 import { crossValidate } from './nab/cross-validate.ts'
 import { baseScores, richScores } from './nab/detect.ts'
+import { INTERVALS_MS, KIND_NAMES } from './nab/healthy.ts'
 import { type Best, bestOf, PROFILE_NAMES, type Profile, scoreOfTallies, talliesAt } from './nab/scoring.ts'
 
-const CALIBRATION_ROUNDS = 20
+const CALIBRATION_SERIES = 20 * KIND_NAMES.length * INTERVALS_MS.length
 /** Another seed than the table was counted with: expected against observed is then a forecast. */
 const CALIBRATION_SEED = 2
 /** Rates at which the base tier may be at its best, with and without its demand for several points and for a relative deviation. */
@@ -31,7 +32,7 @@ const BASE_RATES = [10, 1, 0.1, 0.01, 0.001]
 export async function nabBench({ data, out, args, rounds }: BenchOptions): Promise<BenchResult> {
   const [task] = args.map(arg => arg.replace(/^--/, ''))
   if (task === 'calibrate') {
-    const { table, ratios } = calibrate(CALIBRATION_ROUNDS, CALIBRATION_SEED)
+    const { table, ratios } = calibrate(CALIBRATION_SERIES, CALIBRATION_SEED, say)
     return {
       table: table.map(one => one.toFixed(2)).join(' '),
       observedOverExpected: Object.fromEntries(ratios.map(one => [one.rate, figure(one.observed / one.expected)]))

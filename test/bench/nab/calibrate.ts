@@ -4,8 +4,7 @@ import { judgeRich, judgeStrength, RICH_FALSE_ALARMS_PER_DAY, RICH_VERDICT, type
 import { FALSE_ALARMS, falseAlarmsPerPoint, STRENGTH_LOG2_MIN, strengthAt } from '../../../detectors/score/rich/calibration.ts'
 import { clearSlot, F32, F32_STRIDE, newRichPage, type RichPage, U32 } from '../../../detectors/score/rich/page.ts'
 import { updateRich } from '../../../detectors/score/rich/rich.ts'
-import { say } from '../harness.ts'
-import { healthySeries, INTERVALS_MS, KIND_NAMES } from './healthy.ts'
+import { healthySeries } from './healthy.ts'
 
 const POINTS = 12_000
 /** The first thousand points are a young series', which its readiness report speaks of. */
@@ -21,9 +20,11 @@ export interface Calibration {
   ratios: { rate: number; expected: number; observed: number }[]
 }
 
-/** @param rounds series of each kind and interval */
-export function calibrate(rounds: number, seed: number): Calibration {
-  const total = KIND_NAMES.length * INTERVALS_MS.length * rounds
+/**
+ * @param total  series; kinds take turns, then intervals
+ * @param say    takes a line for people
+ */
+export function calibrate(total: number, seed: number, say: (line: string) => void): Calibration {
   const counts = STRENGTHS.map(() => 0)
   const observed = RATES.map(() => 0)
   const byKind = new Map<string, number>()
@@ -54,7 +55,7 @@ export function calibrate(rounds: number, seed: number): Calibration {
   }
   const points = total * (POINTS - COUNTED_FROM)
   const table = counts.map(count => -Math.log10(Math.max(count, 0.5) / points))
-  print(table, counts)
+  print(table, counts, say)
   say(`false alarms at ${RICH_FALSE_ALARMS_PER_DAY} per series and day, by kind: ${[...byKind].map(([kind, count]) => `${kind} ${count}`).join(', ')}`)
   say(`by interval: ${[...byInterval].map(([interval, count]) => `${interval / 1000} s ${count}`).join(', ')}`)
   const ratios = RATES.map((rate, index) => ({ rate, expected: expected[index]!, observed: observed[index]! }))
@@ -66,7 +67,7 @@ export function calibrate(rounds: number, seed: number): Calibration {
   return { table, ratios }
 }
 
-function print(table: readonly number[], counts: readonly number[]): void {
+function print(table: readonly number[], counts: readonly number[], say: (line: string) => void): void {
   say('strength  alarms  −log10 of false alarms per point: counted, shipped')
   for (const [row, counted] of table.entries()) {
     say(

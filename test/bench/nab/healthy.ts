@@ -1,12 +1,12 @@
 // Synthetic healthy series of many laws, seeded: what the rich tier's scale is calibrated on, so that no labels are.
 //
-// Twelve kinds: noise with light, heavy and skewed tails, counts, correlated noise, a random walk that is held back, daily and
+// Fourteen kinds: noise with light, heavy and skewed tails, counts, correlated noise, a random walk that is held back, daily and
 // weekly cycles (smooth, square, multiplicative), rates of counters, bursts that belong to the normal, sawteeth. Nothing in
 // them is an anomaly, so every alarm on them is a false one.
 
 const DAY_MS = 86_400_000
 const START_MS = 1_767_225_600_000
-export const INTERVALS_MS = [10_000, 60_000, 300_000, 1_800_000, 3_600_000] as const
+export const INTERVALS_MS = [300_000, 60_000, 10_000, 1_800_000, 3_600_000] as const
 
 export interface HealthySeries {
   kind: string
