@@ -21,7 +21,7 @@ const YOUNG_ROWS = 2_000
 const TAIL_QUANTILE = 0.95
 
 const FLAT = [1, 1, 1, 1, 1]
-const CANDIDATES: readonly MultivariateSettings[] = [0.01, 0.02].flatMap(ridge =>
+const CANDIDATES: readonly MultivariateSettings[] = [0.01, 0.015].flatMap(ridge =>
   [4.5, 5.5].flatMap(clipScales =>
     [10, Number.POSITIVE_INFINITY].flatMap(freedom =>
       [MULTIVARIATE.partShares, FLAT].map(partShares => ({ ...MULTIVARIATE, ridge, clipScales, freedom, partShares }))

@@ -35,11 +35,11 @@ describe('the multivariate detector finds', () => {
   it('a metric that leaves the others while it stays within its own range, in its first row', () => {
     for (let seed = 1; seed <= 10; seed++) {
       const { state, next } = aTrained(seed)
-      // What it uses at night; the load is that of the day.
+      // What it uses at night; the load is that of the day. (Over a day it lies between 15 and 65.)
       const score = next(values => {
-        expect(values[LOAD]).toBeGreaterThan(100)
+        expect(values[LOAD]).toBeGreaterThan(90)
         values[CPU]! -= 24
-        expect(values[CPU]).toBeGreaterThan(20)
+        expect(values[CPU]).toBeGreaterThan(15)
       })
       expect(score, `seed ${seed}`).toBeGreaterThan(ALARM)
       expect(contributions(state)[0]!.metric, `seed ${seed}`).toBe(CPU)
