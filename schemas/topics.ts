@@ -44,7 +44,7 @@ export const TOPICS = {
     partitions: 2, // Manifests on the first, parts on the others: finding the newest manifest reads no part.
     codec: 'bytes',
     writer: 'detect, control',
-    readers: 'detect, control',
+    readers: 'detect, control, console', // The console explains a series by what its detector saved.
     retentionBytes: 4 * GIB
   }
 } as const satisfies Record<string, TopicSpec>

@@ -23,7 +23,8 @@ const may = (who: string, operation: AclOperation, resource: 'topic' | 'group', 
   )
 
 /** Folders and files by the principals whose processes run them; the first match holds. */
-const PRINCIPALS: readonly (readonly [string, readonly string[]])[] = [
+/** Place, whose process runs it, and what it does with topics other than reading and writing. */
+const PRINCIPALS: readonly (readonly [string, readonly string[], AclOperation?])[] = [
   ['detectors/diagnose/', ['control']],
   ['detectors/', ['detect']],
   ['actuators/decide/', ['control']],
@@ -34,6 +35,7 @@ const PRINCIPALS: readonly (readonly [string, readonly string[]])[] = [
   ['pipeline/cli/', ['cli']],
   ['pipeline/roles/live-models.ts', ['detect']],
   ['pipeline/roles/train-role.ts', ['console']],
+  ['pipeline/roles/detectors.ts', ['console'], 'Describe'], // Names the checkpoints of its partitions.
   ['pipeline/log/checkpoint-store.ts', ['detect', 'control']]
 ]
 
@@ -66,9 +68,9 @@ describe('what the code does with topics', () => {
   })
 
   test.each(found)('$file: $topic, writes: $writes', ({ file, topic, writes }) => {
-    const principals = PRINCIPALS.find(([place]) => file.startsWith(place))?.[1]
+    const [, principals, operation = writes ? 'Write' : 'Read'] = PRINCIPALS.find(([place]) => file.startsWith(place)) ?? []
     expect(principals, `${file} uses a topic: say in this test whose process runs it`).toBeDefined()
-    for (const who of principals!) expect(may(who, writes ? 'Write' : 'Read', 'topic', topic), `${who} on ${topic}`).toBe(true)
+    for (const who of principals!) expect(may(who, operation, 'topic', topic), `${who} on ${topic}`).toBe(true)
   })
 
   test('the groups it joins are the groups of its roles', () => {
