@@ -28,6 +28,8 @@ const MISSING_SWEEPS = 2
 const INTERVAL_WEIGHT = 0.05
 /** One silence counts as this many intervals at most when the interval is learned. */
 const INTERVAL_GROWTH_MAX = 10
+/** Missing rows that count as a silence; fewer are jitter, which may not cost a refresh of the model each time. */
+const SILENCE_ROWS_MIN = 5
 /** Distance in means beyond which its slow average says that something lasts, and the weight of that average. */
 const LASTING_DISTANCE = 4
 const LASTING_RATE = 0.02
@@ -53,7 +55,7 @@ const distances = new Float64Array(MEMORIES.length)
 /**
  * Scores a row of an entity and keeps it for learning.
  * @param values one per metric, always in the same order; NaN = not reported in this row
- * @param timeMs event time, later than that of the row before
+ * @param timeMs event time, finite, later than that of the row before (an older one is scored, and leaves the interval alone)
  * @returns −log10 of the false alarms a day expected at this score: compare with alarmThreshold(perDay)
  */
 export function updateEntity(state: EntityState, values: ArrayLike<number>, timeMs: number, settings: MultivariateSettings = MULTIVARIATE): number {
@@ -97,9 +99,10 @@ function noteTime(state: EntityState, timeMs: number, settings: MultivariateSett
   const missed = intervalMs === 0 ? 0 : Math.round(elapsedMs / intervalMs) - 1
   scalars[SCALAR.intervalMs] =
     intervalMs === 0 ? elapsedMs : intervalMs + INTERVAL_WEIGHT * (Math.min(elapsedMs, INTERVAL_GROWTH_MAX * intervalMs) - intervalMs)
-  if (missed < 1) return
+  if (missed < SILENCE_ROWS_MIN) return
   // The rows of a block are made again from its first lag averages without silences in between: so the block ends here.
   if (scalars[SCALAR.blockRows]! > 0) learnBlock(state, settings)
+  scalars[SCALAR.held] = scalars[SCALAR.held]! * settings.calibration.hold ** missed
   for (let lag = 0; lag < LAG_WEIGHTS.length; lag++) {
     const kept = (1 - LAG_WEIGHTS[lag]!) ** missed
     for (let at = lag * metrics; at < (lag + 1) * metrics; at++) lags[at] = lags[at]! * kept

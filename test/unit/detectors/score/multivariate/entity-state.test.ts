@@ -25,8 +25,8 @@ describe('the state of an entity', () => {
         const { uniform } = chance(seed + 1)
         const values = (k: number) => row(k).map(value => (uniform() < 0.02 ? Number.NaN : value))
         const running = newEntityState(5)
-        // Every hundredth row is late, so that blocks also end early.
-        const timeMs = (k: number) => START_MS + (k + 5 * Math.floor(k / 100)) * MINUTE_MS
+        // Before every hundredth row there is a silence, so that blocks also end early.
+        const timeMs = (k: number) => START_MS + (k + 9 * Math.floor(k / 100)) * MINUTE_MS
         for (let k = 0; k < before; k++) updateEntity(running, values(k), timeMs(k))
         const restored = entityStateFrom(entityStateBytes(running))
         for (let k = before; k < before + after; k++) {
