@@ -84,11 +84,21 @@ export async function* historyRequests(
       if (rows.length < pageRows) break
       after = { timeNs: String(last!.timeNs), pointKey: String(last!.pointKey) }
     }
-    fromMs = toMs
+    fromMs = rowsCount > 0 ? toMs : await nextPointMs(sql, toMs, query.toMs)
     // About half a page a slice: each page of a slice sorts the slice again.
     if (rowsCount > pageRows) sliceMs = Math.max(SLICE_MS_MIN, sliceMs / 2)
     else if (rowsCount < pageRows / 3) sliceMs = Math.min(SLICE_MS_MAX, sliceMs * 2)
   }
+}
+
+/** When the next point of anybody comes, so that months without telemetry cost one question; `toMs` when none comes. */
+async function nextPointMs(sql: History['sql'], fromMs: number, toMs: number): Promise<number> {
+  if (fromMs >= toMs) return toMs
+  const tables = TABLES.map(([table]) => `SELECT minOrNull(TimeUnix) AS first FROM ${table} WHERE ${metricFilter({ fromMs, toMs })}`)
+  const [row] = await sql<{ firstMs: number | string | null }>(
+    `SELECT toUnixTimestamp64Milli(toDateTime64(min(first), 3)) AS firstMs FROM (${tables.join('\nUNION ALL\n')}) WHERE first IS NOT NULL HAVING count() > 0`
+  )
+  return row === undefined ? toMs : Math.max(fromMs, Number(row.firstMs))
 }
 
 /** Beats of everybody's telemetry, for a replay of one entity: without them its silence could be a hole in the history. */
