@@ -7,7 +7,7 @@
 import type { LoadedConfig } from '../config/load.ts'
 import { openReplay } from '../roles/backtest.ts'
 import type { AnomalyStory } from './anomalies-read.ts'
-import { type History, historyRequests, METRIC_TABLES, metricFilter } from './backtest-history.ts'
+import { type History, type HistoryQuery, historyRequests, METRIC_TABLES, metricFilter } from './backtest-history.ts'
 import type { Expectation, Picture } from './plot/picture.ts'
 
 /** Shown before and after: this multiple of the anomaly's length, and at least so many points of the series. */
@@ -66,8 +66,9 @@ async function seriesPicture(story: AnomalyStory, history: Pick<History, 'sql'>,
   const { first } = story
   // What the configuration does not score any more was scored then.
   const replay = openReplay({ ...config, detect: { ...config.detect, ignore: [], rules: [] } }, new Set([first.series]))
-  const query = { fromMs: read.fromMs - LOOKBACK_MS, toMs: read.toMs, entity: first.entity, metric: first.metric, environment: first.environment }
-  for await (const { requests } of historyRequests(history, query)) for (const request of requests) replay.take(request)
+  const query = { fromMs: read.fromMs - LOOKBACK_MS, toMs: read.toMs, entity: first.entity, environment: first.environment }
+  const metrics = [first.metric, ...(await pulseOf(history, query))]
+  for await (const { requests } of historyRequests(history, { ...query, metrics })) for (const request of requests) replay.take(request)
   replay.finish(read.toMs)
   const judged = replay.watched(first.series)
   const base = cropped(read, read.anomalous!.toMs - read.anomalous!.fromMs, usualIntervalMs(judged?.values ?? []), nowMs)
@@ -90,6 +91,16 @@ async function seriesPicture(story: AnomalyStory, history: Pick<History, 'sql'>,
     )
   } else if (values.length > 0) notes.push('The record does not say what was expected.')
   return { ...base, title: seriesTitle(story), unit: judged?.unit ?? first.unit, rate: judged?.rate ?? false, values, expectations, notes }
+}
+
+/** The metric that the entity sent most steadily: an empty window of another one is a zero only while the entity is heard. */
+async function pulseOf({ sql }: Pick<History, 'sql'>, query: HistoryQuery): Promise<string[]> {
+  const filter = metricFilter(query)
+  const tables = METRIC_TABLES.map(table => `SELECT MetricName, TimeUnix FROM ${table} WHERE ${filter}`)
+  const rows = await sql<{ metric: string }>(
+    `SELECT MetricName AS metric FROM (${tables.join('\nUNION ALL\n')}) GROUP BY metric ORDER BY uniq(TimeUnix) DESC, count(), metric LIMIT 1`
+  )
+  return rows.map(({ metric }) => metric)
 }
 
 /** Metric, statistic, attributes, entity. */

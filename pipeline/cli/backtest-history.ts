@@ -44,7 +44,7 @@ export interface HistoryQuery {
   toMs: number
   /** One without an instance means all of its instances. */
   entity?: string | undefined
-  metric?: string | undefined
+  metrics?: readonly string[] | undefined
   environment: string
 }
 
@@ -174,9 +174,9 @@ const TABLES: readonly [table: string, kind: PointRow['kind'], columns: Columns]
 export const METRIC_TABLES = TABLES.map(([table]) => table)
 
 /** Conditions of a query on any of the metric tables. */
-export function metricFilter({ fromMs, toMs, entity, metric }: Pick<HistoryQuery, 'fromMs' | 'toMs' | 'entity' | 'metric'>): string {
-  const metrics = metric === undefined ? `MetricName NOT IN (${REMADE.map(quoted).join(', ')})` : `MetricName = ${quoted(metric)}`
-  return `TimeUnix >= fromUnixTimestamp64Milli(${Math.floor(fromMs)}) AND TimeUnix < fromUnixTimestamp64Milli(${Math.ceil(toMs)}) AND bitAnd(Flags, 1) = 0 AND ${metrics}${entity === undefined ? '' : ` AND ${ofEntity(entity)}`}`
+export function metricFilter({ fromMs, toMs, entity, metrics }: Pick<HistoryQuery, 'fromMs' | 'toMs' | 'entity' | 'metrics'>): string {
+  const named = metrics === undefined ? `MetricName NOT IN (${REMADE.map(quoted).join(', ')})` : `MetricName IN (${metrics.map(quoted).join(', ')})`
+  return `TimeUnix >= fromUnixTimestamp64Milli(${Math.floor(fromMs)}) AND TimeUnix < fromUnixTimestamp64Milli(${Math.ceil(toMs)}) AND bitAnd(Flags, 1) = 0 AND ${named}${entity === undefined ? '' : ` AND ${ofEntity(entity)}`}`
 }
 
 function pageSql(query: HistoryQuery, after: { timeNs: string; pointKey: string } | undefined, pageRows: number): string {

@@ -205,7 +205,7 @@ describe('history', () => {
   })
 
   test('of one entity and metric holds nothing else, and beats of the others', async () => {
-    const own = await history({ entity: "shop/o'rders@a", metric: 'queue.depth' })
+    const own = await history({ entity: "shop/o'rders@a", metrics: ['queue.depth'] })
     expect(points(own)).toHaveLength(SECONDS)
     expect(own.filter(({ request }) => request.length === 0).length).toBeGreaterThan(SECONDS / 6)
     expect(points(await history({ entity: "shop/o'rders" }))).toEqual(points(requests))
@@ -219,14 +219,14 @@ describe('history', () => {
       return sql(statement)
     }
     const all: HistoryRequest[] = []
-    const range = { fromMs: START_MS - 60 * 86_400_000, toMs: START_MS + 90 * 86_400_000, metric: 'queue.depth' }
+    const range = { fromMs: START_MS - 60 * 86_400_000, toMs: START_MS + 90 * 86_400_000, metrics: ['queue.depth'] }
     for await (const page of historyRequests({ sql: counted }, { ...query, ...range })) all.push(...page.requests)
     expect(points(all)).toHaveLength(2 * SECONDS)
     expect(asked).toBeLessThan(30)
   })
 
   test('is cut at the times that are asked for', async () => {
-    const some = await history({ fromMs: START_MS + 10_000, toMs: START_MS + 20_000, metric: 'queue.depth' })
+    const some = await history({ fromMs: START_MS + 10_000, toMs: START_MS + 20_000, metrics: ['queue.depth'] })
     expect(points(some)).toHaveLength(20)
   })
 })

@@ -68,6 +68,11 @@ describe('one anomaly', () => {
     ])
   })
 
+  test('reads the metric, and the steadiest other one, by which empty windows are known to be zeros', async () => {
+    const { statements } = await run(['anomalies', 'show', 'ab12'], records)
+    expect(statements.filter(statement => statement.includes("MetricName IN ('queue.depth', 'clock')")).length).toBeGreaterThan(0)
+  })
+
   test('is written as SVG', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'homeostat-anomalies-'))
     const printed = await run(['anomalies', 'show', 'ab12', '--svg', join(folder, 'a.svg')], records)
