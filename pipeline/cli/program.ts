@@ -237,6 +237,7 @@ Examples:
   homeostat start                      run everything on built-in defaults
   homeostat start --role intake        one role of many processes, on a Kafka cluster
   homeostat explain 3f2a               why did it act, or not?
+  homeostat anomalies show 9c41        what was seen, drawn
   homeostat kill --reason "deploying"  stop all automation at once
   homeostat sql "SELECT * FROM homeostat_scorecard"
 
