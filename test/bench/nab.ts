@@ -2,6 +2,7 @@
 //
 //   npm run -s bench -- nab --data DIR [--out DIR] [--json]           scores; DIR holds data/ and combined_windows.json
 //   npm run -s bench -- nab --data DIR [--json] -- cross-validate     constants chosen without each folder, scored on it
+//   npm run -s bench -- nab --data DIR [--json] -- ablate             what each part adds
 //   npm run -s bench -- nab [--json] -- calibrate                     false alarms on synthetic healthy series
 //
 // `standard`, `lowFp`, `lowFn` are at the best threshold of the written scores (the benchmark's own rule), `atThreshold` at the
@@ -16,6 +17,7 @@ import { tailTable } from '../../detectors/score/tail.ts'
 import { settingsFrom } from '../../detectors/settings.ts'
 import { configSchema } from '../../schemas/config.ts'
 import { type BenchOptions, type BenchResult, figure, say } from './harness.ts'
+import { ablate } from './nab/ablate.ts'
 import { calibrate } from './nab/calibrate.ts'
 import { type Corpus, readCorpus } from './nab/corpus.ts'
 import { crossValidate } from './nab/cross-validate.ts'
@@ -45,6 +47,8 @@ export async function nabBench({ data, out, args, rounds }: BenchOptions): Promi
     say(`cross-validated by folder: ${PROFILE_NAMES.map(profile => `${profile} ${scores[profile].toFixed(2)}`).join(', ')}`)
     return { ...scores }
   }
+  if (task === 'ablate') return ablate(corpus)
+  if (task !== undefined) throw new Error(`nab knows no ${task}; it knows cross-validate, ablate, calibrate`)
   return compare(corpus, out, rounds)
 }
 

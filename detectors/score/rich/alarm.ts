@@ -13,11 +13,11 @@ import { F32, F32_STRIDE, type RichPage, U32 } from './page.ts'
 
 /** Expected false alarms of the rich tier per series and day unless configured otherwise: the threshold is its −log10. */
 export const RICH_FALSE_ALARMS_PER_DAY = 0.1
-const REST_POINTS = 25
+export const REST_POINTS = 25
 /** Of the points seen, what is added to the rest. */
-const REST_AGE_SHARE = 0.03
+export const REST_AGE_SHARE = 0.03
 /** The bar right after an alarm, in strengths of that alarm above the threshold. */
-const BAR_FACTOR = 6
+export const BAR_FACTOR = 6
 /** An alarm is over after so many points in a row below this share of the limit. */
 const CALM_POINTS = 5
 const EXIT_SHARE = 0.6
