@@ -26,7 +26,8 @@ const SCORE_MAX = 12
 
 /** Evidence of one channel: its statistic over its limit, 0 to 30. */
 export function evidenceOf(statistic: number, channel: number): number {
-  return Math.min(Math.max(statistic / CHANNEL_LIMITS[channel]!, 0), EVIDENCE_MAX)
+  // Not the other way round: a range that overflowed gives no number, and that is no evidence.
+  return statistic > 0 ? Math.min(statistic / CHANNEL_LIMITS[channel]!, EVIDENCE_MAX) : 0
 }
 
 /** Strength of all channels together: as standard scores are added, so that two halves of a proof count more than one. */

@@ -5,7 +5,7 @@
 // its distance from the level of the hour: no decision "seasonal or not" is needed, so none can be wrong.
 
 import { F32, F32_STRIDE, F64, F64_STRIDE, PROFILE_HOURS, RESIDUAL_ROWS, type RichPage, U32 } from './page.ts'
-import { SCALE_FROM } from './scale.ts'
+import { boundedScales, SCALE_FROM } from './scale.ts'
 
 const HOUR_MS = 3_600_000
 /** An hour's mean remembers about 33 samples, however many a day has: with few a month, with many the last hour of it. */
@@ -35,7 +35,7 @@ export function profileOf(page: RichPage, slot: number, value: number, timeMs: n
   const countAt = base32 + U32.profileCount + hour
   const seen = u32[countAt]!
   const known = point > SCALE_FROM && seen > 0
-  f32[base32 + F32.residuals + (point % RESIDUAL_ROWS)] = known ? (value - f64[meanAt]!) / f64[base64 + F64.scale]! : 0
+  f32[base32 + F32.residuals + (point % RESIDUAL_ROWS)] = known ? boundedScales((value - f64[meanAt]!) / f64[base64 + F64.scale]!) : 0
   let sum = 0
   for (let index = 0; index < RESIDUAL_ROWS; index++) sum += f32[base32 + F32.residuals + index]!
   const size = Math.abs(sum) / RESIDUAL_ROWS

@@ -20,7 +20,17 @@ const RANGE_SHARE_MIN = 0.02
 const CENTRE_SHARE_MIN = 1e-3
 const SCALE_MIN = 1e-9
 
+/** A distance beyond so many scales is no stranger: one wild value must not deafen what learns from it. */
+const SCALES_MAX = 1_000
+
 const sorted = new Float64Array(KEPT_MAX)
+
+/** A distance in scales, kept within ±1,000; what overflowed to no number is no distance. */
+export function boundedScales(distance: number): number {
+  if (distance > SCALES_MAX) return SCALES_MAX
+  if (distance < -SCALES_MAX) return -SCALES_MAX
+  return Number.isNaN(distance) ? 0 : distance
+}
 
 /** Keeps the value if its turn has come. `point` counts from 0. */
 export function keepValue(page: RichPage, slot: number, value: number, point: number): void {

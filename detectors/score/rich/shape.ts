@@ -8,6 +8,7 @@
 // hour's count of rows divides, else memory and calibration would see the same minutes of each day.
 
 import { F32, F32_STRIDE, F64, F64_STRIDE, PROTOTYPES_MAX, RECENT_ROWS, type RichPage, SHAPE_STEPS, U32, WORD_STEPS } from './page.ts'
+import { boundedScales } from './scale.ts'
 
 const SHAPES_FROM = 300
 const LEARN_EVERY = 7
@@ -77,7 +78,7 @@ function readWord({ f64 }: RichPage, slot: number, step: number, point: number):
   for (let block = 0; block < WORD_STEPS; block++) {
     let sum = 0
     for (const end = row + step; row < end; row++) sum += f64[recent + (row & (RECENT_ROWS - 1))]!
-    const mean = (sum / step - centre) / scale
+    const mean = boundedScales((sum / step - centre) / scale)
     means[block] = mean
     total += mean
   }
