@@ -30,7 +30,8 @@ export function writeClock(columns: Float64Array, timeMs: number): void {
 /** Moves the lag averages on by a row of z-scores, the first of which is at `from`. */
 export function moveLags(lags: Float32Array, zs: Float32Array, from: number, metrics: number): void {
   let at = 0
-  for (const weight of LAG_WEIGHTS) {
+  for (let lag = 0; lag < LAG_WEIGHTS.length; lag++) {
+    const weight = LAG_WEIGHTS[lag]!
     for (let metric = 0; metric < metrics; metric++, at++) lags[at] = lags[at]! + weight * (zs[from + metric]! - lags[at]!)
   }
 }

@@ -1,6 +1,6 @@
 // The multivariate detector of an entity: is this row of all its metrics usual, given their past, each other and the time of day?
 //
-// Flow: (row of values) -> scaling -> update -> calibration; second-moments learns. Runs once per row: no allocation, all state
+// Flow: (row of values) -> scaling -> update -> calibration; second-moments learns. Runs once per row: no object is made, all state
 // in the entity's buffer, so a restored copy continues bit for bit. A row is scored before it is learned, and learned with its
 // block of 60 rows, before the next row is scored.
 //
