@@ -4,7 +4,7 @@
 // `npm start` on a fresh clone lands here with nothing installed, so this file imports only what Node itself has.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -29,8 +29,9 @@ child.on('error', error => {
 })
 child.on('exit', (code, signal) => process.exit(signal ? 130 : (code ?? 1)))
 
-/** Installed means: the stamp names the lock file that is here now. */
+/** Installed means: the stamp names the lock file that is here now. A link leads into another checkout, whose modules `npm ci` would delete. */
 function needsInstall() {
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return false
   if (!existsSync(stamp)) return true
   return readFileSync(stamp, 'utf8') !== lockVersion()
 }
