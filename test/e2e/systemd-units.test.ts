@@ -11,7 +11,9 @@ import { bootSystemd, type SystemdWorld, systemdMissing } from '../support/syste
 const ROOT = join(import.meta.dirname, '../..')
 const UNIT = 'homeostat@intake.service'
 const READY_MS_MAX = 30_000
-const missing = systemdMissing()
+/** The world's own, and empty in it. */
+const HIDDEN = /^\/(?:run|tmp|opt|var\/(?:tmp|log|lib))\//
+const missing = HIDDEN.test(ROOT) ? `${ROOT} is hidden in the systemd of the test` : systemdMissing()
 if (missing !== undefined && process.env['CI'] === 'true') throw new Error(`the test of the units cannot run: ${missing}`)
 if (missing !== undefined) console.warn(`skipped: the shipped unit under a real systemd: ${missing}`)
 
