@@ -36,6 +36,8 @@ const LASTING_RATE = 0.02
 /** Memory of the mean distance, and how far one row may pull it. */
 const DISTANCE_ROWS = 2_000
 const DISTANCE_CLIP = 3
+/** Of the mean distance: an entity of constants has none. */
+const DISTANCE_MIN = 1e-3
 /** The quantile that residuals are measured in, and of its log: start, step, bounds. */
 const RESIDUAL_TAIL = 0.001
 const RESIDUAL_TAIL_FIRST = Math.log(5)
@@ -191,15 +193,17 @@ function largestResidual({ metrics, metric32, metric64, scalars }: EntityState, 
 function weighRow({ scalars, blockWeights }: EntityState, isGrown: boolean, { freedom, lastingWeight }: MultivariateSettings): void {
   const row = scalars[SCALAR.blockRows]!
   const slowness = isGrown && scalars[SCALAR.slowDistance]! > Math.log1p(LASTING_DISTANCE) ? lastingWeight : 1
-  const slow = Math.log1p(distances[0]! / scalars[SCALAR.meanDistance]!)
-  scalars[SCALAR.slowDistance] = scalars[SCALAR.slowDistance]! + LASTING_RATE * (slow - scalars[SCALAR.slowDistance]!)
+  if (isGrown) {
+    const relative = Math.log1p(distances[0]! / scalars[SCALAR.meanDistance]!)
+    scalars[SCALAR.slowDistance] = scalars[SCALAR.slowDistance]! + LASTING_RATE * (relative - scalars[SCALAR.slowDistance]!)
+  }
   for (let memory = 0; memory < MEMORIES.length; memory++) {
     const at = SCALAR.meanDistance + memory
     const mean = scalars[at]!
     const distance = distances[memory]!
     blockWeights[memory * BLOCK_ROWS + row] = isGrown ? slowness * robustWeight(distance / mean, freedom) : 1
     const learned = isGrown ? Math.min(distance, DISTANCE_CLIP * mean) : distance
-    scalars[at] = Math.max(Number.MIN_VALUE, mean + (learned - mean) / Math.min(scalars[SCALAR.rows]! + 1, DISTANCE_ROWS))
+    scalars[at] = Math.max(DISTANCE_MIN, mean + (learned - mean) / Math.min(scalars[SCALAR.rows]! + 1, DISTANCE_ROWS))
   }
 }
 

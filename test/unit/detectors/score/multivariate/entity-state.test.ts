@@ -33,6 +33,8 @@ describe('the state of an entity', () => {
           const next = values(k)
           expect(updateEntity(restored, next, timeMs(k))).toBe(updateEntity(running, next, timeMs(k)))
         }
+        for (const column of [running.scalars, running.metric32, running.lags, ...running.moments, ...running.factors])
+          expect(column.some(Number.isNaN)).toBe(false)
         expect(contributions(restored)).toEqual(contributions(running))
         expect(Buffer.from(restored.buffer).equals(Buffer.from(running.buffer))).toBe(true)
       }),
