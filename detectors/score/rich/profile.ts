@@ -35,7 +35,9 @@ export function profileOf(page: RichPage, slot: number, value: number, timeMs: n
   const countAt = base32 + U32.profileCount + hour
   const seen = u32[countAt]!
   const known = point > SCALE_FROM && seen > 0
-  f32[base32 + F32.residuals + (point % RESIDUAL_ROWS)] = known ? boundedScales((value - f64[meanAt]!) / f64[base64 + F64.scale]!) : 0
+  const scale = f64[base64 + F64.scale]!
+  const residual = known ? boundedScales((value - f64[meanAt]!) / scale) : 0
+  f32[base32 + F32.residuals + (point % RESIDUAL_ROWS)] = residual
   let sum = 0
   for (let index = 0; index < RESIDUAL_ROWS; index++) sum += f32[base32 + F32.residuals + index]!
   const size = Math.abs(sum) / RESIDUAL_ROWS
@@ -53,6 +55,6 @@ export function profileOf(page: RichPage, slot: number, value: number, timeMs: n
     f32[base32 + F32.residualVariance] = (1 - weight) * (deviation * deviation + weight * change * change)
   }
   u32[countAt] = seen + 1
-  f64[meanAt] = f64[meanAt]! + Math.max(1 / (seen + 1), PROFILE_WEIGHT_MIN) * (value - f64[meanAt]!)
+  f64[meanAt] = f64[meanAt]! + Math.max(1 / (seen + 1), PROFILE_WEIGHT_MIN) * (known ? residual * scale : value - f64[meanAt]!)
   return far
 }

@@ -15,17 +15,20 @@ const GROWN_EVERY = 256
 /** A Gaussian's q90 − q10 in standard deviations, and half a standard deviation by q98 − q02: spikes count, less. */
 const INNER_WIDTH = 2.56
 const OUTER_WIDTH = 8.2
-/** Floors: a share of the whole range (a series that mostly stands still) and of the centre (rounding). */
+/**
+ * Floors: a share of the range (a series that mostly stands still), the one or two wildest values of either end aside, which
+ * would deafen for as long as they are kept; and of the centre (rounding).
+ */
 const RANGE_SHARE_MIN = 0.02
 const CENTRE_SHARE_MIN = 1e-3
 const SCALE_MIN = 1e-9
 
 /** A distance beyond so many scales is no stranger: one wild value must not deafen what learns from it. */
-const SCALES_MAX = 1_000
+const SCALES_MAX = 100
 
 const sorted = new Float64Array(KEPT_MAX)
 
-/** A distance in scales, kept within ±1,000; what overflowed to no number is no distance. */
+/** A distance in scales, kept within ±100; what overflowed to no number is no distance. */
 export function boundedScales(distance: number): number {
   if (distance > SCALES_MAX) return SCALES_MAX
   if (distance < -SCALES_MAX) return -SCALES_MAX
@@ -68,7 +71,7 @@ export function measureScale(page: RichPage, slot: number, point: number): void 
   f64[base64 + F64.scale] = Math.max(
     (quantile(0.9, last) - quantile(0.1, last)) / INNER_WIDTH,
     (quantile(0.98, last) - quantile(0.02, last)) / OUTER_WIDTH,
-    RANGE_SHARE_MIN * (sorted[last]! - sorted[0]!),
+    RANGE_SHARE_MIN * (quantile(0.995, last) - sorted[Math.ceil(0.005 * last)]!),
     CENTRE_SHARE_MIN * Math.abs(centre),
     SCALE_MIN
   )

@@ -4,14 +4,19 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { judgeRich, RICH_FALSE_ALARMS_PER_DAY, RICH_VERDICT, richThreshold } from '../../../../../detectors/score/rich/alarm.ts'
 import {
+  CHANNELS,
   clearSlot,
+  F32,
+  F64,
+  KEPT_MAX,
   newRichPage,
   PAGE_BYTES,
   PAGE_SLOTS,
   type RichPage,
   richPageBytes,
   richPageFrom,
-  SLOT_BYTES
+  SLOT_BYTES,
+  U32
 } from '../../../../../detectors/score/rich/page.ts'
 import { readRich, RICH_READY_POINTS, type RichReading, updateRich } from '../../../../../detectors/score/rich/rich.ts'
 import { healthySeries } from '../../../../bench/nab/healthy.ts'
@@ -111,15 +116,31 @@ describe('the state of a rich series', () => {
     expect(() => richPageFrom(new Uint8Array(8))).toThrow(expect.objectContaining({ code: 'checkpoint_invalid' }))
   })
 
-  it('hears again after the wildest value there is', () => {
-    const values = series(4_000, 12, (row, gaussian) => (row === 160 ? 1e15 : 50 + gaussian() + (row >= 3_000 && row < 3_050 ? 30 : 0)))
+  it('hears again after the wildest values there are, with each channel that learns sizes', () => {
+    const wild = new Map([
+      [160, 1e15],
+      [161, Number.MAX_VALUE],
+      [162, -Number.MAX_VALUE]
+    ])
+    const values = series(6_000, 12, (row, gaussian) => wild.get(row) ?? 50 + gaussian() + (row >= 5_000 && row < 5_060 ? 60 : 0))
     const page = aPage()
-    let strongest = 0
+    const strongest = new Float64Array(CHANNELS.length)
     for (const [row, value] of values.entries()) {
       updateRich(page, 0, value, START_MS + row * FIVE_MIN_MS)
-      if (row >= 3_000 && row < 3_050) strongest = Math.max(strongest, readRich(page, 0, aReading()).evidence)
+      if (row < 5_000 || row >= 5_060) continue
+      for (let channel = 0; channel < strongest.length; channel++) strongest[channel] = Math.max(strongest[channel]!, page.f32[F32.channels + channel]!)
     }
-    expect(strongest).toBeGreaterThan(1)
+    for (const channel of ['profile', 'shape48', 'shape64'] as const) expect(strongest[CHANNELS.indexOf(channel)], channel).toBeGreaterThan(1)
+  })
+
+  it('keeps values evenly from the whole past, however long: an old scale is not forgotten', () => {
+    const page = aPage()
+    for (const [row, value] of series(9_000, 13, (at, gaussian) => (at < 4_500 ? 100 : 0) + gaussian()).entries()) {
+      updateRich(page, 0, value, START_MS + row * FIVE_MIN_MS)
+    }
+    const kept = page.f64.subarray(F64.kept, F64.kept + page.u32[U32.keptCount]!)
+    expect(kept.length).toBeGreaterThan(KEPT_MAX / 2)
+    expect(kept.filter(value => value > 50).length / kept.length).toBeCloseTo(0.5, 1)
   })
 
   it('of a slot given to another series forgets the one before', () => {
