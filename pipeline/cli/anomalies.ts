@@ -10,7 +10,7 @@ import { anomalyPicture } from './anomalies-picture.ts'
 import { type AnomalyStory, anomaliesDuring, findAnomaly, listAnomalies } from './anomalies-read.ts'
 import { parseMoment } from './backtest-moment.ts'
 import type { History } from './backtest-history.ts'
-import { formatDuration, type Output, paint } from './output.ts'
+import { formatDuration, formatUtcSecond, type Output, paint } from './output.ts'
 import type { Picture } from './plot/picture.ts'
 import { drawSvg } from './plot/svg.ts'
 import { drawInTerminal, type Ink, legend } from './plot/terminal.ts'
@@ -180,4 +180,4 @@ function writeFile(file: string, text: string): void {
 }
 
 /** `2026-03-01 14:03:07 UTC` */
-export const utc = (atMs: number): string => `${new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')} UTC`
+const utc = (atMs: number): string => `${formatUtcSecond(atMs)} UTC`

@@ -1,8 +1,9 @@
 // Moments as people type them: ISO times, dates, or how long ago.
 
 import { AppError } from '../../schemas/errors.ts'
+import { parseDuration as durationMs } from '../../schemas/runbook.ts'
 
-const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const DURATION = /^(\d+(?:\.\d+)?)\s*([smhd])$/
 /** A time without a zone is UTC, as everything that is printed. */
 const ISO = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$/
 
@@ -13,8 +14,8 @@ const ISO = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(Z|[+-]\d{
  */
 export function parseMoment(text: string, option: string, nowMs: number): number {
   if (text === 'now') return nowMs
-  const ago = /^(\d+(?:\.\d+)?)\s*([smhd])$/.exec(text)
-  if (ago) return nowMs - Number(ago[1]) * UNITS_MS[ago[2]!]!
+  const agoMs = msOf(text)
+  if (agoMs !== undefined) return nowMs - agoMs
   const atMs = parseIsoMs(text)
   if (atMs === undefined)
     throw new AppError('usage', `${option} ${text}: give a time like 2026-03-01T14:00Z (without a zone it is UTC), how long ago like 30m, 24h or 7d, or now`)
@@ -33,7 +34,13 @@ export function parseIsoMs(text: string): number | undefined {
 
 /** Milliseconds of `30s`, `5m`, `1d`. @throws AppError `usage` */
 export function parseDuration(text: string, option: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([smhd])$/.exec(text)
-  if (!match) throw new AppError('usage', `${option} ${text}: give a duration like 30s, 5m, 12h or 7d`)
-  return Number(match[1]) * UNITS_MS[match[2]!]!
+  const ms = msOf(text)
+  if (ms === undefined) throw new AppError('usage', `${option} ${text}: give a duration like 30s, 5m, 12h or 7d`)
+  return ms
+}
+
+/** As the configuration reads durations, with room before the unit, and no milliseconds. */
+function msOf(text: string): number | undefined {
+  const match = DURATION.exec(text)
+  return match ? durationMs(`${match[1]}${match[2]}`) : undefined
 }

@@ -2,7 +2,7 @@
 
 import type { Alarm } from '../roles/backtest.ts'
 import { type Backtest, byMetric, figures } from './backtest-report.ts'
-import { formatDuration } from './output.ts'
+import { formatDuration, formatUtcMinute, formatUtcSecond } from './output.ts'
 import type { Picture } from './plot/picture.ts'
 import { timeAxis } from './plot/scale.ts'
 import { drawSvg, xmlText } from './plot/svg.ts'
@@ -31,7 +31,7 @@ h1{font-size:24px;margin:0 0 16px}h2{font-size:17px;margin:40px 0 10px}p{color:v
 export function backtestPage(backtest: Backtest, pictures: readonly { alarm: Alarm; picture: Picture }[]): string {
   const { evaluation } = backtest
   const isLabelled = backtest.labelled !== null
-  const title = `Backtest ${new Date(backtest.fromMs).toISOString().slice(0, 16).replace('T', ' ')} to ${new Date(backtest.toMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
+  const title = `Backtest ${formatUtcMinute(backtest.fromMs)} to ${formatUtcMinute(backtest.toMs)} UTC`
   const parts = [
     `<h1>${title}</h1>`,
     `<dl class="figures">${figures(backtest)
@@ -45,7 +45,7 @@ export function backtestPage(backtest: Backtest, pictures: readonly { alarm: Ala
       .map(label => [
         xmlText(label.name),
         xmlText(label.entities.join(', ')),
-        nowrap(moment(label.startMs)),
+        nowrap(formatUtcSecond(label.startMs)),
         formatDuration(label.endMs - label.startMs),
         label.delayMs === null ? '<span class="missed">missed</span>' : nowrap(formatDuration(label.delayMs)),
         String(label.alarms)
@@ -71,10 +71,8 @@ ${parts.join('\n')}
 
 function figure({ alarm, picture }: { alarm: Alarm; picture: Picture }, index: number): string {
   const verdict = alarm.isTrue === null ? '' : alarm.isTrue ? '<span class="true">true alarm</span> · ' : '<span class="false">false alarm</span> · '
-  return `<figure><figcaption>${verdict}${moment(alarm.anomaly.detectedAtMs)} · ${xmlText(alarm.anomaly.detector)}, ${alarm.anomaly.severity}</figcaption>${drawSvg(picture, { id: `alarm-${index}` })}</figure>`
+  return `<figure><figcaption>${verdict}${formatUtcSecond(alarm.anomaly.detectedAtMs)} · ${xmlText(alarm.anomaly.detector)}, ${alarm.anomaly.severity}</figcaption>${drawSvg(picture, { id: `alarm-${index}` })}</figure>`
 }
-
-const moment = (atMs: number): string => new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')
 
 const nowrap = (text: string): string => `<span class="nowrap">${text}</span>`
 
@@ -116,7 +114,7 @@ function lanes({ fromMs, toMs, evaluation }: Backtest): string {
       const at = x(anomaly.detectedAtMs)
       const path = isTrue === true ? `M${at} ${middle - 5}l5 9h-10z` : `M${at - 4} ${middle - 4}l8 8m0-8l-8 8`
       parts.push(
-        `<path d="${path}" ${isTrue === true ? 'fill="var(--true)"' : 'stroke="var(--false)" stroke-width="1.8"'}><title>${moment(anomaly.detectedAtMs)} ${xmlText(anomaly.reason)}</title></path>`
+        `<path d="${path}" ${isTrue === true ? 'fill="var(--true)"' : 'stroke="var(--false)" stroke-width="1.8"'}><title>${formatUtcSecond(anomaly.detectedAtMs)} ${xmlText(anomaly.reason)}</title></path>`
       )
     }
   }

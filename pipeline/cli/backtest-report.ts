@@ -1,7 +1,7 @@
 // What a backtest found, in words and tables.
 
 import type { Alarm, Evaluation } from '../roles/backtest.ts'
-import { formatDuration, formatTable, paint } from './output.ts'
+import { formatDuration, formatTable, formatUtcMinute, formatUtcSecond, paint } from './output.ts'
 
 export interface Backtest {
   fromMs: number
@@ -24,8 +24,6 @@ const ROWS_SHOWN_MAX = 15
 const PICTURES_MAX = 12
 
 export const percent = (share: number | null): string => (share === null ? 'unknown' : `${(share * 100).toFixed(1)} %`)
-const minute = (atMs: number): string => new Date(atMs).toISOString().slice(0, 16).replace('T', ' ')
-const second = (atMs: number): string => new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')
 const figure = (value: number): string => (value === 0 ? '0' : value >= 0.01 ? Number(value.toPrecision(3)).toLocaleString('en-US') : value.toPrecision(2))
 
 /** The figures, name and text. */
@@ -36,7 +34,7 @@ export function figures({ evaluation, ...backtest }: Backtest): [string, string]
   const rows: [string, string][] = [
     [
       'history',
-      `${minute(backtest.fromMs)} to ${minute(backtest.toMs)} UTC${backtest.entity === null ? '' : `, ${backtest.entity}`}${backtest.learnMs === 0 ? '' : `, after learning for ${formatDuration(backtest.learnMs)}`}`
+      `${formatUtcMinute(backtest.fromMs)} to ${formatUtcMinute(backtest.toMs)} UTC${backtest.entity === null ? '' : `, ${backtest.entity}`}${backtest.learnMs === 0 ? '' : `, after learning for ${formatDuration(backtest.learnMs)}`}`
     ],
     [
       'judged',
@@ -67,7 +65,7 @@ export function backtestText(backtest: Backtest): string {
     const rows = labels.map(label => ({
       label: label.name,
       entity: label.entities.length === 1 ? label.entities[0]! : `${label.entities.length} entities`,
-      start: second(label.startMs),
+      start: formatUtcSecond(label.startMs),
       lasted: formatDuration(label.endMs - label.startMs),
       'found after': label.delayMs === null ? paint('red', 'missed') : formatDuration(label.delayMs),
       alarms: label.alarms
@@ -94,7 +92,7 @@ export function byMetric(alarms: readonly Alarm[]): { alarms: number; metric: st
   return [...Map.groupBy(alarms, ({ anomaly }) => `${anomaly.detector}\n${anomaly.metric}`).values()]
     .map(group => {
       const { metric, detector, entity, detectedAtMs } = group[0]!.anomaly
-      return { alarms: group.length, metric, detector, example: entity, at: second(detectedAtMs) }
+      return { alarms: group.length, metric, detector, example: entity, at: formatUtcSecond(detectedAtMs) }
     })
     .sort((a, b) => b.alarms - a.alarms || (a.metric < b.metric ? -1 : 1))
 }

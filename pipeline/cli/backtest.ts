@@ -20,7 +20,7 @@ import { parseDuration, parseMoment } from './backtest-moment.ts'
 import { backtestPage } from './backtest-page.ts'
 import { openProgress } from './backtest-progress.ts'
 import { type Backtest, backtestText, shownAlarms } from './backtest-report.ts'
-import { formatDuration, type Output } from './output.ts'
+import { formatDuration, formatUtcMinute, type Output } from './output.ts'
 
 export interface BacktestPorts {
   loaded(): LoadedConfig
@@ -150,7 +150,7 @@ async function replayAll(ports: BacktestPorts, history: History, config: LoadedC
       }
       progress.show(
         (throughMs - beginMs) / (toMs - beginMs),
-        `${new Date(throughMs).toISOString().slice(0, 16).replace('T', ' ')}  ${replay.stats.points.toLocaleString('en-US')} points  ${alarms} alarms`
+        `${formatUtcMinute(throughMs)}  ${replay.stats.points.toLocaleString('en-US')} points  ${alarms} alarms`
       )
     }
     replay.finish(toMs)

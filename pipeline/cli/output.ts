@@ -67,6 +67,16 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} m`
 }
 
+/** `2026-03-01 14:03`, in UTC, for reports that are read elsewhere. */
+export function formatUtcMinute(atMs: number): string {
+  return new Date(atMs).toISOString().slice(0, 16).replace('T', ' ')
+}
+
+/** `2026-03-01 14:03:07`, in UTC. */
+export function formatUtcSecond(atMs: number): string {
+  return new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')
+}
+
 /** Local time of the day, to the second. */
 export function formatTime(atMs: number): string {
   return new Date(atMs).toLocaleTimeString('sv-SE')

@@ -4,7 +4,7 @@
 // Rates by CPU time of the process: collections and compiling count. Peer and ours take turns, so that the ratio sees one machine.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { Scorer } from '../../detectors/score/scorer.ts'
@@ -14,6 +14,7 @@ import { openReader } from '../../pipeline/otlp/reader.ts'
 import { configSchema } from '../../schemas/config.ts'
 import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
 import { otlpLoad, seededRandom } from './otlp-load.ts'
+import { readCorpus } from './nab/corpus.ts'
 import { SERIES, START_MS, seriesFleet } from './series-fleet.ts'
 
 const ROUNDS = 5
@@ -33,7 +34,7 @@ export async function scoreBench({ data }: BenchOptions): Promise<BenchResult> {
   const result: Record<string, number> = { shuffledPointsPerS: Math.round(median(shuffled)), e2ePointsPerS: Math.round(median(e2e)) }
   say(`  a million shuffled series  ${shown(median(shuffled))} points/s (goal ${shown(GOALS.shuffledPointsPerS)})`)
   say(`  OTLP bytes -> scored       ${shown(median(e2e))} points/s (goal ${shown(GOALS.e2ePointsPerS)})`)
-  if (data !== undefined) result['rcfPointsPerS'] = Math.round(rcfRate(readSeries(data)))
+  if (data !== undefined) result['rcfPointsPerS'] = Math.round(rcfRate(readCorpus(data).series.map(({ values }) => values)))
   if (data !== undefined) say(`  Random Cut Forest          ${shown(result['rcfPointsPerS']!)} points/s`)
   return Object.fromEntries(Object.entries(result).map(([name, value]) => [name, figure(value)]))
 }
@@ -90,21 +91,8 @@ function endToEndRates(settings: ScorerSettings): number[] {
   })
 }
 
-/** Values of every series below `folder/data`, in the order of their names. */
-function readSeries(folder: string): number[][] {
-  const root = join(folder, 'data')
-  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.csv'))
-  return files.sort().map(file =>
-    readFileSync(join(root, file), 'utf8')
-      .trim()
-      .split('\n')
-      .slice(1)
-      .map(line => Number(line.split(',')[1]))
-  )
-}
-
 /** Points a second of the peer, its second pass; its jars are fetched by Maven once, into a cache outside the repository. */
-function rcfRate(series: readonly (readonly number[])[]): number {
+function rcfRate(series: readonly Float64Array[]): number {
   const here = join(import.meta.dirname, 'peers', 'rcf')
   const libs = join(RCF_HOME, 'libs')
   if (!existsSync(libs)) {
