@@ -2,6 +2,8 @@
 
 import type { Config } from '../schemas/config.ts'
 import { AppError } from '../schemas/errors.ts'
+import { alarmThreshold } from './score/multivariate/calibration.ts'
+import { richThreshold } from './score/rich/alarm.ts'
 import type { ScorerSettings } from './score/scorer-settings.ts'
 import { tailTable } from './score/tail.ts'
 
@@ -10,7 +12,7 @@ const CHECKPOINTS_MISSED_MAX = 2
 /** Runs are counted in one byte. */
 const RUN_MAX = 250
 
-/** @throws AppError `config_invalid` for an `ignore` that is no regular expression */
+/** @throws AppError `config_invalid` for an `ignore` or `important` that is no regular expression */
 export function settingsFrom(config: Config['detect']): ScorerSettings {
   const { window: windowMs, lateness: latenessMs } = config
   const enterPoints = Math.min(config.enterPoints, RUN_MAX)
@@ -29,15 +31,19 @@ export function settingsFrom(config: Config['detect']): ScorerSettings {
       // A window's points appear when it is complete and every shard has told it.
       derivedLagMs: windowMs + 2 * latenessMs
     },
-    ignore: config.ignore.map(pattern),
+    noveltyThreshold: richThreshold(config.novelty.falseAlarmsPerSeriesDay),
+    entityThreshold: alarmThreshold(config.multivariate.falseAlarmsPerEntityDay),
+    incidentThreshold: -Math.log10(config.falseAlarmsPerSeriesDay),
+    ignore: config.ignore.map(text => pattern('ignore', text)),
+    important: config.important.map(text => pattern('important', text)),
     rules: config.rules
   }
 }
 
-function pattern(text: string): RegExp {
+function pattern(option: string, text: string): RegExp {
   try {
     return new RegExp(text)
   } catch (cause) {
-    throw new AppError('config_invalid', `detect.ignore: ${text} is not a regular expression`, { cause })
+    throw new AppError('config_invalid', `detect.${option}: ${text} is not a regular expression`, { cause })
   }
 }

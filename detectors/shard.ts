@@ -18,7 +18,7 @@ import { derivedMerge } from './merge.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
 import { Scorer } from './score/scorer.ts'
 import type { ScorerSettings } from './score/scorer-settings.ts'
-import type { SeriesBudget } from './score/series-table.ts'
+import type { SeriesBudget } from './score/budget.ts'
 
 export interface Outputs {
   anomalies: Anomaly[]

@@ -32,7 +32,7 @@ import { recordTaker } from './record-taker.ts'
 import { openOutbox } from './outbox.ts'
 import { type DetectorsOverview, type EntityExplanation, explainEntities, explainSeries, overviewOf, type SeriesExplanation } from './score/explain.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
-import type { SeriesBudget } from './score/series-table.ts'
+import { type SeriesBudget, budgetOf } from './score/budget.ts'
 import { settingsFrom } from './settings.ts'
 import type { ShardOptions } from './shard.ts'
 import { shardReporter } from './shard-reporter.ts'
@@ -56,8 +56,8 @@ export interface DetectOptions {
 export interface DetectStats {
   series: number
   seriesRefused: number
-  /** Buffers of the series tables, bytes. */
-  seriesBytes: number
+  /** Buffers of all tiers, bytes. */
+  stateBytes: number
   entities: number
   shards: number
   /** By name, summed over shards: points, scored, late, duplicate, spans, logs, anomalies, … */
@@ -97,7 +97,7 @@ const FIRST_CHECKPOINT_MS = 1_000
 const RETRY_MS = 250
 export function detectWorker(options: DetectOptions): DetectWorker {
   const { log, checkpoints, clock, config, logger, meter } = options
-  const budget: SeriesBudget = { left: config.seriesMax, refused: 0 }
+  const budget: SeriesBudget = budgetOf(config.memoryMax)
   const sources = [TOPICS.spans.name, TOPICS.logs.name].flatMap(topic =>
     Array.from({ length: log.partitions(topic) }, (_, partition) => shardName({ topic, partition }))
   )
@@ -281,7 +281,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     stats: () => ({
       series: seriesCount(),
       seriesRefused: budget.refused,
-      seriesBytes: sum(live => live.shard.scorer?.table.bytes ?? 0),
+      stateBytes: sum(live => live.shard.scorer?.bytes ?? 0),
       entities: sum(live => live.shard.scorer?.entities.all.length ?? 0),
       shards: shards.size,
       counts: counts(),
@@ -291,6 +291,6 @@ export function detectWorker(options: DetectOptions): DetectWorker {
       series: scorers().flatMap(scorer => explainSeries(scorer, entity)),
       entities: scorers().flatMap(scorer => explainEntities(scorer, entity))
     }),
-    overview: () => overviewOf(scorers(), { seriesMax: config.seriesMax, seriesRefused: budget.refused })
+    overview: () => overviewOf(scorers(), { memoryMax: config.memoryMax, seriesRefused: budget.refused })
   }
 }

@@ -11,7 +11,7 @@ export const anomalySchema = z.object({
   /** derived: ids.anomalyId(series, detector, sinceMs) */
   id: z.string(),
   status: z.enum(['open', 'update', 'close']),
-  /** `adaptive`, `rule:<name>`, `absence`, `model:<name>` */
+  /** `adaptive`, `novelty`, `multivariate`, `rule:<name>`, `absence`, `model:<name>` */
   detector: z.string(),
   environment: z.string(),
   entity: z.string(),
@@ -29,7 +29,7 @@ export const anomalySchema = z.object({
   expected: z.number().nullable(),
   lower: z.number().nullable(),
   upper: z.number().nullable(),
-  /** −log10 of the calibrated tail probability: 3 = once in a thousand points of a normal series. */
+  /** −log10 of the false alarms a day that a normal series raises at least as strong: 3 = one in a thousand days. Of a model: of 1 − probability. */
   score: z.number(),
   threshold: z.number(),
   /** Points the baseline was learned from. */

@@ -135,15 +135,27 @@ export const configSchema = z.strictObject({
     .prefault({}),
   detect: z
     .strictObject({
-      seriesMax: z.number().int().min(100).default(1_000_000),
+      /**
+       * Bytes that the state of detection may take in a process: half for the base tier (512 bytes a series; beyond it series are refused and
+       * counted), a quarter for the rich tier (8 KB a series), a quarter for models of entities (0.33 MB an entity of 38 metrics).
+       */
+      memoryMax: z
+        .number()
+        .int()
+        .min(2 ** 20)
+        .default(2 ** 30),
       /** Window of derived rates and of delta sums. */
       window: durationSchema.prefault('10s'),
       /** How far behind the newest event time a window stays open for stragglers. */
       lateness: durationSchema.prefault('5s'),
       /** Points before a baseline may raise anomalies. */
       warmupPoints: z.number().int().min(10).default(60),
-      /** Expected false alarms per series and day that the threshold is calibrated to. */
+      /** Expected false alarms per series and day that the threshold is calibrated to. Novelties that are as rare are worth an incident, too. */
       falseAlarmsPerSeriesDay: z.number().min(1e-6).max(10).default(0.001),
+      /** Rich tier: values, changes and shapes that were never there before. More frequent than the line above they are told as information. */
+      novelty: z.strictObject({ falseAlarmsPerSeriesDay: z.number().min(1e-6).max(10).default(0.1) }).prefault({}),
+      /** Models of entities: metrics that do not fit each other. More frequent than falseAlarmsPerSeriesDay they are told as information. */
+      multivariate: z.strictObject({ falseAlarmsPerEntityDay: z.number().min(1e-6).max(24).default(1) }).prefault({}),
       /** Consecutive deviating points before an anomaly opens, normal ones before it closes. */
       enterPoints: z.number().int().min(1).default(3),
       exitPoints: z.number().int().min(1).default(5),
@@ -168,6 +180,8 @@ export const configSchema = z.strictObject({
           })
         )
         .default([]),
+      /** Metrics that are looked at more closely before others while memory lasts, beside requests, errors, durations and what rules and runbooks name (regular expressions). */
+      important: z.array(z.string()).default([]),
       /** Metrics that are counted and stored but never scored (regular expressions). */
       ignore: z.array(z.string()).default([])
     })

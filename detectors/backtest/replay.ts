@@ -5,6 +5,7 @@
 // is not replayed); one shard holds every entity (no state spans entities); learned detectors do not run. Deterministic: the same
 // requests give the same anomalies, ids and times included.
 
+import { budgetOf } from '../score/budget.ts'
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
 import type { EncodeDerived, OpenReader } from '../../schemas/otlp.ts'
@@ -94,7 +95,7 @@ export function openReplay(options: ReplayOptions): Replay {
     { topic: TOPICS.metrics.name, partition: 0 },
     {
       settings: settingsFrom(config),
-      budget: { left: config.seriesMax, refused: 0 },
+      budget: budgetOf(config.memoryMax),
       openReader: options.openReader,
       encodeDerived: options.encodeDerived,
       environment: options.environment,

@@ -26,7 +26,7 @@ const STATISTIC_P95 = 2
 const STATISTIC_QUANTILES = 16
 const QUANTILE_STEPS = 1e6
 
-/** @returns the number of the new series, −1 when refused (seriesMax, too many metrics) */
+/** @returns the number of the new series, −1 when refused (memory, too many metrics) */
 export function admit({ table, registry, settings }: Admission, view: PointView, entity: EntityState): number {
   const name = view.name()
   const attributes = view.attributes()

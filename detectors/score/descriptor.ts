@@ -27,6 +27,16 @@ const DERIVED_PREFIX = /^homeostat\.(span|edge|log)\./
 /** Floor of the scale as a share of the least deviation that matters. */
 const SCALE_FLOOR_SHARE = 0.1
 
+/** The R of RED; errors and durations are classes of their own. */
+const REQUESTS = /(^|[._])(requests?|calls)([._]|$)/
+
+export interface MetricPatterns {
+  /** Metrics that are stored but never scored. */
+  ignore: readonly RegExp[]
+  /** Metrics that are named in rules, policies or by the user. */
+  important: readonly RegExp[]
+}
+
 interface DescriptorSource {
   name: string
   unit: string
@@ -47,6 +57,8 @@ export interface Descriptor extends DescriptorSource {
   class: MetricClass
   derived: boolean
   ignored: boolean
+  /** It says how users fare (requests, errors, durations), or is named where a decision is made: looked at more closely than others. */
+  isKey: boolean
   signal: 'metric' | 'span' | 'log'
   /** Limits of the level detector. */
   above: boolean
@@ -58,12 +70,11 @@ export interface Descriptor extends DescriptorSource {
 export class DescriptorTable {
   readonly #all: Descriptor[] = []
   readonly #byKey = new Map<string, Descriptor>()
-  readonly #ignore: readonly RegExp[]
+  readonly #patterns: MetricPatterns
   #dirty = false
 
-  /** @param ignore metrics that are stored but never scored */
-  constructor(ignore: readonly RegExp[]) {
-    this.#ignore = ignore
+  constructor(patterns: MetricPatterns) {
+    this.#patterns = patterns
   }
 
   get(id: number): Descriptor {
@@ -79,7 +90,7 @@ export class DescriptorTable {
     const key = JSON.stringify([source.name, source.unit, source.kind, source.temporality, source.monotonic, source.stat, source.variant])
     const known = this.#byKey.get(key)
     if (known !== undefined || this.#all.length >= DESCRIPTORS_MAX) return known
-    const descriptor = describe(source, this.#all.length, this.#ignore)
+    const descriptor = describe(source, this.#all.length, this.#patterns)
     this.#all.push(descriptor)
     this.#byKey.set(key, descriptor)
     this.#dirty = true
@@ -106,7 +117,7 @@ export class DescriptorTable {
   }
 }
 
-function describe(source: DescriptorSource, id: number, ignore: readonly RegExp[]): Descriptor {
+function describe(source: DescriptorSource, id: number, { ignore, important }: MetricPatterns): Descriptor {
   const { name, unit } = source
   const reading = readingOf(source)
   const rate = reading === READING.counter || reading === READING.window
@@ -120,6 +131,7 @@ function describe(source: DescriptorSource, id: number, ignore: readonly RegExp[
     class: kind,
     derived: DERIVED_PREFIX.test(name),
     ignored: ignore.some(pattern => pattern.test(name)),
+    isKey: kind.name === 'errors' || kind.name === 'latency' || REQUESTS.test(name) || important.some(pattern => pattern.test(name)),
     signal: name.startsWith('homeostat.log.') ? 'log' : /^homeostat\.(span|edge)\./.test(name) ? 'span' : 'metric',
     above: kind.above !== null,
     below: kind.below !== null,

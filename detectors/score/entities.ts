@@ -6,7 +6,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { ResourceView } from '../../schemas/otlp.ts'
 
-/** Entities of one partition. Beyond it their points are counted as refused, like series beyond seriesMax. */
+/** Entities of one partition. Beyond it their points are counted as refused, like series beyond the budget. */
 const ENTITIES_MAX = 100_000
 
 export interface EntityState {
@@ -36,6 +36,9 @@ export interface EntityState {
   firstSeries: number
   /** End of the window that learned models see next, event time; 0 = none yet. */
   modelWindowEndMs: number
+  /** Rows of its model (multivariate/tier.ts): end of the open one, event time, 0 = none yet; and how many were closed. */
+  rowEndMs: number
+  rowsSeen: number
   /** Learned detectors with an open anomaly: name -> onset. */
   openModels: Record<string, number>
 }
@@ -70,7 +73,9 @@ export class EntityTable {
     const table = new EntityTable()
     if (bytes === undefined) return table
     try {
-      for (const state of JSON.parse(new TextDecoder().decode(bytes)) as EntityState[]) {
+      for (const saved of JSON.parse(new TextDecoder().decode(bytes)) as EntityState[]) {
+        // An earlier release saved less.
+        const state = { ...newEntity(saved.index, saved.entity, saved.service, saved.environment), ...saved }
         table.all.push(state)
         table.#byName.set(`${state.environment}\n${state.entity}`, state)
       }
@@ -99,6 +104,8 @@ function newEntity(index: number, entity: string, service: string, environment: 
     isGone: false,
     firstSeries: 0,
     modelWindowEndMs: 0,
+    rowEndMs: 0,
+    rowsSeen: 0,
     openModels: {}
   }
 }

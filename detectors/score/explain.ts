@@ -8,7 +8,12 @@ import type { EntityState } from './entities.ts'
 import type { HistogramState } from './histogram.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, RECORD_BYTES, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import type { Scorer } from './scorer.ts'
+import { sharesOf } from './budget.ts'
+import { explainModel, explainRich, type ModelExplanation, type RichExplanation } from './explain-tiers.ts'
+import { SLOT_BYTES } from './rich/page.ts'
 import { ADAPTIVE, judgement } from './telling.ts'
+import { MULTIVARIATE } from './telling-entity.ts'
+import { NOVELTY } from './telling-novelty.ts'
 
 export interface SeriesExplanation {
   entity: string
@@ -36,8 +41,10 @@ export interface SeriesExplanation {
   upper: number
   score: number
   threshold: number
-  /** Its record, and its part of a histogram's buckets. Index and texts are shared by all (overview). */
+  /** Its record, its part of a histogram's buckets, its slot of the rich tier. Index and texts are shared by all (overview). */
   bytes: number
+  /** The rich tier on it; null: it has no slot. */
+  rich: RichExplanation | null
 }
 
 export type SeriesState = 'warmup' | 'normal' | 'open' | 'ignored'
@@ -54,20 +61,35 @@ export interface EntityExplanation {
   absentAfterMs: number | null
   /** null: present. */
   absentSinceMs: number | null
+  /** null: too few metrics, known for too short, or no memory left. */
+  model: ModelExplanation | null
+}
+
+export interface TierOverview {
+  tier: 'base' | 'rich' | 'multivariate'
+  /** What it counts. */
+  of: 'series' | 'entities'
+  count: number
+  bytes: number
+  bytesEach: number
+  /** Its share of detect.memoryMax. */
+  bytesMax: number
 }
 
 export interface DetectorsOverview {
   series: number
-  seriesMax: number
+  /** detect.memoryMax. */
+  memoryMax: number
   seriesRefused: number
   entities: number
   byState: Record<SeriesState, number>
-  tiers: { tier: string; series: number; bytes: number; bytesPerSeries: number }[]
+  tiers: TierOverview[]
   /** Those with the most series, at most ENTITIES_TOLD_MAX. */
   largest: EntityExplanation[]
 }
 
 export const ENTITIES_TOLD_MAX = 20
+const TIER_NAMES = ['base', 'rich', 'multivariate'] as const
 const STATE_NAMES: Readonly<Record<number, SeriesState>> = {
   [STATE.warmup]: 'warmup',
   [STATE.normal]: 'normal',
@@ -75,7 +97,7 @@ const STATE_NAMES: Readonly<Record<number, SeriesState>> = {
   [STATE.ignored]: 'ignored'
 }
 
-type Explained = Pick<Scorer, 'table' | 'entities' | 'settings' | 'registry'>
+type Explained = Pick<Scorer, 'table' | 'entities' | 'settings' | 'registry' | 'tiers'>
 
 /**
  * One row per series that was judged at least once or is ignored, in the order of first sight.
@@ -101,23 +123,32 @@ export function explainEntities(scorer: Explained, entity: string): EntityExplan
 }
 
 /** Totals over the scorers of a process. */
-export function overviewOf(scorers: readonly Explained[], limits: { seriesMax: number; seriesRefused: number }): DetectorsOverview {
+export function overviewOf(scorers: readonly Explained[], limits: { memoryMax: number; seriesRefused: number }): DetectorsOverview {
   const byState: Record<SeriesState, number> = { warmup: 0, normal: 0, open: 0, ignored: 0 }
   let series = 0
-  let bytes = 0
+  const used = { base: { count: 0, bytes: 0 }, rich: { count: 0, bytes: 0 }, multivariate: { count: 0, bytes: 0 } }
   for (const scorer of scorers) {
     series += scorer.table.count
-    bytes += scorer.table.bytes
+    used.base.bytes += scorer.table.bytes
+    used.rich.count += scorer.tiers.rich.size
+    used.rich.bytes += scorer.tiers.rich.bytes
+    used.multivariate.count += scorer.tiers.models.size
+    used.multivariate.bytes += scorer.tiers.models.bytes
     for (const { u8, used } of scorer.table.pages) for (let row = 0; row < used; row++) byState[STATE_NAMES[u8[row * U8_STRIDE + U8.state]!]!]++
-    for (const more of histogramBytes(scorer).values()) bytes += more
+    for (const more of histogramBytes(scorer).values()) used.base.bytes += more
   }
+  used.base.count = series
+  const shares = sharesOf(limits.memoryMax)
   const entities = scorers.flatMap(scorer => scorer.entities.all.map(state => explainEntity(scorer, state)))
   return {
     series,
     ...limits,
     entities: entities.length,
     byState,
-    tiers: [{ tier: 'base', series, bytes, bytesPerSeries: series === 0 ? 0 : Math.round(bytes / series) }],
+    tiers: TIER_NAMES.map(tier => ({
+      ...{ tier, of: tier === 'multivariate' ? 'entities' : 'series', ...used[tier] },
+      ...{ bytesEach: used[tier].count === 0 ? 0 : Math.round(used[tier].bytes / used[tier].count), bytesMax: shares[tier] }
+    })),
     largest: entities.sort((a, b) => b.series - a.series || (a.entity < b.entity ? -1 : 1)).slice(0, ENTITIES_TOLD_MAX)
   }
 }
@@ -130,8 +161,9 @@ function explainOne(scorer: Explained, state: EntityState, series: number, moreB
   const descriptor = table.descriptorOf(series)
   const lastTimeMs = page.f64[row * F64_STRIDE + F64.lastTimeMs]!
   const lastValue = page.f32[base + F32.lastValue]!
-  const judged = judgement(table, series, lastValue, settings.tail, settings.deviationMinRelative)
+  const judged = judgement(table, series, lastValue, settings)
   const name = STATE_NAMES[page.u8[row * U8_STRIDE + U8.state]!]!
+  const rich = explainRich(scorer, series)
   return {
     entity: state.entity,
     environment: state.environment,
@@ -141,7 +173,15 @@ function explainOne(scorer: Explained, state: EntityState, series: number, moreB
     class: descriptor.class.name,
     rate: descriptor.rate,
     state: name,
-    detectors: name === 'ignored' ? [] : [ADAPTIVE, ...registry.rulesOf(series).map(({ rule }) => `rule:${rule.name}`)],
+    detectors:
+      name === 'ignored'
+        ? []
+        : [
+            ADAPTIVE,
+            ...(rich === null ? [] : [NOVELTY]),
+            ...(rich?.isColumn ? [MULTIVARIATE] : []),
+            ...registry.rulesOf(series).map(({ rule }) => `rule:${rule.name}`)
+          ],
     samples: judged.samples,
     samplesMissing: name === 'warmup' ? Math.max(0, settings.warmupPoints - judged.samples) : 0,
     intervalMs: judged.intervalMs,
@@ -153,7 +193,8 @@ function explainOne(scorer: Explained, state: EntityState, series: number, moreB
     upper: judged.upper,
     score: judged.score,
     threshold: judged.threshold,
-    bytes: RECORD_BYTES + moreBytes
+    bytes: RECORD_BYTES + moreBytes + (rich === null ? 0 : SLOT_BYTES),
+    rich
   }
 }
 
@@ -168,7 +209,8 @@ function explainEntity(scorer: Explained, state: EntityState): EntityExplanation
     lastSeenMs: state.lastSeenMs,
     usualGapMs: state.gapMs,
     absentAfterMs: Number.isFinite(limitMs) ? limitMs : null,
-    absentSinceMs: state.absentSinceMs === 0 ? null : state.absentSinceMs
+    absentSinceMs: state.absentSinceMs === 0 ? null : state.absentSinceMs,
+    model: explainModel(scorer, state)
   }
 }
 

@@ -1,6 +1,8 @@
 // Numbers as people read them: `142 MB`, `1.8 s`, `12.5 %`, `30/s`. Rare path: only for anomalies' sentences.
 
 const SHARE_MAX = 1.5
+/** Shorter times are told in hours. */
+const DAYS_FROM_S = 2 * 86_400
 
 /**
  * Text of a value with its unit.
@@ -38,12 +40,12 @@ export function formatTime(atMs: number): string {
   return `${new Date(atMs).toISOString().slice(11, 19)} UTC`
 }
 
-/** `4 s`, `2 min 5 s`, `3 h`. */
+/** `4 s`, `2 min 5 s`, `3 h`, `12 days`. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1_000))
   if (seconds < 60) return ms < 1_000 ? `${Math.round(ms)} ms` : `${digits(ms / 1_000)} s`
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min${seconds % 60 === 0 ? '' : ` ${seconds % 60} s`}`
-  return `${digits(seconds / 3_600)} h`
+  return seconds < DAYS_FROM_S ? `${digits(seconds / 3_600)} h` : `${digits(seconds / 86_400)} days`
 }
 
 function formatSeconds(value: number): string {

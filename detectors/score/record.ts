@@ -48,6 +48,8 @@ export const FLAG = {
   rules: 8,
   /** A window is open. */
   window: 16,
+  /** It has a slot of the rich tier. */
+  watched: 32,
   /** A counter's previous value is known. */
   hasRaw: 64,
   /** The running excursion is downwards. */

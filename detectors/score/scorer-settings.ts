@@ -3,12 +3,16 @@
 import type { AbsenceSettings } from '../rules/absence.ts'
 import type { StaticRule } from '../rules/static-rule.ts'
 import type { LevelSettings } from './level.ts'
+import type { EntitySettings } from './telling-entity.ts'
+import type { NoveltySettings } from './telling-novelty.ts'
 
-export interface ScorerSettings extends LevelSettings {
+export interface ScorerSettings extends LevelSettings, NoveltySettings, EntitySettings {
   windowMs: number
   latenessMs: number
   absence: AbsenceSettings
   ignore: readonly RegExp[]
+  /** Metrics whose series are given a slot of the rich tier before others. */
+  important: readonly RegExp[]
   rules: readonly StaticRule[]
 }
 

@@ -10,6 +10,7 @@ import type { Anomaly } from '../../schemas/anomaly.ts'
 import { type DerivedPoint, POINT_KIND, type PointSink, type PointView } from '../../schemas/otlp.ts'
 import { closeUntold, judgeAbsence } from '../rules/absence.ts'
 import { type Admission, admit, admitQuantile } from './admission.ts'
+import type { SeriesBudget } from './budget.ts'
 import { counterRate } from './counter.ts'
 import { type Descriptor, DescriptorTable, READING } from './descriptor.ts'
 import { EntityTable, type EntityState, hear } from './entities.ts'
@@ -22,9 +23,10 @@ import { tellRatio } from './ratio.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { Registry } from './registry.ts'
 import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
-import { type SeriesBudget, SeriesTable } from './series-table.ts'
+import { SeriesTable } from './series-table.ts'
 import { tellVerdict } from './telling.ts'
 import { judgeRules } from './telling-rule.ts'
+import { Tiers } from './tiers.ts'
 import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windows.ts'
 
 /** A point further ahead of the log's clock than this has a wrong clock; taking it would make every right one late. */
@@ -38,6 +40,7 @@ export class Scorer implements PointSink {
   readonly table: SeriesTable
   readonly entities: EntityTable
   readonly registry: Registry
+  readonly tiers: Tiers
   readonly stats: ScorerStats = { points: 0, scored: 0, late: 0, duplicate: 0, future: 0, refused: 0, unusable: 0, anomalies: 0 }
   readonly settings: ScorerSettings
   readonly #models: () => readonly LearnedDetector[]
@@ -61,13 +64,19 @@ export class Scorer implements PointSink {
     this.settings = settings
     this.#detectedAtMs = options.nowMs
     this.#models = options.models ?? (() => [])
-    const descriptors = new DescriptorTable(settings.ignore)
+    const descriptors = new DescriptorTable(settings)
     this.entities = EntityTable.restore(options.parts?.get('entities'))
     this.table = options.parts ? SeriesTable.restore(options.parts, options.budget, descriptors) : new SeriesTable(options.budget, descriptors)
     this.registry = new Registry(this.table, settings.rules)
     if (options.parts) this.registry.restore(options.parts, this.entities)
+    this.tiers = new Tiers(this, options.budget, options.parts)
     this.#open = openSeries(this.table)
     this.#admission = { table: this.table, registry: this.registry, settings }
+  }
+
+  /** Buffers of all tiers. */
+  get bytes(): number {
+    return this.table.bytes + this.tiers.rich.bytes + this.tiers.models.bytes
   }
 
   /** A former owner ended without a word after its checkpoint of `savedMs`. */
@@ -121,6 +130,7 @@ export class Scorer implements PointSink {
     if (view.timeMs > entity.maxEventMs) {
       entity.maxEventMs = view.timeMs
       if (view.timeMs >= entity.modelWindowEndMs) this.#askModels(entity)
+      if (view.timeMs >= this.tiers.dueMs(entity)) this.#tellMaybe(this.tiers.advance(entity, this.#detectedAtMs))
     }
     if (page.u8[row * U8_STRIDE + U8.state] === STATE.ignored) return
     if (view.noRecordedValue) {
@@ -139,6 +149,7 @@ export class Scorer implements PointSink {
     for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
     for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
     for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin, lagMs)) this.#lapse(series)
+    for (const anomaly of this.tiers.lapse(lagMs, this.#detectedAtMs)) this.#tell(anomaly)
   }
 
   /**
@@ -173,6 +184,7 @@ export class Scorer implements PointSink {
     const parts = new Map<string, Uint8Array>()
     this.table.takeDirty(parts)
     this.registry.takeDirty(parts)
+    this.tiers.takeDirty(parts)
     parts.set('entities', this.entities.toBytes())
     return parts
   }
@@ -320,6 +332,7 @@ export class Scorer implements PointSink {
     if ((page.u8[row * U8_STRIDE + U8.flags]! & FLAG.rules) !== 0) {
       for (const anomaly of judgeRules(this, this.registry.rulesOf(series), series, value, timeMs, this.#detectedAtMs())) this.#tell(anomaly)
     }
+    this.#tellMaybe(this.tiers.take(series, page, row, descriptor, value, timeMs, verdict, this.#detectedAtMs))
   }
 
   #lapse(series: number): void {
@@ -335,13 +348,17 @@ export class Scorer implements PointSink {
     if (verdict === VERDICT.opened) this.#open.add(series)
     else if (verdict !== VERDICT.ongoing) this.#open.delete(series)
     const anomaly = tellVerdict(this, series, verdict, value, timeMs, sinceMs, this.#detectedAtMs())
-    if (anomaly) this.#tell(anomaly)
+    this.#tellMaybe(anomaly)
   }
 
   #askModels(entity: EntityState): void {
     const models = this.#models()
     if (models.length === 0) return
     for (const anomaly of judgeWithModels(models, entity, this.table, this.settings, this.#detectedAtMs())) this.#tell(anomaly)
+  }
+
+  #tellMaybe(anomaly: Anomaly | undefined): void {
+    if (anomaly !== undefined) this.#tell(anomaly)
   }
 
   #tell(anomaly: Anomaly): void {

@@ -8,6 +8,7 @@
 // Bounded by `SeriesBudget`, which all tables of a process share: a series beyond it is refused and counted, never evicted.
 
 import { AppError } from '../../schemas/errors.ts'
+import type { SeriesBudget } from './budget.ts'
 import type { Descriptor, DescriptorTable } from './descriptor.ts'
 import { F64, F64_STRIDE, F32_STRIDE, newPage, PAGE_RECORDS, PAGE_SHIFT, pageBytes, pageFrom, type SeriesPage, U32 } from './record.ts'
 import { StringTable } from './string-table.ts'
@@ -19,12 +20,6 @@ const INDEX_LOAD_MAX = 0.7
 const LIST_PAGE_ENTRIES = 65_536
 /** Attributes kept per series for people to read; the key covers all of them. 128 is the SDKs' own limit for spans, metrics carry few. */
 const ATTRIBUTES_MAX = 32
-
-/** What all tables of one process may still admit. */
-export interface SeriesBudget {
-  left: number
-  refused: number
-}
 
 interface ListPage {
   entries: Uint32Array

@@ -25,7 +25,7 @@ interface TextPage {
 
 export class StringTable {
   #pages: TextPage[] = []
-  /** Address of each text: page * PAGE_BYTES + offset. Uint32: 4 GiB of text, far beyond seriesMax. */
+  /** Address of each text: page * PAGE_BYTES + offset. Uint32: 4 GiB of text, far beyond what the budget allows. */
   #addresses = new Uint32Array(INDEX_INITIAL / 2)
   /** Open addressing: id + 1, 0 = free. */
   #index = new Uint32Array(INDEX_INITIAL)

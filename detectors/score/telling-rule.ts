@@ -6,7 +6,7 @@ import { judgeRule, type RuleState, type StaticRule } from '../rules/static-rule
 import type { EntityState } from './entities.ts'
 import { formatDuration, formatTime, formatValue } from './format.ts'
 import type { SeriesTable } from './series-table.ts'
-import { judgement, seriesId, seriesName, type Telling, type Told } from './telling.ts'
+import { identity, judgement, seriesName, type Telling, type Told } from './telling.ts'
 
 /** Shows a value to the rules of its series. @returns anomalies to tell */
 export function judgeRules(told: Told, states: readonly RuleState[], series: number, value: number, timeMs: number, detectedAtMs: number): Anomaly[] {
@@ -25,7 +25,7 @@ export function judgeRules(told: Told, states: readonly RuleState[], series: num
         sinceMs: isOpening ? state.sinceMs : wasSinceMs,
         observedAtMs: timeMs,
         detectedAtMs,
-        judgement: judgement(table, series, value, settings.tail, settings.deviationMinRelative)
+        judgement: judgement(table, series, value, settings)
       })
     )
   }
@@ -33,28 +33,20 @@ export function judgeRules(told: Told, states: readonly RuleState[], series: num
 }
 
 /** @param telling the rule's own since, the value, and the judgement of the series' baseline */
-function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Omit<Telling, 'enterPoints'>): Anomaly {
+function tellRule(table: SeriesTable, series: number, entity: EntityState, rule: StaticRule, telling: Telling): Anomaly {
   const descriptor = table.descriptorOf(series)
-  const attributes = table.attributesOf(series)
-  const id = seriesId(entity, descriptor, attributes)
+  const of = identity(table, series, entity)
   const detector = `rule:${rule.name}`
   const direction = rule.above !== undefined && telling.value > rule.above ? 'above' : rule.below !== undefined ? 'below' : 'above'
   const text = (value: number): string => formatValue(value, descriptor.unit, descriptor.rate)
   const limit = direction === 'above' ? rule.above! : rule.below!
-  const subject = `${seriesName(descriptor, attributes)} of ${entity.entity}`
+  const subject = `${seriesName(descriptor, of.attributes)} of ${entity.entity}`
   const held = rule.for > 0 ? ` for ${formatDuration(telling.observedAtMs - telling.sinceMs)}` : ''
   return {
-    id: anomalyId(id, detector, telling.sinceMs),
+    id: anomalyId(of.series, detector, telling.sinceMs),
     status: telling.status,
     detector,
-    environment: entity.environment,
-    entity: entity.entity,
-    service: entity.service,
-    signal: descriptor.signal,
-    metric: descriptor.name,
-    unit: descriptor.unit,
-    attributes,
-    series: id,
+    ...of,
     severity: rule.severity,
     direction,
     observed: telling.value,

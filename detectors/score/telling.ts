@@ -21,6 +21,7 @@ export interface Judgement {
   expected: number
   lower: number
   upper: number
+  /** −log10 of the false alarms a day of points this far out: the scale of all detectors. Negative: usual, more than one a day. */
   score: number
   threshold: number
   direction: 'above' | 'below'
@@ -32,8 +33,15 @@ export interface Judgement {
   intervalMs: number
 }
 
+export interface JudgementSettings {
+  tail: TailTable
+  deviationMinRelative: number
+  /** Points in a row that make an alarm. */
+  enterPoints: number
+}
+
 /** The band and score of `value` against the series' present baseline. */
-export function judgement(table: SeriesTable, series: number, value: number, tail: TailTable, deviationMinRelative: number): Judgement {
+export function judgement(table: SeriesTable, series: number, value: number, { tail, deviationMinRelative, enterPoints }: JudgementSettings): Judgement {
   const page = table.page(series)
   const row = table.row(series)
   const descriptor = table.descriptorOf(series)
@@ -49,17 +57,19 @@ export function judgement(table: SeriesTable, series: number, value: number, tai
   const side = direction === 'below' ? F32.lower : F32.upper
   const distance = Math.abs(residual) / scale
   const halfBand = Math.max(limit(side) * scale, least)
+  const intervalMs = page.f32[base + F32.intervalMs]!
+  const perDay = (pointScore: number): number => Math.log10(daysBetweenAlarms(pointScore, Math.max(1, intervalMs), enterPoints))
   return {
     expected: level,
     lower: level - Math.max(limit(F32.lower) * scale, least),
     upper: level + Math.max(limit(F32.upper) * scale, least),
-    score: tailScore(distance, page.f32[base + side]!, page.f32[base + side + 1]!),
-    threshold: tail.threshold[step]!,
+    score: perDay(tailScore(distance, page.f32[base + side]!, page.f32[base + side + 1]!)),
+    threshold: perDay(tail.threshold[step]!),
     direction,
     severity: severityOf(descriptor.class, direction, Math.abs(residual) / halfBand, level === 0 ? Number.POSITIVE_INFINITY : Math.abs(residual / level)),
     zscore: residual / scale,
     samples: page.u32[base + U32.samples]!,
-    intervalMs: page.f32[base + F32.intervalMs]!
+    intervalMs
   }
 }
 
@@ -67,7 +77,7 @@ export function judgement(table: SeriesTable, series: number, value: number, tai
 export interface Told {
   table: SeriesTable
   entities: EntityTable
-  settings: { tail: TailTable; deviationMinRelative: number; enterPoints: number }
+  settings: JudgementSettings
 }
 
 /**
@@ -84,7 +94,7 @@ export function tellVerdict(
   detectedAtMs: number
 ): Anomaly | undefined {
   const { table, settings } = told
-  const judged = judgement(table, series, value, settings.tail, settings.deviationMinRelative)
+  const judged = judgement(table, series, value, settings)
   const known = openSeverity(table, series)
   if (verdict === VERDICT.ongoing && !isWorse(judged.severity, known)) return undefined
   const isClosing = verdict === VERDICT.closed || verdict === VERDICT.learned || verdict === VERDICT.lapsed
@@ -97,7 +107,6 @@ export function tellVerdict(
     observedAtMs: timeMs,
     detectedAtMs,
     judgement: judged,
-    enterPoints: settings.enterPoints,
     ...(isClosing ? { severity: known, ending: verdict } : {})
   })
 }
@@ -129,32 +138,32 @@ export interface Telling {
   observedAtMs: number
   detectedAtMs: number
   judgement: Judgement
-  /** Points in a row that make an alarm. */
-  enterPoints: number
   /** At `close`: the anomaly's severity; the judgement's else. */
   severity?: Severity
   /** At `close`: why. */
   ending?: Verdict
 }
 
-/** The anomaly record of the adaptive detector. */
-function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, telling: Telling): Anomaly {
+/** What an anomaly says about the series that it is of. */
+export function identity(table: SeriesTable, series: number, entity: EntityState) {
   const descriptor = table.descriptorOf(series)
   const attributes = table.attributesOf(series)
-  const id = seriesId(entity, descriptor, attributes)
+  return {
+    ...{ environment: entity.environment, entity: entity.entity, service: entity.service },
+    ...{ signal: descriptor.signal, metric: descriptor.name, unit: descriptor.unit, attributes },
+    series: seriesId(entity, descriptor, attributes)
+  }
+}
+
+/** The anomaly record of the adaptive detector. */
+function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, telling: Telling): Anomaly {
+  const of = identity(table, series, entity)
   const { judgement: judged, value } = telling
   return {
-    id: anomalyId(id, ADAPTIVE, telling.sinceMs),
+    id: anomalyId(of.series, ADAPTIVE, telling.sinceMs),
     status: telling.status,
     detector: ADAPTIVE,
-    environment: entity.environment,
-    entity: entity.entity,
-    service: entity.service,
-    signal: descriptor.signal,
-    metric: descriptor.name,
-    unit: descriptor.unit,
-    attributes,
-    series: id,
+    ...of,
     severity: telling.severity ?? judged.severity,
     direction: judged.direction,
     observed: value,
@@ -168,7 +177,7 @@ function tellAnomaly(table: SeriesTable, series: number, entity: EntityState, te
     observedAtMs: telling.observedAtMs,
     detectedAtMs: telling.detectedAtMs,
     shadow: false,
-    reason: reasonOf(entity, descriptor, attributes, telling)
+    reason: reasonOf(entity, table.descriptorOf(series), of.attributes, telling)
   }
 }
 
@@ -194,7 +203,7 @@ function reasonOf(entity: EntityState, descriptor: Descriptor, attributes: Reado
       : `${subject} is back at ${text(value)}, where ${text(judged.expected)} is expected.`
   }
   const band = `${text(Math.max(judged.lower, descriptor.above && judged.expected >= 0 ? 0 : judged.lower))} to ${text(judged.upper)}`
-  return `${subject} is ${text(value)}, ${comparison(value, judged.expected)}the expected ${text(judged.expected)} (normal: ${band}), since ${formatTime(telling.sinceMs)}; ${rarity(judged, telling.enterPoints)}.`
+  return `${subject} is ${text(value)}, ${comparison(value, judged.expected)}the expected ${text(judged.expected)} (normal: ${band}), since ${formatTime(telling.sinceMs)}; ${rarity(judged.score)}.`
 }
 
 function comparison(value: number, expected: number): string {
@@ -209,12 +218,12 @@ const DAYS_TOLD_MAX = 10_000
 const DAY_TOLD_MIN = 0.7
 const DAYS_TOLD_MIN = 1.5
 
-/** The same scale as detect.falseAlarmsPerSeriesDay, so that a reader can compare the two. */
-function rarity({ score, intervalMs }: Judgement, enterPoints: number): string {
-  const days = daysBetweenAlarms(score, intervalMs, enterPoints)
-  if (!(days <= DAYS_TOLD_MAX)) return 'expected less than once in 10,000 days of a normal series'
-  if (days >= DAY_TOLD_MIN && days < DAYS_TOLD_MIN) return 'expected about once a day of a normal series'
-  return days < 1 ? `expected ${twoDigits(1 / days)} times a day of a normal series` : `expected once in ${twoDigits(days)} days of a normal series`
+/** `expected once in 40 days of a normal series`: in the unit of detect.falseAlarmsPerSeriesDay, so that a reader can compare the two. */
+export function rarity(score: number, of = 'a normal series'): string {
+  const days = 10 ** score
+  if (!(days <= DAYS_TOLD_MAX)) return `expected less than once in 10,000 days of ${of}`
+  if (days >= DAY_TOLD_MIN && days < DAYS_TOLD_MIN) return `expected about once a day of ${of}`
+  return days < 1 ? `expected ${twoDigits(1 / days)} times a day of ${of}` : `expected once in ${twoDigits(days)} days of ${of}`
 }
 
 const twoDigits = (value: number): string => Number(value.toPrecision(2)).toLocaleString('en-US')

@@ -57,14 +57,15 @@ export function entityText(report: EntityReport, metric: string | undefined, now
   ].join('\n')
 }
 
-function entityLine({ entity, environment, series, usualGapMs, absentAfterMs, absentSinceMs, lastSeenMs }: EntityExplanation, nowMs: number): string {
+function entityLine(explanation: EntityExplanation, nowMs: number): string {
+  const { entity, environment, series, usualGapMs, absentAfterMs, absentSinceMs, lastSeenMs } = explanation
   const heard =
     absentSinceMs !== null
       ? paint('red', `silent for ${formatDuration(nowMs - absentSinceMs)}`)
       : `heard ${formatDuration(Math.max(0, nowMs - lastSeenMs))} ago, usually every ${formatDuration(usualGapMs)}`
   const limit =
     absentAfterMs === null ? 'its interval is not learned, so its silence raises nothing' : `absent after ${formatDuration(absentAfterMs)} of silence`
-  return `${paint('bold', entity)} in ${environment}: ${series} series; ${heard}, ${limit}`
+  return `${paint('bold', entity)} in ${environment}: ${series} series; ${heard}, ${limit}${modelText(explanation)}`
 }
 
 function provenance({ from, asOfMs }: Provenance, nowMs: number): string {
@@ -81,12 +82,26 @@ function seriesRow(series: SeriesExplanation): Record<string, unknown> {
     value: series.samples === 0 ? null : number(series.lastValue),
     expected: series.samples === 0 ? null : number(series.expected),
     normal: isJudged ? rangeText(number(series.lower), number(series.upper)) : null,
-    score: isJudged ? `${series.score.toFixed(1)} of ${series.threshold.toFixed(1)}` : null,
+    score: isJudged ? `${Math.max(0, series.score).toFixed(1)} of ${series.threshold.toFixed(1)}` : null,
     samples: series.samples,
     every: series.intervalMs > 0 ? formatDuration(series.intervalMs) : null,
     detectors: series.detectors.join(', ') || '–',
+    rich: richText(series),
     bytes: series.bytes
   }
+}
+
+/** How far the rich tier is, why it looks at the series, and whether the entity's model does. */
+function richText({ rich }: SeriesExplanation): string {
+  if (rich === null) return '–'
+  const ready = rich.rowsMissing === 0 ? `${Math.max(0, rich.score).toFixed(1)} of ${rich.threshold.toFixed(1)}` : `${rich.rowsMissing} more rows`
+  return `${ready} (${rich.importance}${rich.isColumn ? ', in the model' : ''})`
+}
+
+function modelText({ model }: EntityExplanation): string {
+  if (model === null) return ''
+  const state = model.ready ? `score ${Math.max(0, model.score).toFixed(1)} of ${model.threshold.toFixed(1)}` : `learning, ${model.rows} rows so far`
+  return `; model of ${model.columns} metrics: ${state}, ${bytesText(model.bytes)}`
 }
 
 /** Whether it is judged, when it will be, and whether points are missing. */
@@ -126,12 +141,18 @@ export function overviewText(overview: OverviewReport, nowMs: number): string {
   const { byState, tiers, largest } = overview
   const refused = overview.from === 'checkpoint' ? '' : `, ${overview.seriesRefused.toLocaleString('en-US')} refused`
   return [
-    `${overview.series.toLocaleString('en-US')} series of at most ${overview.seriesMax.toLocaleString('en-US')} (detect.seriesMax)${refused}; ${overview.entities.toLocaleString('en-US')} entities; ${provenance(overview, nowMs)}`,
+    `${overview.series.toLocaleString('en-US')} series${refused}; ${overview.entities.toLocaleString('en-US')} entities; ${provenance(overview, nowMs)}`,
     `${byState.normal} judged, ${byState.open} anomalous now, ${byState.warmup} learning or never judged themselves (histograms), ${byState.ignored} ignored`,
     '',
     formatTable(
-      tiers.map(tier => ({ tier: tier.tier, series: tier.series, memory: bytesText(tier.bytes), 'bytes a series': tier.bytesPerSeries })),
-      ['tier', 'series', 'memory', 'bytes a series']
+      tiers.map(({ tier, of, count, bytes, bytesMax, bytesEach }) => ({
+        tier,
+        watches: `${count.toLocaleString('en-US')} ${of}`,
+        memory: bytesText(bytes),
+        'at most': bytesText(bytesMax),
+        'bytes each': bytesEach
+      })),
+      ['tier', 'watches', 'memory', 'at most', 'bytes each']
     ),
     '',
     formatTable(
@@ -145,7 +166,7 @@ export function overviewText(overview: OverviewReport, nowMs: number): string {
       ['entity', 'environment', 'series', 'heard']
     ),
     '',
-    `Memory is in pages of 4,096 series: few series look dear. One of them whole: homeostat detectors explain ${exampleOf(overview)}`
+    `Each tier has its share of detect.memoryMax. Memory is in pages of 4,096 series: few series look dear. One of them whole: homeostat detectors explain ${exampleOf(overview)}`
   ].join('\n')
 }
 

@@ -12,6 +12,7 @@ import {
   overviewOf,
   type SeriesExplanation
 } from '../../detectors/score/explain.ts'
+import { unlimitedBudget } from '../../detectors/score/budget.ts'
 import { checkpointName } from '../../detectors/checkpoint.ts'
 import { settingsFrom } from '../../detectors/settings.ts'
 import { openShard } from '../../detectors/shard.ts'
@@ -76,7 +77,7 @@ export function savedDetectors({
       { topic, partition },
       {
         settings,
-        budget: { left: Number.MAX_SAFE_INTEGER, refused: 0 },
+        budget: unlimitedBudget(),
         openReader,
         encodeDerived,
         environment: config.environment,
@@ -106,14 +107,14 @@ export function savedDetectors({
     },
     async overview() {
       const total: OverviewReport = {
-        ...overviewOf([], { seriesMax: config.detect.seriesMax, seriesRefused: 0 }),
+        ...overviewOf([], { memoryMax: config.detect.memoryMax, seriesRefused: 0 }),
         from: 'checkpoint',
         asOfMs: Number.POSITIVE_INFINITY
       }
       for (const partition of all) {
         const state = await restored(partition)
         if (state === undefined) continue
-        add(total, overviewOf([state.scorer], { seriesMax: config.detect.seriesMax, seriesRefused: 0 }))
+        add(total, overviewOf([state.scorer], { memoryMax: config.detect.memoryMax, seriesRefused: 0 }))
         total.asOfMs = Math.min(total.asOfMs, state.asOfMs)
       }
       if (!Number.isFinite(total.asOfMs)) throw new AppError('not_found', 'no detector has saved a checkpoint yet: is a process with the role detect running?')
@@ -132,9 +133,9 @@ function add(total: DetectorsOverview, more: DetectorsOverview): void {
       total.tiers.push({ ...tier })
       continue
     }
-    known.series += tier.series
+    known.count += tier.count
     known.bytes += tier.bytes
-    known.bytesPerSeries = known.series === 0 ? 0 : Math.round(known.bytes / known.series)
+    known.bytesEach = known.count === 0 ? 0 : Math.round(known.bytes / known.count)
   }
   total.largest = [...total.largest, ...more.largest].sort((a, b) => b.series - a.series || (a.entity < b.entity ? -1 : 1)).slice(0, ENTITIES_TOLD_MAX)
 }

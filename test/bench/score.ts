@@ -3,6 +3,7 @@
 //
 // Rates by CPU time of the process: collections and compiling count. Peer and ours take turns, so that the ratio sees one machine.
 
+import { baseBudget } from '../../detectors/score/budget.ts'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { homedir } from 'node:os'
@@ -41,7 +42,7 @@ export async function scoreBench({ data }: BenchOptions): Promise<BenchResult> {
 
 /** Points a second of CPU, once a round: every series gets one point, in an order without any. */
 function shuffledRates(settings: ScorerSettings): number[] {
-  const scorer = new Scorer(settings, { budget: { left: SERIES, refused: 0 }, nowMs: () => START_MS })
+  const scorer = new Scorer(settings, { budget: baseBudget(SERIES), nowMs: () => START_MS })
   const fleet = seriesFleet()
   const order = shuffle(SERIES)
   let step = 0
@@ -57,7 +58,7 @@ function shuffledRates(settings: ScorerSettings): number[] {
 
 /** Points a second of CPU from the bytes of requests to scored: reading, finding the series, judging, learning. */
 function endToEndRates(settings: ScorerSettings): number[] {
-  const scorer = new Scorer(settings, { budget: { left: SERIES, refused: 0 }, nowMs: () => START_MS })
+  const scorer = new Scorer(settings, { budget: baseBudget(SERIES), nowMs: () => START_MS })
   const reader = openReader({ fallback: { entity: 'bench', environment: 'bench' }, seed: 1 })
   const steps = settings.warmupPoints + WARM_STEPS_BEYOND
   const one = (from: number, count: number): { points: number; seconds: number } => {

@@ -6,6 +6,7 @@
 // from parts in memory, and from a checkpoint on disk, embedded log and all, which is the figure reported. Before that
 // the restored scorer must know each series and give the same verdict on the next point as the one that was never stopped.
 
+import { baseBudget } from '../../detectors/score/budget.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,7 +33,7 @@ export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult
   collect()
   const before = process.memoryUsage()
   const settings = settingsFrom(configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' }).detect)
-  const budget = () => ({ left: SERIES, refused: 0 })
+  const budget = () => baseBudget(SERIES)
   const scorer = new Scorer(settings, { budget: budget(), nowMs: () => START_MS })
   const fleet = seriesFleet()
 

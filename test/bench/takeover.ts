@@ -4,6 +4,7 @@
 // beside it is the same with a broker's round trip put before every call of the log. Before measuring, what came back is compared
 // with what was saved. A takeover has 15 s, most of which the session timeout takes.
 
+import { budgetOf } from '../../detectors/score/budget.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -83,7 +84,7 @@ function openTable(log: Log): ShardTable {
   const config = configSchema.shape.detect.parse({})
   return shardTable({
     shard: {
-      ...{ settings: settingsFrom(config), budget: { left: config.seriesMax, refused: 0 }, openReader, encodeDerived, environment: 'bench' },
+      ...{ settings: settingsFrom(config), budget: budgetOf(config.memoryMax), openReader, encodeDerived, environment: 'bench' },
       ...{ nowMs: () => systemClock.nowMs(), models: () => [], sources: () => [] }
     },
     ...{ checkpoints: checkpointStore(log), outbox: openOutbox(log, deaf), listening: listening(QUIET_MS), log, logger: quiet, meter: deaf }

@@ -4,6 +4,7 @@
 // no takeover, no checkpoint. Compared are whole records (id, onset, end, score, expectation), without the moment of saying so. Absence is
 // left out: it is about when somebody listened, and under faults nobody did for seconds.
 
+import { budgetOf } from '../../detectors/score/budget.ts'
 import { Kafka, logLevel } from 'kafkajs'
 import { settingsFrom } from '../../detectors/settings.ts'
 import { openShard, type Shard } from '../../detectors/shard.ts'
@@ -53,7 +54,7 @@ export function undisturbedDetector(config: Pick<Config, 'detect' | 'environment
   )
   const options = {
     settings: settingsFrom(config.detect),
-    budget: { left: config.detect.seriesMax, refused: 0 },
+    budget: budgetOf(config.detect.memoryMax),
     openReader,
     environment: config.environment,
     nowMs: () => 0,

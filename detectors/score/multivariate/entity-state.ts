@@ -92,6 +92,11 @@ export function entityBytes(metrics: number): number {
   return HEADER_BYTES + 8 * doubles + 4 * floats
 }
 
+/** Where in the buffer of such a state the second moments and their factors begin: all before them changes with every row. */
+export function momentsAt(metrics: number): number {
+  return entityBytes(metrics) - 4 * 2 * MEMORIES.length * packedLength(columnsOf(metrics))
+}
+
 /** A copy of the state's bytes: the state goes on changing while the checkpoint is written. */
 export function entityStateBytes(state: EntityState): Uint8Array {
   return new Uint8Array(state.buffer.slice(0))

@@ -37,10 +37,12 @@ export const F64 = {
   expected: 7,
   lower: 8,
   upper: 9,
-  peaks: 10,
-  recent: 10 + 2 * EXCURSIONS,
-  kept: 10 + 2 * EXCURSIONS + RECENT_ROWS,
-  profile: 10 + 2 * EXCURSIONS + RECENT_ROWS + KEPT_MAX
+  /** Onset of the novelty that was told; 0: none. */
+  sinceMs: 10,
+  peaks: 11,
+  recent: 11 + 2 * EXCURSIONS,
+  kept: 11 + 2 * EXCURSIONS + RECENT_ROWS,
+  profile: 11 + 2 * EXCURSIONS + RECENT_ROWS + KEPT_MAX
 } as const
 const F64_FIELDS = F64.profile + PROFILE_HOURS
 
@@ -78,15 +80,21 @@ export const U32 = {
   prototypeCount: u32At + 12 + SHAPES,
   prototypeHits: u32At + 12 + 2 * SHAPES,
   prototypeLast: u32At + 12 + 2 * SHAPES + SHAPES * PROTOTYPES_MAX,
-  profileCount: u32At + 12 + 2 * SHAPES + 2 * SHAPES * PROTOTYPES_MAX
+  profileCount: u32At + 12 + 2 * SHAPES + 2 * SHAPES * PROTOTYPES_MAX,
+  /** The owner (tier.ts): series + 1, why it has the slot, severity + 1 of the novelty that was told. */
+  series: u32At + 12 + 2 * SHAPES + 2 * SHAPES * PROTOTYPES_MAX + PROFILE_HOURS,
+  importance: u32At + 13 + 2 * SHAPES + 2 * SHAPES * PROTOTYPES_MAX + PROFILE_HOURS,
+  told: u32At + 14 + 2 * SHAPES + 2 * SHAPES * PROTOTYPES_MAX + PROFILE_HOURS
 } as const
-const U32_END = U32.profileCount + PROFILE_HOURS
+const U32_END = U32.told + 1
 
 /** Bytes of a slot, rounded up to whole cache lines. */
 export const SLOT_BYTES = Math.ceil((U32_END * 4) / 64) * 64
 export const F64_STRIDE = SLOT_BYTES / 8
 export const F32_STRIDE = SLOT_BYTES / 4
-export const PAGE_SLOTS = 64
+/** A page is saved whole when one of its slots learned a row: small ones save less. */
+export const PAGE_SLOTS = 16
+export const PAGE_SHIFT = 4
 const HEADER_BYTES = 64
 export const PAGE_BYTES = HEADER_BYTES + PAGE_SLOTS * SLOT_BYTES
 

@@ -1,5 +1,6 @@
 // Builders for detector tests: points, spans and logs as the reader would hand them over, and a scorer that is fed with them.
 
+import { budgetOf } from '../../../detectors/score/budget.ts'
 import { settingsFrom } from '../../../detectors/settings.ts'
 import { Scorer } from '../../../detectors/score/scorer.ts'
 import type { ScorerSettings } from '../../../detectors/score/scorer-settings.ts'
@@ -185,7 +186,7 @@ export function aScorer(
 ): FedScorer {
   const settings = settingsFrom(detectConfig(overrides))
   let nowMs = START_MS
-  const scorer = new Scorer(settings, { budget: { left: 100_000, refused: 0 }, nowMs: () => nowMs, ...options })
+  const scorer = new Scorer(settings, { budget: budgetOf(100 * 2 ** 20), nowMs: () => nowMs, ...options })
   const anomalies: Anomaly[] = []
   return {
     scorer,

@@ -1,5 +1,6 @@
 // What `homeostat detectors explain` is told: readiness, gaps, memory, totals; and the same from a checkpoint as from the live state.
 
+import { SLOT_BYTES } from '../../../detectors/score/rich/page.ts'
 import { describe, expect, it } from 'vitest'
 import { checkpointName } from '../../../detectors/checkpoint.ts'
 import { explainEntities, explainSeries, overviewOf } from '../../../detectors/score/explain.ts'
@@ -18,10 +19,12 @@ describe('what runs on a series', () => {
   it('says how many points are missing until it is judged, then that none are', () => {
     const fed = aScorer()
     everySecond(fed, 0, 20, second => aPoint({ timeMs: at(second), value: 5 }))
-    expect(explainSeries(fed.scorer, ENTITY)).toMatchObject([{ state: 'warmup', samples: 20, samplesMissing: 40, intervalMs: 1_000, detectors: ['adaptive'] }])
+    expect(explainSeries(fed.scorer, ENTITY)).toMatchObject([
+      { state: 'warmup', samples: 20, samplesMissing: 40, intervalMs: 1_000, detectors: ['adaptive', 'novelty'] }
+    ])
     everySecond(fed, 20, 70, second => aPoint({ timeMs: at(second), value: 5 }))
     expect(explainSeries(fed.scorer, ENTITY)).toMatchObject([
-      { state: 'normal', samples: 70, samplesMissing: 0, expected: 5, lastValue: 5, bytes: RECORD_BYTES }
+      { state: 'normal', samples: 70, samplesMissing: 0, expected: 5, lastValue: 5, bytes: RECORD_BYTES + SLOT_BYTES }
     ])
   })
 
@@ -44,7 +47,7 @@ describe('what runs on a series', () => {
     const fed = aScorer({ ignore: ['^noise'], rules: [{ name: 'deep', metric: 'queue.depth', above: 100, severity: 'critical' }] })
     everySecond(fed, 0, 3, second => [aPoint({ timeMs: at(second), value: 1 }), aPoint({ name: 'noise.level', timeMs: at(second), value: 1 })])
     expect(explainSeries(fed.scorer, ENTITY).map(({ metric, state, detectors }) => [metric, state, detectors])).toEqual([
-      ['queue.depth', 'warmup', ['adaptive', 'rule:deep']],
+      ['queue.depth', 'warmup', ['adaptive', 'novelty', 'rule:deep']],
       ['noise.level', 'ignored', []]
     ])
   })
@@ -54,11 +57,11 @@ describe('totals', () => {
   it('count series by state and what they cost', () => {
     const fed = aScorer()
     everySecond(fed, 0, 70, second => [aPoint({ timeMs: at(second), value: 5 }), aCounter({ name: 'jobs', timeMs: at(second), value: second * 3 })])
-    const overview = overviewOf([fed.scorer], { seriesMax: 9, seriesRefused: 2 })
-    expect(overview).toMatchObject({ series: 2, seriesMax: 9, seriesRefused: 2, entities: 1, byState: { warmup: 0, normal: 2, open: 0, ignored: 0 } })
+    const overview = overviewOf([fed.scorer], { memoryMax: 2 ** 20, seriesRefused: 2 })
+    expect(overview).toMatchObject({ series: 2, memoryMax: 2 ** 20, seriesRefused: 2, entities: 1, byState: { warmup: 0, normal: 2, open: 0, ignored: 0 } })
     expect(overview.tiers[0]!.bytes).toBeGreaterThanOrEqual(fed.scorer.table.bytes)
     expect(overview.largest).toMatchObject([{ entity: ENTITY, series: 2 }])
-    expect(overviewOf([], { seriesMax: 9, seriesRefused: 0 }).tiers[0]!.bytesPerSeries).toBe(0)
+    expect(overviewOf([], { memoryMax: 2 ** 20, seriesRefused: 0 }).tiers[0]!.bytesEach).toBe(0)
   })
 })
 

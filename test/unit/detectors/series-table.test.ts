@@ -2,15 +2,16 @@ import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
 import { DescriptorTable } from '../../../detectors/score/descriptor.ts'
 import { PAGE_RECORDS } from '../../../detectors/score/record.ts'
-import { type SeriesBudget, SeriesTable } from '../../../detectors/score/series-table.ts'
+import { baseBudget, type SeriesBudget } from '../../../detectors/score/budget.ts'
+import { SeriesTable } from '../../../detectors/score/series-table.ts'
 import { StringTable } from '../../../detectors/score/string-table.ts'
 import { POINT_KIND } from '../../../schemas/otlp.ts'
 
 const SOURCE = { name: 'm', unit: '1', kind: POINT_KIND.gauge, temporality: 0, monotonic: false, stat: '', variant: '' }
 
 function aTable(left = 1_000_000): { table: SeriesTable; budget: SeriesBudget; descriptor: number } {
-  const budget = { left, refused: 0 }
-  const descriptors = new DescriptorTable([])
+  const budget = baseBudget(left)
+  const descriptors = new DescriptorTable({ ignore: [], important: [] })
   return { table: new SeriesTable(budget, descriptors), budget, descriptor: descriptors.intern(SOURCE)!.id }
 }
 
@@ -54,7 +55,7 @@ describe('series table', () => {
         attributes => {
           const { table, descriptor } = aTable()
           for (const [index, set] of attributes.entries()) table.add(index, index, 0, descriptor, set)
-          const restored = SeriesTable.restore(saved(table), { left: 1_000, refused: 0 }, new DescriptorTable([]))
+          const restored = SeriesTable.restore(saved(table), baseBudget(1_000), new DescriptorTable({ ignore: [], important: [] }))
           for (const [index, set] of attributes.entries()) expect(restored.attributesOf(index)).toEqual({ ...set })
         }
       ),
@@ -69,8 +70,8 @@ describe('series table', () => {
     expect([...parts.keys()].filter(name => name.startsWith('page-'))).toEqual(['page-0', 'page-1'])
     expect(saved(table).size).toBe(0)
 
-    const budget = { left: 10_000, refused: 0 }
-    const restored = SeriesTable.restore(parts, budget, new DescriptorTable([]))
+    const budget = baseBudget(10_000)
+    const restored = SeriesTable.restore(parts, budget, new DescriptorTable({ ignore: [], important: [] }))
     expect(restored.count).toBe(PAGE_RECORDS + 10)
     expect(budget.left).toBe(10_000 - restored.count)
     expect(restored.find(Math.imul(4_100, 0x85ebca6b), 4_100)).toBe(4_100)
@@ -87,10 +88,10 @@ describe('series table', () => {
     table.add(1, 1, 0, descriptor, {})
     const parts = saved(table)
     parts.get('page-0')![4] = 99
-    expect(() => SeriesTable.restore(parts, { left: 10, refused: 0 }, new DescriptorTable([]))).toThrow(/format/)
+    expect(() => SeriesTable.restore(parts, baseBudget(10), new DescriptorTable({ ignore: [], important: [] }))).toThrow(/format/)
     const short = saved(aTable().table)
     short.set('page-0', new Uint8Array(64))
-    expect(() => SeriesTable.restore(short, { left: 10, refused: 0 }, new DescriptorTable([]))).toThrow(/format/)
+    expect(() => SeriesTable.restore(short, baseBudget(10), new DescriptorTable({ ignore: [], important: [] }))).toThrow(/format/)
   })
 })
 

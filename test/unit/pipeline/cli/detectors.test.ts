@@ -17,7 +17,8 @@ const aSeries = (overrides: Partial<SeriesExplanation> = {}): SeriesExplanation 
   class: 'saturation',
   rate: false,
   state: 'normal',
-  detectors: ['adaptive', 'rule:full'],
+  detectors: ['adaptive', 'novelty', 'rule:full'],
+  rich: { importance: 'key', rows: 400, rowsMissing: 0, score: 0.24, threshold: 1, isColumn: true },
   samples: 4_000,
   samplesMissing: 0,
   intervalMs: 10_000,
@@ -40,7 +41,8 @@ const anEntity = (more: object = {}) => ({
     lastSeenMs: NOW_MS - 4_000,
     usualGapMs: 10_000,
     absentAfterMs: 50_000,
-    absentSinceMs: null
+    absentSinceMs: null,
+    model: { columns: 12, rows: 400, ready: true, score: -0.3, threshold: 0, bytes: 35_000 }
   },
   ...more
 })
@@ -87,10 +89,11 @@ describe('of an entity', () => {
       '4.6 of 4.4',
       '4000',
       '10 s',
-      'adaptive, rule:full',
+      'adaptive, novelty, rule:full',
+      '0.2 of 1.0 (key, in the model)',
       '128'
     ])
-    expect(text).toContain('heard 4.0 s ago, usually every 10 s, absent after 50 s of silence')
+    expect(text).toContain('heard 4.0 s ago, usually every 10 s, absent after 50 s of silence; model of 12 metrics: score 0.0 of 0.0, 35 kB')
     expect(text).toMatch(/1 series, 128 B .* all of them ready$/)
   })
 
@@ -101,6 +104,17 @@ describe('of an entity', () => {
     [{ state: 'ignored', samples: 0, detectors: [] }, 'never: detect.ignore']
   ] as const)('%j is ready: %s', async (overrides, readiness) => {
     expect(row((await run(['shop/orders'], report([aSeries(overrides as Partial<SeriesExplanation>)]))).text).split(/ {2,}/)[2]).toBe(readiness)
+  })
+
+  test.each([
+    [null, '–'],
+    [{ importance: 'ordinary', rows: 64, rowsMissing: 300, score: 0, threshold: 1, isColumn: false }, '300 more rows (ordinary)']
+  ] as const)('%j is its place in the rich tier: %s', async (rich, shown) => {
+    expect(
+      row((await run(['shop/orders'], report([aSeries({ rich })]))).text)
+        .split(/ {2,}/)
+        .at(-2)
+    ).toBe(shown)
   })
 
   test('narrows to metrics by a part of their name', async () => {
@@ -121,15 +135,15 @@ describe('of an entity', () => {
 
 test('without an entity: totals, memory by tier, the largest entities', async () => {
   const overview: OverviewReport = {
-    ...{ from: 'process', asOfMs: NOW_MS, series: 12_000, seriesMax: 1_000_000, seriesRefused: 7, entities: 1 },
+    ...{ from: 'process', asOfMs: NOW_MS, series: 12_000, memoryMax: 2 ** 30, seriesRefused: 7, entities: 1 },
     byState: { warmup: 2_000, normal: 9_990, open: 10, ignored: 0 },
-    tiers: [{ tier: 'base', series: 12_000, bytes: 2_400_000, bytesPerSeries: 200 }],
+    tiers: [{ tier: 'base', of: 'series', count: 12_000, bytes: 2_400_000, bytesEach: 200, bytesMax: 2 ** 29 }],
     largest: [anEntity({ series: 12_000 })]
   }
   const { text, asked } = await run([], overview)
   expect(asked).toBe('/api/detectors')
-  expect(text).toContain('12,000 series of at most 1,000,000 (detect.seriesMax), 7 refused; 1 entities; as it is now')
-  expect(text).toMatch(/base +12000 +2\.4 MB +200/)
+  expect(text).toContain('12,000 series, 7 refused; 1 entities; as it is now')
+  expect(text).toMatch(/base +12,000 series +2\.4 MB +536\.9 MB +200/)
   expect(text).toMatch(/shop\/orders@orders-1 +prod +12000 +4\.0 s ago/)
   expect((await run([], { ...overview, from: 'checkpoint' })).text).not.toContain('refused')
 })

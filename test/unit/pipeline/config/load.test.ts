@@ -52,11 +52,11 @@ describe('configuration', () => {
 
   it('lets HOMEOSTAT_SECTION__KEY override, and names the variable when its value does not fit', () => {
     write('environment: lab\n')
-    expect(loadConfig(undefined, folder, { HOMEOSTAT_DETECT__SERIES_MAX: '5000', HOMEOSTAT_ENVIRONMENT: 'prod' }).config).toMatchObject({
+    expect(loadConfig(undefined, folder, { HOMEOSTAT_DETECT__MEMORY_MAX: '5000000', HOMEOSTAT_ENVIRONMENT: 'prod' }).config).toMatchObject({
       environment: 'prod',
-      detect: { seriesMax: 5000 }
+      detect: { memoryMax: 5000000 }
     })
-    expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__SERIES_MAX: 'many' })).toThrow(/HOMEOSTAT_DETECT__SERIES_MAX/)
+    expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__MEMORY_MAX: 'many' })).toThrow(/HOMEOSTAT_DETECT__MEMORY_MAX/)
     expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__NONSENSE: '1' })).toThrow(/HOMEOSTAT_DETECT__NONSENSE|nonsense/)
   })
 

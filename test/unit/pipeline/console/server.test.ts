@@ -36,7 +36,16 @@ const anIncident = (overrides: Partial<Incident> = {}): Incident => ({
   ...overrides
 })
 
-const anEntity = (entity: string) => ({ entity, environment: 'lab', series: 0, lastSeenMs: 0, usualGapMs: 0, absentAfterMs: null, absentSinceMs: null })
+const anEntity = (entity: string) => ({
+  entity,
+  environment: 'lab',
+  series: 0,
+  lastSeenMs: 0,
+  usualGapMs: 0,
+  absentAfterMs: null,
+  absentSinceMs: null,
+  model: null
+})
 
 const aDecision = (overrides: Partial<Decision> = {}): Decision => ({
   id: 'd1',
@@ -78,7 +87,7 @@ describe('the console server', () => {
       sql: async query => [{ query }],
       detectors: {
         explain: async entity => ({ from: 'process', asOfMs: 5_000, series: [], entities: [anEntity(entity)] }),
-        overview: async () => ({ ...overviewOf([], { seriesMax: 100, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
+        overview: async () => ({ ...overviewOf([], { memoryMax: 2 ** 20, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
       },
       probes: {
         health: async () => ({ ready: false, version: '0', environment: 'lab', roles: [], startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
@@ -119,7 +128,7 @@ describe('the console server', () => {
     expect(await (await ask(`/api/detectors?entity=${encodeURIComponent('lab/orders@orders-1')}`)).json()).toMatchObject({
       entities: [{ entity: 'lab/orders@orders-1' }]
     })
-    expect(await (await ask('/api/detectors')).json()).toMatchObject({ from: 'process', seriesMax: 100, series: 0 })
+    expect(await (await ask('/api/detectors')).json()).toMatchObject({ from: 'process', memoryMax: 2 ** 20, series: 0 })
   })
 
   it('shows an incident by the beginning of its id, with its decisions and the explanation', async () => {
