@@ -12,9 +12,10 @@ import type { EncodeDerived, OpenReader } from '../../schemas/otlp.ts'
 import type { LogRecordInput } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { derivedRecord } from '../merge.ts'
-import { F32, F32_STRIDE, F64, F64_STRIDE, STATE, U32, U8, U8_STRIDE } from '../score/record.ts'
+import { F32, F32_STRIDE, F64, F64_STRIDE, STATE, U8, U8_STRIDE } from '../score/record.ts'
 import { seriesId } from '../score/telling.ts'
 import { settingsFrom } from '../settings.ts'
+import type { Scorer } from '../score/scorer.ts'
 import { openShard, type Shard } from '../shard.ts'
 
 /** Silence is judged and windows of silent senders are closed this often, as the worker's tick does, on the replay's clock. */
@@ -105,7 +106,7 @@ export function openReplay(options: ReplayOptions): Replay {
     }
   )
   const table = shard.scorer!.table
-  const watched = watchSeries(shard, watch)
+  const watched = watchSeries(shard.scorer!, watch)
 
   /** Ticks until `untilMs`, as nothing arrived in between. */
   function advance(untilMs: number): void {
@@ -116,7 +117,6 @@ export function openReplay(options: ReplayOptions): Replay {
       nowMs = tickedMs
       shard.advance(tickedMs, isHole ? undefined : listeningSinceMs)
       shard.outputs().anomalies.forEach(keep)
-      watched.look()
       if (tickedMs - exposedMs >= EXPOSURE_STEP_MS) {
         seriesMs += (tickedMs - exposedMs) * judgedSeries(table, tickedMs)
         exposedMs = tickedMs
@@ -146,7 +146,6 @@ export function openReplay(options: ReplayOptions): Replay {
         appendedAtMs: nowMs
       })
       shard.outputs().anomalies.forEach(keep)
-      watched.look()
     },
     finish(toMs) {
       if (offset > 0) advance(toMs)
@@ -156,7 +155,7 @@ export function openReplay(options: ReplayOptions): Replay {
       found = []
       return taken
     },
-    watched: series => watched.series.get(series),
+    watched: series => watched.get(series),
     get stats() {
       return { points: shard.scorer!.stats.points, scored: shard.scorer!.stats.scored, series: table.count, seriesDays: seriesMs / DAY_MS }
     }
@@ -177,32 +176,21 @@ function judgedSeries(table: NonNullable<Shard['scorer']>['table'], nowMs: numbe
   return judged
 }
 
-/** Notes each new value of the series that are asked for. Their values change one at a time: a look after each record sees all but those of a backlog. */
-function watchSeries({ scorer }: Shard, ids: ReadonlySet<string>): { look(): void; series: ReadonlyMap<string, JudgedSeries> } {
+/** Notes every judged value of the series that are asked for. */
+function watchSeries(scorer: Scorer, ids: ReadonlySet<string>): ReadonlyMap<string, JudgedSeries> {
   const byId = new Map<string, JudgedSeries>()
-  const found = new Map<number, { kept: JudgedValue[]; samples: number }>()
-  const { table, entities } = scorer!
-  let seen = 0
-  return {
-    series: byId,
-    look() {
-      if (ids.size === 0) return
-      for (; seen < table.count; seen++) {
-        const id = seriesId(entities.all[table.entityOf(seen)]!, table.descriptorOf(seen), table.attributesOf(seen))
-        if (!ids.has(id)) continue
-        const { unit, rate } = table.descriptorOf(seen)
-        const kept: JudgedValue[] = []
-        byId.set(id, { unit, rate, values: kept })
-        found.set(seen, { kept, samples: 0 })
-      }
-      for (const [series, seen] of found) {
-        const page = table.page(series)
-        const row = table.row(series)
-        const samples = page.u32[row * F32_STRIDE + U32.samples]! // The time alone moves on with the first point of a counter, too.
-        if (samples === seen.samples) continue
-        seen.samples = samples
-        seen.kept.push({ atMs: page.f64[row * F64_STRIDE + F64.lastTimeMs]!, value: page.f32[row * F32_STRIDE + F32.lastValue]! })
-      }
+  if (ids.size === 0) return byId
+  const bySeries = new Map<number, JudgedValue[] | undefined>()
+  const { table, entities } = scorer
+  scorer.onJudged = (series, value, timeMs) => {
+    if (!bySeries.has(series)) {
+      const id = seriesId(entities.all[table.entityOf(series)]!, table.descriptorOf(series), table.attributesOf(series))
+      const kept: JudgedValue[] | undefined = ids.has(id) ? [] : undefined
+      bySeries.set(series, kept)
+      const { unit, rate } = table.descriptorOf(series)
+      if (kept !== undefined) byId.set(id, { unit, rate, values: kept })
     }
+    bySeries.get(series)?.push({ atMs: timeMs, value })
   }
+  return byId
 }

@@ -3,21 +3,21 @@
 // Flow: scorer -> counter -> level. A reset (the value fell, or the sender says that it counts anew) gives no rate: nobody
 // knows over which time the new value counted.
 
-import type { PointView } from '../../schemas/otlp.ts'
 import { F64, F64_STRIDE, FLAG, type SeriesPage, U8, U8_STRIDE } from './record.ts'
+import type { HeldPoint } from './reorder.ts'
 
 /** Differences over less than this are noise of the sender's timer. */
 const INTERVAL_MIN_MS = 10
 
 /**
  * Folds a later point of the counter in.
- * @param view a point with a finite value, later than the record's last
+ * @param point a point with a finite value, later than the record's last
  * @returns units per second since the previous point; NaN for the first point and after a reset
  */
-export function counterRate({ f64, u8 }: SeriesPage, row: number, view: PointView): number {
+export function counterRate({ f64, u8 }: SeriesPage, row: number, point: HeldPoint): number {
   const base = row * F64_STRIDE
   const flagsAt = row * U8_STRIDE + U8.flags
-  const { timeMs, startMs, value } = view
+  const { timeMs, startMs, value } = point
   const previous = f64[base + F64.raw]!
   const elapsedMs = timeMs - f64[base + F64.lastTimeMs]!
   const isContinued = (u8[flagsAt]! & FLAG.hasRaw) !== 0 && value >= previous && !(startMs > f64[base + F64.startMs]!)

@@ -22,6 +22,7 @@ import type { LearnedDetector } from './model-hook.ts'
 import { tellRatio } from './ratio.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { Registry } from './registry.ts'
+import { type HeldPoint, isEarly, Reorder } from './reorder.ts'
 import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
 import { SeriesTable } from './series-table.ts'
 import { tellVerdict } from './telling.ts'
@@ -43,10 +44,13 @@ export class Scorer implements PointSink {
   readonly tiers: Tiers
   readonly stats: ScorerStats = { points: 0, scored: 0, late: 0, duplicate: 0, future: 0, refused: 0, unusable: 0, anomalies: 0 }
   readonly settings: ScorerSettings
+  /** Is shown every value that is judged; for tools that draw or compare. */
+  onJudged: ((series: number, value: number, timeMs: number) => void) | undefined
   readonly #models: () => readonly LearnedDetector[]
   readonly #detectedAtMs: () => number
   readonly #admission: Admission
   readonly #open: Set<number>
+  readonly #reorder: Reorder
   /** Until when a former owner may have told absences that our state does not know. */
   #untoldUntilMs = 0
   #arrivalMs = 0
@@ -71,6 +75,7 @@ export class Scorer implements PointSink {
     if (options.parts) this.registry.restore(options.parts, this.entities)
     this.tiers = new Tiers(this, options.budget, options.parts)
     this.#open = openSeries(this.table)
+    this.#reorder = Reorder.restore(options.parts?.get('held'))
     this.#admission = { table: this.table, registry: this.registry, settings }
   }
 
@@ -141,13 +146,15 @@ export class Scorer implements PointSink {
   }
 
   /**
-   * Closes windows that are complete at `nowMs` of the log's clock, and what lapsed. O(series with windows).
+   * Closes windows that are complete at `nowMs` of the log's clock, judges points that waited for earlier ones, and closes what lapsed.
+   * O(series with windows).
    * @param lagMs by how much derived points are behind it: their windows wait as long
    */
   close(nowMs: number, lagMs = 0): void {
     this.#lagMs = lagMs
     for (const series of this.registry.windowed) this.#closeDueSums(series, nowMs)
     for (const state of this.registry.histograms) this.#closeDueDistributions(state, nowMs)
+    for (const series of this.#reorder.series) this.#takeReady(series, this.#watermark(this.entities.all[this.table.entityOf(series)]!, nowMs))
     for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin, lagMs)) this.#lapse(series)
     for (const anomaly of this.tiers.lapse(lagMs, this.#detectedAtMs)) this.#tell(anomaly)
   }
@@ -186,6 +193,7 @@ export class Scorer implements PointSink {
     this.registry.takeDirty(parts)
     this.tiers.takeDirty(parts)
     parts.set('entities', this.entities.toBytes())
+    parts.set('held', this.#reorder.toBytes())
     return parts
   }
 
@@ -201,11 +209,12 @@ export class Scorer implements PointSink {
     switch (descriptor.reading) {
       case READING.value:
         if (view.kind === POINT_KIND.summary) this.#takeSummary(view, series, entity)
-        else this.#takeValue(series, page, row, view.value, view.timeMs, view.timeMs)
+        else if (!Number.isFinite(view.value)) this.stats.unusable++
+        else this.#takeInOrder(view, series, page, row, descriptor, entity)
         return
       case READING.counter:
         if (!Number.isFinite(view.value)) this.stats.unusable++
-        else this.#takeCounter(view, series, page, row)
+        else this.#takeInOrder(view, series, page, row, descriptor, entity)
         return
       case READING.window:
         if (!Number.isFinite(view.value)) this.stats.unusable++
@@ -216,6 +225,40 @@ export class Scorer implements PointSink {
     }
   }
 
+  /** A point of a gauge or a counter, when none can come before it any more. */
+  #takeInOrder(point: HeldPoint, series: number, page: SeriesPage, row: number, descriptor: Descriptor, entity: EntityState): void {
+    const reorder = this.#reorder
+    if (isEarly(page, row, point.timeMs, entity.maxEventMs, this.settings.latenessMs)) {
+      if (!reorder.hold(series, point)) this.stats.duplicate++
+      if (reorder.isFull(series)) this.#takeHeld(series, page, row, descriptor)
+      return
+    }
+    this.#takePoint(point, series, page, row, descriptor)
+    if (reorder.count > 0 && reorder.has(series)) this.#takeReady(series, entity.maxEventMs)
+  }
+
+  /** Takes held points of the series that no other can come before. @param maxEventMs the watermark, before stragglers have their time */
+  #takeReady(series: number, maxEventMs: number): void {
+    const page = this.table.page(series)
+    const row = this.table.row(series)
+    const descriptor = this.table.descriptorOf(series)
+    for (let point = this.#reorder.first(series); point !== undefined; point = this.#reorder.first(series)) {
+      if (isEarly(page, row, point.timeMs, maxEventMs, this.settings.latenessMs)) return
+      this.#takeHeld(series, page, row, descriptor)
+    }
+  }
+
+  #takeHeld(series: number, page: SeriesPage, row: number, descriptor: Descriptor): void {
+    const point = this.#reorder.first(series)!
+    this.#reorder.shift(series)
+    this.#takePoint(point, series, page, row, descriptor)
+  }
+
+  #takePoint(point: HeldPoint, series: number, page: SeriesPage, row: number, descriptor: Descriptor): void {
+    if (descriptor.reading === READING.counter) this.#takeCounter(point, series, page, row)
+    else this.#takeValue(series, page, row, point.value, point.timeMs, point.timeMs)
+  }
+
   /** A value that is judged at once. */
   #takeValue(series: number, page: SeriesPage, row: number, value: number, timeMs: number, onsetMs: number): void {
     const lastTimeMs = page.f64[row * F64_STRIDE + F64.lastTimeMs]!
@@ -224,18 +267,18 @@ export class Scorer implements PointSink {
     else this.stats.unusable++
   }
 
-  #takeCounter(view: PointView, series: number, page: SeriesPage, row: number): void {
+  #takeCounter(point: HeldPoint, series: number, page: SeriesPage, row: number): void {
     const lastAt = row * F64_STRIDE + F64.lastTimeMs
     const lastTimeMs = page.f64[lastAt]!
-    if (view.timeMs <= lastTimeMs) {
-      this.#countLate(view.timeMs, lastTimeMs)
+    if (point.timeMs <= lastTimeMs) {
+      this.#countLate(point.timeMs, lastTimeMs)
       return
     }
-    const rate = counterRate(page, row, view)
+    const rate = counterRate(page, row, point)
     if (Number.isNaN(rate)) {
-      page.f64[lastAt] = view.timeMs
+      page.f64[lastAt] = point.timeMs
       page.dirty = true
-    } else this.#judge(series, page, row, rate, view.timeMs, (view.timeMs + lastTimeMs) / 2)
+    } else this.#judge(series, page, row, rate, point.timeMs, (point.timeMs + lastTimeMs) / 2)
   }
 
   #takeSum(view: PointView, series: number, page: SeriesPage, row: number, descriptor: Descriptor): void {
@@ -333,6 +376,7 @@ export class Scorer implements PointSink {
       for (const anomaly of judgeRules(this, this.registry.rulesOf(series), series, value, timeMs, this.#detectedAtMs())) this.#tell(anomaly)
     }
     this.#tellMaybe(this.tiers.take(series, page, row, descriptor, value, timeMs, verdict, this.#detectedAtMs))
+    this.onJudged?.(series, value, timeMs)
   }
 
   #lapse(series: number): void {

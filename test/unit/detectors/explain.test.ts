@@ -37,7 +37,7 @@ describe('what runs on a series', () => {
 
   it('finds every instance of a service, and one instance alone', () => {
     const fed = aScorer()
-    everySecond(fed, 0, 3, second => [ENTITY, 'shop/orders@orders-2', 'shop/orders-db@x'].map(entity => aPoint({ entity, timeMs: at(second), value: 1 })))
+    everySecond(fed, 0, 10, second => [ENTITY, 'shop/orders@orders-2', 'shop/orders-db@x'].map(entity => aPoint({ entity, timeMs: at(second), value: 1 })))
     expect(explainEntities(fed.scorer, 'shop/orders').map(({ entity }) => entity)).toEqual([ENTITY, 'shop/orders@orders-2'])
     expect(explainSeries(fed.scorer, 'shop/orders@orders-2')).toHaveLength(1)
     expect(explainSeries(fed.scorer, 'shop')).toEqual([])
@@ -45,7 +45,7 @@ describe('what runs on a series', () => {
 
   it('names static rules, and what the configuration ignores', () => {
     const fed = aScorer({ ignore: ['^noise'], rules: [{ name: 'deep', metric: 'queue.depth', above: 100, severity: 'critical' }] })
-    everySecond(fed, 0, 3, second => [aPoint({ timeMs: at(second), value: 1 }), aPoint({ name: 'noise.level', timeMs: at(second), value: 1 })])
+    everySecond(fed, 0, 10, second => [aPoint({ timeMs: at(second), value: 1 }), aPoint({ name: 'noise.level', timeMs: at(second), value: 1 })])
     expect(explainSeries(fed.scorer, ENTITY).map(({ metric, state, detectors }) => [metric, state, detectors])).toEqual([
       ['queue.depth', 'warmup', ['adaptive', 'novelty', 'rule:deep']],
       ['noise.level', 'ignored', []]

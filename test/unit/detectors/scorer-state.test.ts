@@ -72,6 +72,29 @@ describe('scorer: state', () => {
     ).toEqual(inOrder)
   })
 
+  it('does not depend on who overtakes whom within the lateness', () => {
+    const overtaking = { ...SETTINGS, window: '5s', lateness: '3s' }
+    for (const seed of [11, 12, 13]) {
+      const seconds = traffic(seed)
+      const inOrder = aScorer(overtaking)
+      for (const [second, points] of seconds.entries()) inOrder.feed(points, at(second))
+      const { uniform } = chance(seed)
+      // Arrivals: each export of an entity up to 2.9 s late, so that several others overtake it.
+      const arrivals = seconds
+        .flatMap((points, second) =>
+          ['a', 'b', 'c@1', 'c@2'].map(entity => ({ atS: second + 2.9 * uniform(), points: points.filter(point => point.resource.entity === entity) }))
+        )
+        .sort((a, b) => a.atS - b.atS)
+      const overtaken = aScorer(overtaking)
+      for (const { atS, points } of arrivals) overtaken.feed(points, at(atS))
+      for (const fed of [inOrder, overtaken]) fed.feed([], at(130))
+      const story = (fed: typeof inOrder): string[] => fed.anomalies.map(({ detectedAtMs: _, ...anomaly }) => JSON.stringify(anomaly)).sort()
+      expect(overtaken.scorer.stats.late).toBe(0)
+      expect(story(inOrder).length).toBeGreaterThanOrEqual(3)
+      expect(story(overtaken), `seed ${seed}`).toEqual(story(inOrder))
+    }
+  })
+
   it('changes nothing when every point is delivered twice', () => {
     const seconds = traffic(6)
     const once = aScorer(SETTINGS)

@@ -56,8 +56,9 @@ describe('scorer: values', () => {
 
   it('does not score a point twice or out of order, and counts it', () => {
     const fed = aScorer()
-    for (const second of [1, 2, 2, 3, 1, 3, 4]) fed.feed([aPoint({ timeMs: at(second), value: second })], at(9))
-    expect(fed.scorer.stats).toMatchObject({ points: 7, scored: 4, duplicate: 2, late: 1 })
+    everySecond(fed, 1, 11, second => aPoint({ timeMs: at(second), value: second }))
+    for (const second of [10, 3, 11, 11]) fed.feed([aPoint({ timeMs: at(second), value: second })], at(11))
+    expect(fed.scorer.stats).toMatchObject({ points: 14, scored: 11, duplicate: 2, late: 1 })
   })
 
   it('refuses points from the future, without a time, without a value, and ignored metrics', () => {

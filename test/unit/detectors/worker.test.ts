@@ -61,7 +61,7 @@ describe('detect worker', () => {
     ])
     await rig.log.drained()
     expect(rig.log.records(`${TOPICS.metrics.name}.dlq`).map(record => record.headers['dlq.reason'])).toEqual(['malformed_otlp'])
-    expect(worker.stats().counts).toMatchObject({ points: 1, scored: 1 })
+    expect(worker.stats().counts).toMatchObject({ points: 1, rejected: 0 })
   })
 
   it('loses no anomaly while the log takes nothing, and takes no further input', async () => {
