@@ -35,7 +35,7 @@ import type { LearnedDetector } from './score/model-hook.ts'
 import { type SeriesBudget, budgetOf } from './score/budget.ts'
 import { settingsFrom } from './settings.ts'
 import type { ShardOptions } from './shard.ts'
-import { shardReporter } from './shard-reporter.ts'
+import { coverageReporter, shardReporter } from './shard-reporter.ts'
 import { shardName, shardTable } from './shard-table.ts'
 
 export interface DetectOptions {
@@ -118,6 +118,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
   const found = publisher({ log, outbox, encodeDerived: options.encodeDerived, windowMs: config.window })
   const taker = recordTaker({ table, publisher: found, heard, log, clock, meter })
   const report = shardReporter(meter)
+  const reportCoverage = coverageReporter(meter)
   const stop = new AbortController()
   let subscription: Subscription | undefined
   let ticking: Promise<void> = Promise.resolve()
@@ -221,6 +222,7 @@ export function detectWorker(options: DetectOptions): DetectWorker {
     report(shards)
     meter.gauge('homeostat.detect.series', seriesCount())
     meter.gauge('homeostat.detect.series_refused', budget.refused)
+    reportCoverage(scorers(), clock.monotonicMs())
   }
 
   async function tick(): Promise<void> {

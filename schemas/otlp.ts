@@ -4,6 +4,9 @@
 // strings and attribute maps are made only when asked for (a new series, an anomaly). A cursor is valid only inside
 // the sink's call; whoever keeps something copies it.
 
+/** Gauge whose value is the time at which it was sent, s since 1970: tells how long telemetry is on its way. */
+export const CANARY_METRIC = 'homeostat.canary.sent'
+
 export const POINT_KIND = { gauge: 0, sum: 1, histogram: 2, exponentialHistogram: 3, summary: 4 } as const
 export type PointKind = (typeof POINT_KIND)[keyof typeof POINT_KIND]
 export const TEMPORALITY = { unspecified: 0, delta: 1, cumulative: 2 } as const

@@ -4,7 +4,7 @@
 // Few (hundreds) and immutable, so they are plain objects; the checkpoint part is the JSON of their defining fields.
 
 import { AppError } from '../../schemas/errors.ts'
-import { POINT_KIND, type PointKind, TEMPORALITY } from '../../schemas/otlp.ts'
+import { CANARY_METRIC, POINT_KIND, type PointKind, TEMPORALITY } from '../../schemas/otlp.ts'
 import { deviationMin, type MetricClass, metricClass } from './metric-class.ts'
 
 /** How points become values. */
@@ -59,6 +59,8 @@ export interface Descriptor extends DescriptorSource {
   ignored: boolean
   /** It says how users fare (requests, errors, durations), or is named where a decision is made: looked at more closely than others. */
   isKey: boolean
+  /** A canary: its value is the time at which it set out. */
+  isCanary: boolean
   signal: 'metric' | 'span' | 'log'
   /** Limits of the level detector. */
   above: boolean
@@ -130,7 +132,8 @@ function describe(source: DescriptorSource, id: number, { ignore, important }: M
     rate,
     class: kind,
     derived: DERIVED_PREFIX.test(name),
-    ignored: ignore.some(pattern => pattern.test(name)),
+    ignored: name === CANARY_METRIC || ignore.some(pattern => pattern.test(name)),
+    isCanary: name === CANARY_METRIC,
     isKey: kind.name === 'errors' || kind.name === 'latency' || REQUESTS.test(name) || important.some(pattern => pattern.test(name)),
     signal: name.startsWith('homeostat.log.') ? 'log' : /^homeostat\.(span|edge)\./.test(name) ? 'span' : 'metric',
     above: kind.above !== null,

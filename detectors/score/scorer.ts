@@ -32,6 +32,8 @@ import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windo
 
 /** A point further ahead of the log's clock than this has a wrong clock; taking it would make every right one late. */
 const FUTURE_MAX_MS = 300_000
+/** Senders whose canaries are told apart: Homeostat's own processes. */
+const CANARIES_MAX = 100
 /** Shards and ticks are this far apart at most: derived windows stay open for so much longer than raw ones. */
 const SHARD_SLACK_MAX_MS = 2_000
 /** A delta point over more than this many windows is a rate of its own, not a part of one window. */
@@ -44,6 +46,8 @@ export class Scorer implements PointSink {
   readonly tiers: Tiers
   readonly stats: ScorerStats = { points: 0, scored: 0, late: 0, duplicate: 0, future: 0, refused: 0, unusable: 0, anomalies: 0 }
   readonly settings: ScorerSettings
+  /** By sender: how long its last canary was on its way to here, ms, by its clock and ours. */
+  readonly canaries = new Map<string, number>()
   /** Is shown every value that is judged; for tools that draw or compare. */
   onJudged: ((series: number, value: number, timeMs: number) => void) | undefined
   readonly #models: () => readonly LearnedDetector[]
@@ -137,7 +141,11 @@ export class Scorer implements PointSink {
       if (view.timeMs >= entity.modelWindowEndMs) this.#askModels(entity)
       if (view.timeMs >= this.tiers.dueMs(entity)) this.#tellMaybe(this.tiers.advance(entity, this.#detectedAtMs))
     }
-    if (page.u8[row * U8_STRIDE + U8.state] === STATE.ignored) return
+    if (page.u8[row * U8_STRIDE + U8.state] === STATE.ignored) {
+      if (descriptor.isCanary && (this.canaries.size < CANARIES_MAX || this.canaries.has(entity.entity)))
+        this.canaries.set(entity.entity, this.#detectedAtMs() - view.value * 1_000)
+      return
+    }
     if (view.noRecordedValue) {
       this.stats.unusable++
       return

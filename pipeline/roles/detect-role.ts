@@ -12,6 +12,7 @@ import { systemClock } from '../system.ts'
 import { serveRole } from '../hosting/serve-role.ts'
 import { unscoredMetrics } from './backtest.ts'
 import type { RoleData } from './context.ts'
+import { importantMetrics } from './important.ts'
 import { openLog } from './log.ts'
 import { liveModels } from './live-models.ts'
 
@@ -26,7 +27,7 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     checkpoints,
     openReader,
     encodeDerived,
-    config: { ...config.detect, ignore: unscoredMetrics(config.detect.ignore) },
+    config: { ...config.detect, ignore: unscoredMetrics(config.detect.ignore), important: importantMetrics(config) },
     environment: config.environment,
     clock: systemClock,
     logger,

@@ -9,6 +9,7 @@ import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-grpc'
 import { HostMetrics } from '@opentelemetry/host-metrics'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
+import { CANARY_METRIC } from '../../schemas/otlp.ts'
 import type { Meter } from '../../schemas/ports.ts'
 
 /** Distinct (name, attributes) pairs kept; names and attributes are ours and few, so reaching this is a bug that must not grow memory. */
@@ -92,6 +93,9 @@ export function openSelfMeter(options: { environment: string; version: string; h
       otel = provider.getMeter('homeostat')
       const rss = otel.createObservableGauge('process.memory.usage', { unit: 'By', description: 'Resident set size of the Homeostat process.' })
       rss.addCallback(result => result.observe(process.memoryUsage.rss()))
+      // Goes the way that all telemetry goes, through a Collector where self.endpoint names one: detectors tell how long it took.
+      const canary = otel.createObservableGauge(CANARY_METRIC, { unit: 's', description: 'When this was sent, seconds since 1970.' })
+      canary.addCallback(result => result.observe(Date.now() / 1_000))
       if (options.hostMetrics) new HostMetrics({ meterProvider: provider, name: 'homeostat-host' }).start()
     },
     async close() {
