@@ -4,18 +4,13 @@ import { AppError } from '../../schemas/errors.ts'
 import type { Label } from '../roles/backtest.ts'
 import { type History, quoted } from './backtest-history.ts'
 import { parseIsoMs } from './backtest-moment.ts'
+import { type CsvField, splitCsvLine } from './csv-line.ts'
 
 const REQUIRED = ['entity', 'start', 'end'] as const
 const OPTIONAL = ['metric'] as const
 const EXAMPLE = 'entity,start,end,metric\nshop/orders,2026-03-01T14:00:00Z,2026-03-01T14:12:00Z,\n'
 const INCIDENTS_MAX = 5_000
 const TITLE_CHARS_MAX = 80
-
-interface Field {
-  text: string
-  /** Column of its first character, from 1. */
-  column: number
-}
 
 /**
  * Labels of a CSV with a header; columns in any order, `metric` may be missing. Lines that are empty or begin with # are skipped.
@@ -31,14 +26,14 @@ export function parseLabels(text: string, file: string): Label[] {
   for (const [index, source] of lines.entries()) {
     const line = index + 1
     if (source.trim() === '' || source.startsWith('#')) continue
-    const fields = splitLine(source, column => fail(line, column, 'a quote has no end: close it with ", and write a quote inside as ""'))
+    const fields = splitCsvLine(source, column => fail(line, column, 'a quote has no end: close it with ", and write a quote inside as ""'))
     if (header === undefined) {
       header = readHeader(fields, (column, problem) => fail(line, column, problem))
       continue
     }
     if (fields.length > header.length)
       fail(line, fields[header.length]!.column, `${fields.length} fields, the header has ${header.length}: quote a field that holds a comma`)
-    const field = (name: string): Field => fields[header!.indexOf(name)] ?? { text: '', column: source.length + 1 }
+    const field = (name: string): CsvField => fields[header!.indexOf(name)] ?? { text: '', column: source.length + 1 }
     const time = (name: 'start' | 'end'): number => {
       const { text: written, column } = field(name)
       return (
@@ -59,7 +54,7 @@ export function parseLabels(text: string, file: string): Label[] {
   return labels
 }
 
-function readHeader(fields: readonly Field[], fail: (column: number, problem: string) => never): string[] {
+function readHeader(fields: readonly CsvField[], fail: (column: number, problem: string) => never): string[] {
   const names = fields.map(({ text }) => text.toLowerCase())
   for (const [index, name] of names.entries()) {
     if (![...REQUIRED, ...OPTIONAL].includes(name as (typeof REQUIRED)[number])) {
@@ -74,35 +69,6 @@ function readHeader(fields: readonly Field[], fail: (column: number, problem: st
   return missing.length === 0
     ? names
     : fail(1, `column ${missing.join(' and ')} is missing: the first line names the columns entity,start,end and, if you like, metric`)
-}
-
-/** Fields of one line, trimmed; quoted ones as RFC 4180 has them (within a line). */
-function splitLine(line: string, unclosed: (column: number) => never): Field[] {
-  const fields: Field[] = []
-  for (let at = 0; at <= line.length; ) {
-    while (line[at] === ' ' || line[at] === '\t') at++
-    const column = at + 1
-    if (line[at] !== '"') {
-      const end = line.indexOf(',', at)
-      const stop = end < 0 ? line.length : end
-      fields.push({ text: line.slice(at, stop).trim(), column })
-      at = stop + 1
-      continue
-    }
-    let text = ''
-    for (at++; ; at++) {
-      if (at >= line.length) return unclosed(column)
-      if (line[at] !== '"') text += line[at]
-      else if (line[at + 1] === '"') {
-        text += '"'
-        at++
-      } else break
-    }
-    fields.push({ text, column })
-    const end = line.indexOf(',', at)
-    at = end < 0 ? line.length + 1 : end + 1
-  }
-  return fields
 }
 
 interface IncidentRow {

@@ -22,6 +22,7 @@ import { openOutput, type Output } from './output.ts'
 import { topicsCommands } from './topics.ts'
 import { userName } from './user-name.ts'
 import { systemClock } from '../system.ts'
+import { registerScore } from './score.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
@@ -134,6 +135,7 @@ function buildProgram(ports: ProgramPorts): Command {
   incidentCommands(program, client, output)
   registerAnomalies(program, { loaded, output, openHistory, clock: systemClock })
   registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
+  registerScore(program, { loaded, output, clock: systemClock, folder: process.cwd(), stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
