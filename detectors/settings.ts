@@ -12,7 +12,7 @@ const CHECKPOINTS_MISSED_MAX = 2
 /** Runs are counted in one byte. */
 const RUN_MAX = 250
 
-/** @throws AppError `config_invalid` for an `ignore` or `important` that is no regular expression */
+/** @throws AppError `config_invalid` for an `ignore`, `important` or `metrics` that is no regular expression */
 export function settingsFrom(config: Config['detect']): ScorerSettings {
   const { window: windowMs, lateness: latenessMs } = config
   const enterPoints = Math.min(config.enterPoints, RUN_MAX)
@@ -35,6 +35,7 @@ export function settingsFrom(config: Config['detect']): ScorerSettings {
     entityThreshold: alarmThreshold(config.multivariate.falseAlarmsPerEntityDay),
     incidentThreshold: -Math.log10(config.falseAlarmsPerSeriesDay),
     ignore: config.ignore.map(text => pattern('ignore', text)),
+    metrics: config.metrics.map(rule => ({ ...rule, metric: pattern('metrics', rule.metric) })),
     important: config.important.map(text => pattern('important', text)),
     rules: config.rules
   }

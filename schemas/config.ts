@@ -180,6 +180,21 @@ export const configSchema = z.strictObject({
           })
         )
         .default([]),
+      /**
+       * What you know of a metric better than its name and unit tell; the first match counts. Which way it hurts, and the least deviation
+       * that matters, absolute in its own unit (rates: per second) and relative to the expected value.
+       */
+      metrics: z
+        .array(
+          z.strictObject({
+            /** Regular expression. */
+            metric: z.string(),
+            direction: z.enum(['above', 'below', 'both', 'none']).optional(),
+            deviationMin: z.number().min(0).optional(),
+            deviationMinRelative: ratio.optional()
+          })
+        )
+        .default([]),
       /** Metrics that are looked at more closely before others while memory lasts, beside requests, errors, durations and what rules and runbooks name (regular expressions). */
       important: z.array(z.string()).default([]),
       /** Metrics that are counted and stored but never scored (regular expressions). */

@@ -30,7 +30,17 @@ const SCALE_FLOOR_SHARE = 0.1
 /** The R of RED; errors and durations are classes of their own. */
 const REQUESTS = /(^|[._])(requests?|calls)([._]|$)/
 
+/** What the user knows of a metric better than its name tells. */
+export interface MetricRule {
+  metric: RegExp
+  direction?: 'above' | 'below' | 'both' | 'none' | undefined
+  deviationMin?: number | undefined
+  deviationMinRelative?: number | undefined
+}
+
 export interface MetricPatterns {
+  metrics: readonly MetricRule[]
+  deviationMinRelative: number
   /** Metrics that are stored but never scored. */
   ignore: readonly RegExp[]
   /** Metrics that are named in rules, policies or by the user. */
@@ -66,6 +76,7 @@ export interface Descriptor extends DescriptorSource {
   above: boolean
   below: boolean
   deviationMin: number
+  deviationMinRelative: number
   scaleFloor: number
 }
 
@@ -119,12 +130,13 @@ export class DescriptorTable {
   }
 }
 
-function describe(source: DescriptorSource, id: number, { ignore, important }: MetricPatterns): Descriptor {
+function describe(source: DescriptorSource, id: number, { ignore, important, metrics, deviationMinRelative }: MetricPatterns): Descriptor {
   const { name, unit } = source
   const reading = readingOf(source)
   const rate = reading === READING.counter || reading === READING.window
-  const kind = metricClass(name, source.variant)
-  const least = deviationMin(kind.name, unit, rate)
+  const rule = metrics.find(({ metric }) => metric.test(name))
+  const kind = directed(metricClass(name, source.variant), rule?.direction)
+  const least = rule?.deviationMin ?? deviationMin(kind.name, unit, rate)
   return {
     ...source,
     id,
@@ -139,8 +151,16 @@ function describe(source: DescriptorSource, id: number, { ignore, important }: M
     above: kind.above !== null,
     below: kind.below !== null,
     deviationMin: least,
+    deviationMinRelative: rule?.deviationMinRelative ?? deviationMinRelative,
     scaleFloor: least * SCALE_FLOOR_SHARE
   }
+}
+
+/** The class as the user wants it to hurt: a way that it would not hurt by its name is a warning at worst. */
+function directed(kind: MetricClass, direction: MetricRule['direction']): MetricClass {
+  if (direction === undefined) return kind
+  const worst = (way: 'above' | 'below'): MetricClass['above'] => (direction === way || direction === 'both' ? (kind[way] ?? 'warning') : null)
+  return { ...kind, above: worst('above'), below: worst('below') }
 }
 
 function readingOf({ kind, temporality, monotonic, stat }: DescriptorSource): Reading {

@@ -44,14 +44,15 @@ export interface LevelSettings {
   warmupPoints: number
   enterPoints: number
   exitPoints: number
-  deviationMinRelative: number
   tail: TailTable
 }
 
 export interface LevelLimits {
   above: boolean
   below: boolean
+  /** Least deviation that matters: in the series' unit, and as a share of the expected value. */
   deviationMin: number
+  deviationMinRelative: number
   scaleFloor: number
 }
 
@@ -116,8 +117,7 @@ export function updateLevel(
     if (samples >= settings.warmupPoints) u8[base8 + U8.state] = STATE.normal
     return VERDICT.nothing
   }
-  const matters =
-    Math.abs(residual) >= Math.max(limits.deviationMin, settings.deviationMinRelative * Math.abs(level)) && (isBelow ? limits.below : limits.above)
+  const matters = Math.abs(residual) >= Math.max(limits.deviationMin, limits.deviationMinRelative * Math.abs(level)) && (isBelow ? limits.below : limits.above)
   if (state === STATE.open) return judgeOpen(page, row, residual, scale, distance, limit, matters, timeMs, settings)
 
   trackOnset(page, row, isBelow, distance, limit, onsetMs)

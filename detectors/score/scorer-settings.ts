@@ -2,6 +2,7 @@
 
 import type { AbsenceSettings } from '../rules/absence.ts'
 import type { StaticRule } from '../rules/static-rule.ts'
+import type { MetricRule } from './descriptor.ts'
 import type { LevelSettings } from './level.ts'
 import type { EntitySettings } from './telling-entity.ts'
 import type { NoveltySettings } from './telling-novelty.ts'
@@ -11,6 +12,10 @@ export interface ScorerSettings extends LevelSettings, NoveltySettings, EntitySe
   latenessMs: number
   absence: AbsenceSettings
   ignore: readonly RegExp[]
+  /** Least share of the expected value that matters, where `metrics` does not say otherwise. */
+  deviationMinRelative: number
+  /** What the user says of metrics; the first that matches counts. */
+  metrics: readonly MetricRule[]
   /** Metrics whose series are given a slot of the rich tier before others. */
   important: readonly RegExp[]
   rules: readonly StaticRule[]

@@ -26,7 +26,6 @@ export interface NoveltySettings {
   noveltyThreshold: number
   /** Of the score, by detect.falseAlarmsPerSeriesDay: from here it is worth an incident. */
   incidentThreshold: number
-  deviationMinRelative: number
 }
 
 export type NoveltyTold = Told & { settings: NoveltySettings; rich: RichTier }
@@ -47,7 +46,7 @@ export function tellNovelty(told: NoveltyTold, series: number, slot: number, sco
   const value = lastRow(page.f64, base64, points)
   const deviation = Math.abs(value - expected)
   const direction = value < expected ? 'below' : 'above'
-  const matters = deviation >= Math.max(descriptor.deviationMin, settings.deviationMinRelative * Math.abs(expected)) && descriptor[direction]
+  const matters = deviation >= Math.max(descriptor.deviationMin, descriptor.deviationMinRelative * Math.abs(expected)) && descriptor[direction]
   if (!matters) return undefined
   const severity: Severity =
     score < settings.incidentThreshold

@@ -35,13 +35,12 @@ export interface Judgement {
 
 export interface JudgementSettings {
   tail: TailTable
-  deviationMinRelative: number
   /** Points in a row that make an alarm. */
   enterPoints: number
 }
 
 /** The band and score of `value` against the series' present baseline. */
-export function judgement(table: SeriesTable, series: number, value: number, { tail, deviationMinRelative, enterPoints }: JudgementSettings): Judgement {
+export function judgement(table: SeriesTable, series: number, value: number, { tail, enterPoints }: JudgementSettings): Judgement {
   const page = table.page(series)
   const row = table.row(series)
   const descriptor = table.descriptorOf(series)
@@ -51,7 +50,7 @@ export function judgement(table: SeriesTable, series: number, value: number, { t
   const step = intervalStep(page.f32[base + F32.intervalMs]!)
   const reach = tail.reach[step]!
   const limit = (side: number): number => page.f32[base + side]! + page.f32[base + side + 1]! * reach
-  const least = Math.max(descriptor.deviationMin, deviationMinRelative * Math.abs(level))
+  const least = Math.max(descriptor.deviationMin, descriptor.deviationMinRelative * Math.abs(level))
   const residual = value - level
   const direction = residual < 0 ? 'below' : 'above'
   const side = direction === 'below' ? F32.lower : F32.upper

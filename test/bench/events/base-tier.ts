@@ -10,7 +10,7 @@ const WARMUP_POINTS = 60
 const ENTER_POINTS = 1
 const DAY_MS = 86_400_000
 /** Metrics are scaled to 0..1; a hundredth is what a gauge of percent has as its floor. */
-const LIMITS = { above: true, below: true, deviationMin: 0, scaleFloor: 0.01 }
+const LIMITS = { above: true, below: true, deviationMin: 0, deviationMinRelative: 0, scaleFloor: 0.01 }
 
 /** −log10 of the false alarms an entity and day expected at each test row's largest score, all its metrics taken together. */
 export function baseTierScores(machine: Machine, intervalMs: number): Float64Array {
@@ -19,7 +19,6 @@ export function baseTierScores(machine: Machine, intervalMs: number): Float64Arr
     warmupPoints: WARMUP_POINTS,
     enterPoints: ENTER_POINTS,
     exitPoints: 1,
-    deviationMinRelative: 0,
     tail: tailTable(1 / machine.metrics, ENTER_POINTS)
   }
   for (let metric = 0; metric < machine.metrics; metric++) page.f64[metric * F64_STRIDE + F64.lastTimeMs] = Number.NEGATIVE_INFINITY

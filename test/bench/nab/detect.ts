@@ -11,7 +11,7 @@ import { F32, F64, newPage, STATE, U8 } from '../../../detectors/score/record.ts
 import { tailScore } from '../../../detectors/score/tail.ts'
 import type { Series } from './corpus.ts'
 
-const LIMITS: LevelLimits = { above: true, below: true, deviationMin: 0, scaleFloor: 0 }
+const LIMITS: LevelLimits = { above: true, below: true, deviationMin: 0, scaleFloor: 0, deviationMinRelative: 0 }
 const page = newRichPage()
 
 /** The rich tier's alarms, each with its score: −log10 of the false alarms per day at its strength. */
@@ -27,7 +27,8 @@ export function richScores({ values, timesMs }: Series, threshold: number): Floa
 }
 
 /** The base tier's opened anomalies, each with its tail score; rows of a time not later than the last are duplicates. */
-export function baseScores({ values, timesMs }: Series, settings: LevelSettings): Float64Array {
+export function baseScores({ values, timesMs }: Series, settings: LevelSettings & { deviationMinRelative: number }): Float64Array {
+  const limits = { ...LIMITS, deviationMinRelative: settings.deviationMinRelative }
   const scores = new Float64Array(values.length)
   const base = newPage()
   const { f64, f32, u8 } = base
@@ -39,7 +40,7 @@ export function baseScores({ values, timesMs }: Series, settings: LevelSettings)
     const side = residual < 0 ? F32.lower : F32.upper
     const judged = u8[U8.state] !== STATE.warmup
     const score = judged ? tailScore(Math.abs(residual) / scaleOf(f32[F32.spread]!, level, LIMITS), f32[side]!, f32[side + 1]!) : 0
-    const verdict = updateLevel(base, 0, values[row]!, timesMs[row]!, timesMs[row]!, settings, LIMITS)
+    const verdict = updateLevel(base, 0, values[row]!, timesMs[row]!, timesMs[row]!, settings, limits)
     if (verdict === VERDICT.opened) scores[row] = score
   }
   return scores

@@ -4,11 +4,11 @@ import { type LevelLimits, type LevelSettings, updateLevel, VERDICT } from '../.
 import { intervalStep, tailScore, tailTable } from '../../../detectors/score/tail.ts'
 import { chance } from './builders.ts'
 
-const SETTINGS: LevelSettings = { warmupPoints: 60, enterPoints: 3, exitPoints: 5, deviationMinRelative: 0.2, tail: tailTable(0.001, 3) }
-const MEMORY_MB: LevelLimits = { above: true, below: false, deviationMin: 16, scaleFloor: 1.6 }
-const LATENCY_S: LevelLimits = { above: true, below: false, deviationMin: 0.02, scaleFloor: 0.002 }
-const ERRORS_PER_S: LevelLimits = { above: true, below: false, deviationMin: 0.2, scaleFloor: 0.02 }
-const ANY: LevelLimits = { above: true, below: true, deviationMin: 5, scaleFloor: 0.5 }
+const SETTINGS: LevelSettings = { warmupPoints: 60, enterPoints: 3, exitPoints: 5, tail: tailTable(0.001, 3) }
+const MEMORY_MB: LevelLimits = { above: true, below: false, deviationMin: 16, deviationMinRelative: 0.2, scaleFloor: 1.6 }
+const LATENCY_S: LevelLimits = { above: true, below: false, deviationMin: 0.02, deviationMinRelative: 0.2, scaleFloor: 0.002 }
+const ERRORS_PER_S: LevelLimits = { above: true, below: false, deviationMin: 0.2, deviationMinRelative: 0.2, scaleFloor: 0.02 }
+const ANY: LevelLimits = { above: true, below: true, deviationMin: 5, deviationMinRelative: 0.2, scaleFloor: 0.5 }
 
 interface Run {
   page: SeriesPage

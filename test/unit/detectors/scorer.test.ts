@@ -61,6 +61,27 @@ describe('scorer: values', () => {
     expect(fed.scorer.stats).toMatchObject({ points: 14, scored: 11, duplicate: 2, late: 1 })
   })
 
+  it('takes the word of the user for what hurts, and how much of it', () => {
+    const drop = (overrides: Record<string, unknown>): string[] => {
+      const fed = aScorer(overrides)
+      const { gaussian } = chance(6)
+      everySecond(fed, 0, 130, second => aPoint({ name: 'cache.size', unit: '', timeMs: at(second), value: 100 + gaussian() - (second >= 100 ? 30 : 0) }))
+      return fed.opened().map(({ direction, severity }) => `${direction} ${severity}`)
+    }
+    expect(drop({})).toEqual(['below info'])
+    expect(drop({ metrics: [{ metric: '^cache\\.', direction: 'above' }] })).toEqual([])
+    expect(
+      drop({
+        metrics: [
+          { metric: '^cache\\.', deviationMin: 40 },
+          { metric: 'size', deviationMin: 1 }
+        ]
+      })
+    ).toEqual([])
+    expect(drop({ metrics: [{ metric: '^cache\\.', deviationMinRelative: 0.5 }] })).toEqual([])
+    expect(() => drop({ metrics: [{ metric: '(' }] })).toThrow(/detect\.metrics: \( is not a regular expression/)
+  })
+
   it('refuses points from the future, without a time, without a value, and ignored metrics', () => {
     const fed = aScorer({ ignore: ['^noisy\\.'] })
     fed.feed([aPoint({ timeMs: at(3_600) }), aPoint({ timeMs: 0 }), aPoint({ noRecordedValue: true, value: Number.NaN }), aPoint({ value: Number.NaN })], at(0))

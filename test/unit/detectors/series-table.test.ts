@@ -11,7 +11,7 @@ const SOURCE = { name: 'm', unit: '1', kind: POINT_KIND.gauge, temporality: 0, m
 
 function aTable(left = 1_000_000): { table: SeriesTable; budget: SeriesBudget; descriptor: number } {
   const budget = baseBudget(left)
-  const descriptors = new DescriptorTable({ ignore: [], important: [] })
+  const descriptors = new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 })
   return { table: new SeriesTable(budget, descriptors), budget, descriptor: descriptors.intern(SOURCE)!.id }
 }
 
@@ -55,7 +55,11 @@ describe('series table', () => {
         attributes => {
           const { table, descriptor } = aTable()
           for (const [index, set] of attributes.entries()) table.add(index, index, 0, descriptor, set)
-          const restored = SeriesTable.restore(saved(table), baseBudget(1_000), new DescriptorTable({ ignore: [], important: [] }))
+          const restored = SeriesTable.restore(
+            saved(table),
+            baseBudget(1_000),
+            new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 })
+          )
           for (const [index, set] of attributes.entries()) expect(restored.attributesOf(index)).toEqual({ ...set })
         }
       ),
@@ -71,7 +75,7 @@ describe('series table', () => {
     expect(saved(table).size).toBe(0)
 
     const budget = baseBudget(10_000)
-    const restored = SeriesTable.restore(parts, budget, new DescriptorTable({ ignore: [], important: [] }))
+    const restored = SeriesTable.restore(parts, budget, new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 }))
     expect(restored.count).toBe(PAGE_RECORDS + 10)
     expect(budget.left).toBe(10_000 - restored.count)
     expect(restored.find(Math.imul(4_100, 0x85ebca6b), 4_100)).toBe(4_100)
@@ -88,10 +92,14 @@ describe('series table', () => {
     table.add(1, 1, 0, descriptor, {})
     const parts = saved(table)
     parts.get('page-0')![4] = 99
-    expect(() => SeriesTable.restore(parts, baseBudget(10), new DescriptorTable({ ignore: [], important: [] }))).toThrow(/format/)
+    expect(() =>
+      SeriesTable.restore(parts, baseBudget(10), new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 }))
+    ).toThrow(/format/)
     const short = saved(aTable().table)
     short.set('page-0', new Uint8Array(64))
-    expect(() => SeriesTable.restore(short, baseBudget(10), new DescriptorTable({ ignore: [], important: [] }))).toThrow(/format/)
+    expect(() =>
+      SeriesTable.restore(short, baseBudget(10), new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 }))
+    ).toThrow(/format/)
   })
 })
 

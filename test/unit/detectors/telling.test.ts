@@ -81,7 +81,7 @@ describe('metric classes', () => {
 
 describe('descriptors', () => {
   it('read non-monotonic cumulative sums as values, monotonic ones as rates, delta sums by window', () => {
-    const table = new DescriptorTable({ ignore: [], important: [] })
+    const table = new DescriptorTable({ ignore: [], important: [], metrics: [], deviationMinRelative: 0.2 })
     const base = { name: 'm', unit: '{x}', kind: POINT_KIND.sum, stat: '', variant: '' }
     const reading = (temporality: number, monotonic: boolean) => table.intern({ ...base, temporality, monotonic })!.reading
     expect([
