@@ -45,7 +45,7 @@ export async function restoreShard(
 ): Promise<{ live: LiveShard; position: Position | undefined }> {
   const saved = await checkpoints.load(checkpointName(at))
   if (saved === undefined) return { live: liveShard(openShard(at, options), at, owner), position: undefined }
-  const left = options.budget.left
+  const budget = { ...options.budget }
   try {
     if (saved.version !== CHECKPOINT_VERSION) throw new AppError('checkpoint_invalid', `version ${saved.version}, this program writes ${CHECKPOINT_VERSION}`)
     const position = saved.positions.find(candidate => candidate.topic === at.topic && candidate.partition === at.partition)
@@ -56,7 +56,7 @@ export async function restoreShard(
     return { live, position }
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'checkpoint_invalid')) throw error
-    options.budget.left = left
+    Object.assign(options.budget, budget)
     logger.warn({ topic: at.topic, partition: at.partition, error }, 'checkpoint cannot be used, state is rebuilt from the log')
     const start = (await log.offsets(at.topic)).find(bounds => bounds.partition === at.partition)?.start
     const position = at.topic === TOPICS.metrics.name && start !== undefined ? { ...at, offset: start } : undefined

@@ -9,6 +9,7 @@ import type { AssignedPartition, CheckpointStore, Log, Logger, Meter, Position, 
 import { checkpointName, type LiveShard, restoreShard, saveSnapshot, snapshot } from './checkpoint.ts'
 import type { Listening } from './listening.ts'
 import type { Outbox } from './outbox.ts'
+import { giveBack } from './score/budget.ts'
 import type { ShardOptions } from './shard.ts'
 
 /** Checkpoints loaded or saved at the same time: enough to hide a broker's round trips, few enough to bound the copies. */
@@ -73,7 +74,7 @@ export function shardTable({ shard: shardOptions, checkpoints, outbox, listening
     release(names) {
       for (const name of names) {
         const one = live.get(name)
-        if (one?.shard.scorer) shardOptions.budget.left += one.shard.scorer.table.count
+        if (one?.shard.scorer) giveBack(shardOptions.budget, one.shard.scorer)
         live.delete(name)
       }
     },

@@ -28,6 +28,8 @@ const QUANTILE_STEPS = 1e6
 
 /** @returns the number of the new series, −1 when refused (memory, too many metrics) */
 export function admit({ table, registry, settings }: Admission, view: PointView, entity: EntityState): number {
+  // Before any text is made: refusing has to cost less than judging, or who sends new series without end takes the time of all others.
+  if (table.isRefused()) return -1
   const name = view.name()
   const attributes = view.attributes()
   const variant = variantOf(name, attributes)

@@ -5,7 +5,10 @@
 
 import { SLOT_BYTES } from './rich/page.ts'
 
-/** What a series of the base tier costs at most: its record, its places in the index, its share of texts (measured: bench series). */
+/**
+ * What a series of the base tier costs at most: its record, its places in the index, its share of texts. Of three to six attributes
+ * 200 to 450 bytes (bench series); with longer texts a series takes several places, a histogram eight for its buckets.
+ */
 export const BASE_SERIES_BYTES = 512
 /** Of detect.memoryMax; the rest is the entities' (multivariate). */
 const BASE_SHARE = 1 / 2
@@ -13,7 +16,7 @@ const RICH_SHARE = 1 / 4
 
 /** What all partitions of one process may still take. */
 export interface SeriesBudget {
-  /** Series of the base tier. */
+  /** Places of the base tier, BASE_SERIES_BYTES each. */
   left: number
   refused: number
   /** Slots of the rich tier. */
@@ -31,6 +34,16 @@ export function sharesOf(memoryMax: number): { base: number; rich: number; multi
 export function budgetOf(memoryMax: number): SeriesBudget {
   const { base, rich, multivariate } = sharesOf(memoryMax)
   return { left: Math.floor(base / BASE_SERIES_BYTES), refused: 0, slotsLeft: Math.floor(rich / SLOT_BYTES), entityBytesLeft: Math.floor(multivariate) }
+}
+
+/** Gives back what the tables and tiers of a scorer took: it was let go. */
+export function giveBack(
+  budget: SeriesBudget,
+  { table, tiers }: { table: { places: number }; tiers: { rich: { size: number }; models: { bytes: number } } }
+): void {
+  budget.left += table.places
+  budget.slotsLeft += tiers.rich.size
+  budget.entityBytesLeft += tiers.models.bytes
 }
 
 /** For the base tier alone: `series` of it, and nothing of the others. */

@@ -6,15 +6,20 @@
 
 import { AppError } from '../../schemas/errors.ts'
 import { type RuleState, ruleMatches, ruleState, type StaticRule } from '../rules/static-rule.ts'
+import { BASE_SERIES_BYTES } from './budget.ts'
 import { type Descriptor, READING } from './descriptor.ts'
 import type { EntityState, EntityTable } from './entities.ts'
+import { BUCKETS_MAX } from './exponential.ts'
 import { type HistogramState, newHistogram } from './histogram.ts'
 import { histogramsFromBytes, histogramsToBytes } from './histogram-part.ts'
 import { F32_STRIDE, F64, F64_STRIDE, FLAG, PAGE_SHIFT, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import type { SeriesTable } from './series-table.ts'
 
-/** Histograms keep buckets beside their record (about 4 KB each at most); beyond this many they are refused like series. */
+/** Of one partition; beyond this many histograms are refused like series. */
 const HISTOGRAMS_MAX = 20_000
+/** A histogram keeps two windows and its last point beside its record: 4 KB of exponential buckets; explicit ones take 1 KB with the SDKs' bounds. */
+const HISTOGRAM_BYTES = 3 * (BUCKETS_MAX * 8 + 64)
+const HISTOGRAM_PLACES = Math.ceil(HISTOGRAM_BYTES / BASE_SERIES_BYTES)
 const HISTOGRAMS_PER_PART = 64
 
 /** A window's requests and errors of one operation or edge; their quotient is written back as a gauge. */
@@ -65,7 +70,8 @@ export class Registry {
 
   /** Makes the state of a histogram whose statistics are the series `mean` and `p95`. False when there are too many. */
   addHistogram(series: number, mean: number, p95: number): boolean {
-    if (this.histograms.length >= HISTOGRAMS_MAX) return false
+    if (this.histograms.length >= HISTOGRAMS_MAX || this.#table.isRefused()) return false
+    this.#table.takeBeside(HISTOGRAM_PLACES)
     this.histograms.push(newHistogram(series, mean, p95))
     this.#table.page(series).f64[this.#table.row(series) * F64_STRIDE + F64.raw] = this.histograms.length
     return true
@@ -79,6 +85,7 @@ export class Registry {
       this.histograms.push(...histogramsFromBytes(part))
     }
     const table = this.#table
+    table.takeBeside(this.histograms.length * HISTOGRAM_PLACES)
     // 1 = windowed or with a rule, 2 = ignored by the configuration as it is now.
     const marks = new Uint8Array(table.descriptors.count)
     for (let id = 0; id < marks.length; id++) {

@@ -5,18 +5,21 @@
 // Identity texts live in buffers too (string-table.ts, attribute lists below), so a million series do not load the JS heap.
 // Index: one slot of two u32 (series + 1, high lane); the low lane is checked in the record, whose cache line the detector
 // needs anyway. First-seen numbering lets a repeating sender walk the pages in order (measured 4-5x faster than shuffled).
-// Bounded by `SeriesBudget`, which all tables of a process share: a series beyond it is refused and counted, never evicted.
+// Bounded by `SeriesBudget`, which all tables of a process share: a series beyond it is refused and counted, never evicted. A table
+// takes a place of the budget per series, or as many as its bytes are worth where texts are so long and so many that this is more.
 
 import { AppError } from '../../schemas/errors.ts'
-import type { SeriesBudget } from './budget.ts'
+import { BASE_SERIES_BYTES, type SeriesBudget } from './budget.ts'
 import type { Descriptor, DescriptorTable } from './descriptor.ts'
-import { F64, F64_STRIDE, F32_STRIDE, newPage, PAGE_RECORDS, PAGE_SHIFT, pageBytes, pageFrom, type SeriesPage, U32 } from './record.ts'
+import { F64, F64_STRIDE, F32_STRIDE, newPage, PAGE_RECORDS, PAGE_SHIFT, pageBytes, pageFrom, RECORD_BYTES, type SeriesPage, U32 } from './record.ts'
 import { StringTable } from './string-table.ts'
 
 const ROW_MASK = PAGE_RECORDS - 1
 const INDEX_INITIAL = 4_096
 /** Beyond this load linear probing gets long: the index doubles. */
 const INDEX_LOAD_MAX = 0.7
+/** Of one series in the index, just after it has doubled. */
+const INDEX_BYTES_MAX = (2 * 8) / INDEX_LOAD_MAX
 const LIST_PAGE_ENTRIES = 65_536
 /** Attributes kept per series for people to read; the key covers all of them. 128 is the SDKs' own limit for spans, metrics carry few. */
 const ATTRIBUTES_MAX = 32
@@ -36,6 +39,9 @@ export class SeriesTable {
   #index = new Uint32Array(INDEX_INITIAL * 2)
   #mask = INDEX_INITIAL - 1
   #count = 0
+  /** Places of the budget that were taken: for this table, and of them for what stands beside it. */
+  #places = 0
+  #placesBeside = 0
 
   constructor(budget: SeriesBudget, descriptors: DescriptorTable) {
     this.#budget = budget
@@ -45,6 +51,11 @@ export class SeriesTable {
 
   get count(): number {
     return this.#count
+  }
+
+  /** Places of the budget that were taken, to be given back when the table is let go. */
+  get places(): number {
+    return this.#places
   }
 
   /** Buffers held outside the JS heap, bytes. */
@@ -74,11 +85,7 @@ export class SeriesTable {
    * @returns its number, or -1 when the budget is used up (counted in `budget.refused`)
    */
   add(keyLow: number, keyHigh: number, entity: number, descriptor: number, attributes: Readonly<Record<string, string>>): number {
-    if (this.#budget.left <= 0) {
-      this.#budget.refused++
-      return -1
-    }
-    this.#budget.left--
+    if (this.isRefused()) return -1
     const series = this.#count++
     const row = series & ROW_MASK
     if (row === 0) this.pages.push(newPage())
@@ -94,7 +101,21 @@ export class SeriesTable {
     page.f64[row * F64_STRIDE + F64.lastTimeMs] = Number.NEGATIVE_INFINITY
     if (this.#count > (this.#mask + 1) * INDEX_LOAD_MAX) this.#reindex((this.#mask + 1) * 2)
     else this.#place(keyLow >>> 0, keyHigh >>> 0, series)
+    this.#takePlaces()
     return series
+  }
+
+  /** Takes places of the budget for something that stands beside a record, even where none are left: see `isRefused`. */
+  takeBeside(places: number): void {
+    this.#placesBeside += places
+    this.#takePlaces()
+  }
+
+  /** Whether the budget is used up: then one more series is counted as refused. */
+  isRefused(): boolean {
+    if (this.#budget.left > 0) return false
+    this.#budget.refused++
+    return true
   }
 
   page(series: number): SeriesPage {
@@ -162,11 +183,19 @@ export class SeriesTable {
     }
     if (table.pages.slice(0, -1).some(page => page.used < PAGE_RECORDS)) throw new AppError('checkpoint_invalid', 'a series page before the last is not full')
     // Restored series count against the budget even where it became smaller: what is known stays known.
-    budget.left -= table.#count
+    table.#takePlaces()
     let size = INDEX_INITIAL
     while (table.#count > size * INDEX_LOAD_MAX) size *= 2
     table.#reindex(size)
     return table
+  }
+
+  #takePlaces(): void {
+    const lists = Math.max(0, this.#lists.length - 1) * LIST_PAGE_ENTRIES + (this.#lists.at(-1)?.used ?? 0)
+    const bytes = this.#count * (RECORD_BYTES + INDEX_BYTES_MAX) + lists * 4 + this.#strings.usedBytes
+    const places = this.#placesBeside + Math.max(this.#count, Math.ceil(bytes / BASE_SERIES_BYTES))
+    this.#budget.left -= places - this.#places
+    this.#places = places
   }
 
   #addList(attributes: Readonly<Record<string, string>>): number {

@@ -12,6 +12,8 @@ const TEXT_BYTES_MAX = 1_024
 const INDEX_INITIAL = 1_024
 /** Index slots per text, at least: linear probing degrades above 2/3. */
 const LOAD_INVERSE = 1.5
+/** Of one text beside its bytes: length, address and index slots just after either has doubled. */
+const ENTRY_BYTES_MAX = 2 + 2 * 4 + 2 * LOAD_INVERSE * 4
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -30,6 +32,7 @@ export class StringTable {
   /** Open addressing: id + 1, 0 = free. */
   #index = new Uint32Array(INDEX_INITIAL)
   #count = 0
+  #textBytes = 0
 
   /** @throws AppError `checkpoint_invalid` */
   static restore(saved: readonly Uint8Array[]): StringTable {
@@ -50,6 +53,7 @@ export class StringTable {
         const length = bytes[at]! | (bytes[at + 1]! << 8)
         table.#addresses[table.#count] = number * PAGE_BYTES + at
         place(table.#index, hashOf(bytes, at + 2, length), table.#count++)
+        table.#textBytes += length
         at += 2 + length
       }
     }
@@ -58,6 +62,11 @@ export class StringTable {
 
   get count(): number {
     return this.#count
+  }
+
+  /** Of the buffers, what the texts take: their bytes, and their places in addresses and index as these double. */
+  get usedBytes(): number {
+    return this.#textBytes + this.#count * ENTRY_BYTES_MAX
   }
 
   /** Buffers held, bytes. */
@@ -86,6 +95,7 @@ export class StringTable {
     const address = (this.#pages.length - 1) * PAGE_BYTES + page.used
     page.used += 2 + length
     page.dirty = true
+    this.#textBytes += length
     return this.#append(address, hash)
   }
 

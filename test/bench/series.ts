@@ -5,6 +5,10 @@
 // is everything outside the JS heap, divided by the series; the table's own account must agree. Restore is timed twice:
 // from parts in memory, and from a checkpoint on disk, embedded log and all, which is the figure reported. Before that
 // the restored scorer must know each series and give the same verdict on the next point as the one that was never stopped.
+//
+//   npm run -s bench -- series [--json]                    the above
+//   npm run -s bench -- series [--json] -- attributes      bytes a series by the kind of its attributes
+//   npm run -s bench -- series [--json] -- attack [KEYS]   memory while KEYS (10 million) new series come, default budget
 
 import { baseBudget } from '../../detectors/score/budget.ts'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -20,14 +24,22 @@ import { systemClock } from '../../pipeline/system.ts'
 import { configSchema } from '../../schemas/config.ts'
 import { type BenchOptions, type BenchResult, figure, median, say } from './harness.ts'
 import { ENTITIES, keyOf, SERIES, START_MS, type SeriesFleet, seriesFleet } from './series-fleet.ts'
+import { cardinalityAttack } from './series/attack.ts'
+import { attributeCosts } from './series/attributes.ts'
 import { deaf, quiet } from '../support/quiet.ts'
 
 const POINTS_PER_SERIES = 3
 const BYTES_GOAL = 256
 const RESTORE_GOAL_MS = 1_000
 const MIB = 2 ** 20
+const ATTACK_KEYS = 10_000_000
+const ATTACK_REPORT_KEYS = 1_000_000
 
-export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult> {
+export async function seriesBench({ rounds, args }: BenchOptions): Promise<BenchResult> {
+  const [task, keys] = args
+  if (task === 'attributes') return attributeCosts()
+  if (task === 'attack') return attack(keys === undefined ? ATTACK_KEYS : Number(keys))
+  if (task !== undefined) throw new Error(`series knows no ${task}; it knows attributes, attack`)
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   collect()
@@ -87,6 +99,31 @@ export async function seriesBench({ rounds }: BenchOptions): Promise<BenchResult
     heapBytesPerSeries: figure(heap / SERIES),
     snapshotMs: figure(snapshotMs),
     pointsPerS: figure((SERIES * (POINTS_PER_SERIES - 1)) / (updateMs / 1e3))
+  }
+}
+
+/** Prints what the process takes every million keys. */
+function attack(keys: number): BenchResult {
+  const memoryMax = configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' }).detect.memoryMax
+  const rssMb: number[] = []
+  say(`cardinality attack, detect.memoryMax ${(memoryMax / MIB).toFixed(0)} MiB`)
+  say(`${'keys'.padStart(12)}${'admitted'.padStart(12)}${'refused'.padStart(12)}${'state MiB'.padStart(12)}${'RSS MiB'.padStart(10)}`)
+  const report = cardinalityAttack(memoryMax, keys, ({ keys: sent, admitted, refused, bytes }) => {
+    if (sent % Math.min(ATTACK_REPORT_KEYS, keys / 4) !== 0) return
+    rssMb.push(process.memoryUsage.rss() / MIB)
+    const cells = [sent, admitted, refused, Math.round(bytes / MIB)].map(one => one.toLocaleString('en').padStart(12)).join('')
+    say(`${cells}${rssMb.at(-1)!.toFixed(0).padStart(10)}`)
+  })
+  const { group, slotsOfKey, slotsOfOrdinaryBefore, slotsOfOrdinary, slotsOfLateBefore, slotsOfLate, newKeyAdmitted, refusedPerS } = report
+  say(`slots of the rich tier, of ${group} series each, half-way -> at the end (the late ones became anomalous in between):`)
+  say(
+    `  key, from before ${slotsOfKey} at the end; ordinary, from before ${slotsOfOrdinaryBefore} -> ${slotsOfOrdinary}; late ${slotsOfLateBefore} -> ${slotsOfLate}`
+  )
+  say(`key series that appeared when the base tier was full: ${newKeyAdmitted} of ${group} admitted`)
+  say(`${Math.round(refusedPerS).toLocaleString('en')} points/s refused a CPU second, load ${loadavg()[0]!.toFixed(1)}`)
+  return {
+    ...{ admitted: report.admitted, refused: report.refused, stateMb: figure(report.bytes / MIB), rssMb: figure(rssMb.at(-1)!) },
+    ...{ slotsOfKey, slotsOfOrdinaryBefore, slotsOfOrdinary, slotsOfLateBefore, slotsOfLate, newKeyAdmitted, refusedPerS: figure(refusedPerS) }
   }
 }
 
