@@ -2,14 +2,30 @@
 //
 // Flow: tiers (an alarm opened, got worse or is over) -> telling-novelty -> anomaly `novelty`. Rare path. Of a novelty only what
 // matters is told: far enough from what is usual, and the way that hurts. Rare enough for a person's attention it is a
-// warning, else information that stands beside other anomalies and opens no incident.
+// warning, else information that stands beside other anomalies and opens no incident. How rare is told by the common scale, less where
+// that flatters: while the series is young, and where its own excursions show that its values often go far.
 
 import type { Anomaly, Severity } from '../../schemas/anomaly.ts'
 import { anomalyId } from '../../schemas/ids.ts'
 import type { Descriptor } from './descriptor.ts'
 import { formatDuration, formatTime, formatValue } from './format.ts'
 import { severityOf } from './metric-class.ts'
-import { type Channel, F32, F32_STRIDE, F64, F64_STRIDE, RECENT_ROWS, RESIDUAL_ROWS, SHAPE_STEPS, U32, WORD_STEPS } from './rich/page.ts'
+import { scoreOf, strengthOf } from './rich/calibration.ts'
+import { ownTailScore } from './rich/own-tail.ts'
+import {
+  CHANNELS,
+  type Channel,
+  F32,
+  F32_STRIDE,
+  F64,
+  F64_STRIDE,
+  RECENT_ROWS,
+  RESIDUAL_ROWS,
+  type RichPage,
+  SHAPE_STEPS,
+  U32,
+  WORD_STEPS
+} from './rich/page.ts'
 import { readRich, type RichReading } from './rich/rich.ts'
 import type { RichTier } from './rich/tier.ts'
 import { identity, rarity, seriesName, type Told } from './telling.ts'
@@ -19,6 +35,11 @@ export const NOVELTY = 'novelty'
 const SEVERITIES: readonly Severity[] = ['info', 'warning', 'critical']
 /** Severity's reach grows with how far the score is over the threshold: from here a novelty is as bad as its class gets. */
 const REACH = 2
+/** Healthy series were counted from here on. A new record is the more likely the younger the series: 2/n at its nth row. */
+const GROWN_ROWS = 1_000
+/** Channels that speak of more than the height of the last rows. */
+const COURSE_FROM = CHANNELS.indexOf('profile')
+const course = new Float32Array(CHANNELS.length)
 const reading: RichReading = { channel: undefined, evidence: 0, expected: 0, lower: 0, upper: 0, points: 0, ready: false }
 
 export interface NoveltySettings {
@@ -32,22 +53,25 @@ export type NoveltyTold = Told & { settings: NoveltySettings; rich: RichTier }
 
 /**
  * An alarm of the rich tier that opened or got worse.
- * @param score of the row that was just learned
- * @returns undefined when it does not matter, or is no worse than what was told
+ * @param rowScore of the row that was just learned
+ * @returns undefined when it does not matter, is not as rare as it seemed, or is no worse than what was told
  */
-export function tellNovelty(told: NoveltyTold, series: number, slot: number, score: number, detectedAtMs: number): Anomaly | undefined {
+export function tellNovelty(told: NoveltyTold, series: number, slot: number, rowScore: number, detectedAtMs: number): Anomaly | undefined {
   const { table, rich, settings } = told
   const page = rich.page(slot)
   const base32 = rich.row(slot) * F32_STRIDE
   const base64 = rich.row(slot) * F64_STRIDE
   const descriptor = table.descriptorOf(series)
-  const { expected } = readRich(page, rich.row(slot), reading)
+  const { expected, ready } = readRich(page, rich.row(slot), reading)
+  if (!ready) return undefined
   const { points } = reading
   const value = lastRow(page.f64, base64, points)
   const deviation = Math.abs(value - expected)
   const direction = value < expected ? 'below' : 'above'
   const matters = deviation >= Math.max(descriptor.deviationMin, descriptor.deviationMinRelative * Math.abs(expected)) && descriptor[direction]
   if (!matters) return undefined
+  const score = honestScore(page, rich.row(slot), rowScore, value, direction === 'below')
+  if (score < settings.noveltyThreshold) return undefined
   const severity: Severity =
     score < settings.incidentThreshold
       ? 'info'
@@ -130,6 +154,18 @@ function sentence(subject: string, channel: Channel | undefined, value: number, 
 
 function subjectOf(descriptor: Descriptor, { attributes, entity }: { attributes: Readonly<Record<string, string>>; entity: string }): string {
   return `${seriesName(descriptor, attributes)} of ${entity}`
+}
+
+/** The score of a row, less where the common scale flatters. */
+function honestScore(page: RichPage, row: number, rowScore: number, value: number, isBelow: boolean): number {
+  const { points, channel } = reading
+  const youth = Math.max(0, Math.log10(GROWN_ROWS / points))
+  if (channel !== 'record' && channel !== 'excursion') return rowScore - youth
+  // A high value is as rare as the series' own tail has it; a strange course speaks for itself.
+  const base32 = row * F32_STRIDE
+  for (let at = COURSE_FROM; at < CHANNELS.length; at++) course[at] = page.f32[base32 + F32.channels + at]!
+  const ofCourse = scoreOf(strengthOf(course, 0), page.f32[base32 + F32.intervalMs]!)
+  return Math.max(Math.min(rowScore, ownTailScore(page, row, value, isBelow)), ofCourse) - youth
 }
 
 /** A novelty alone is a reason to look, not yet a reason to be woken. */
