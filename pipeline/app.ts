@@ -185,7 +185,7 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
   // A cluster's partitions may be shared with other detectors; what all of them saved is whole.
   const detectors =
     roles.has('detect') && config.log.kind === 'embedded'
-      ? hostedDetectors(() => hosts.get('detect'), systemClock)
+      ? hostedDetectors(() => [...hosts].filter(([name]) => name.startsWith('detect')).map(([, host]) => host), systemClock)
       : savedDetectors({ log, checkpoints: checkpointStore(log), config })
   const context: RoleContext = {
     ...{ config, roles, reads, detectors, probes, meter },
@@ -195,18 +195,19 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
     random: systemRandom,
     logger: role => openLogger({ level: config.self.logLevel, role, pretty: options.pretty }),
     async host(role, kind, extra = {}) {
+      const name = extra.name ?? role
       const host = await RoleHost.start({
-        name: role,
+        name,
         kind,
         entry: new URL(`./roles/${role}-role.ts`, import.meta.url),
-        data: { config, pretty: options.pretty } satisfies RoleData,
+        data: { config, name, pretty: options.pretty } satisfies RoleData,
         clock: systemClock,
         logger,
         meter,
         ...(options.stop && { stop: options.stop }),
         ...extra
       })
-      if (extra.restart !== false) hosts.set(role, host)
+      if (extra.restart !== false) hosts.set(name, host)
       return host
     }
   }

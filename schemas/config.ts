@@ -135,6 +135,8 @@ export const configSchema = z.strictObject({
     .prefault({}),
   detect: z
     .strictObject({
+      /** Threads of the detect role; they share the partitions, and `memoryMax`, between them. */
+      threads: z.number().int().min(1).max(64).default(1),
       /**
        * Bytes that the state of detection may take in a process: half for the base tier (512 bytes a series; beyond it series are refused and
        * counted), a quarter for the rich tier (8 KB a series), a quarter for models of entities (0.33 MB an entity of 38 metrics).

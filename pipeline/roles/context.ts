@@ -43,5 +43,7 @@ export interface OpenRole {
 /** What a hosted role gets as its data. */
 export interface RoleData {
   config: Config
+  /** Its name among the hosted roles of this process: the role, or `detect-2`. */
+  name: string
   pretty: boolean
 }

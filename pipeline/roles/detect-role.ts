@@ -10,15 +10,20 @@ import { openLogger } from '../self/logger.ts'
 import { watchProgress } from '../self/progress.ts'
 import { systemClock } from '../system.ts'
 import { serveRole } from '../hosting/serve-role.ts'
+import type { Config } from '../../schemas/config.ts'
+import { withAttributes } from '../self/meter.ts'
 import { unscoredMetrics } from './backtest.ts'
 import type { RoleData } from './context.ts'
 import { importantMetrics } from './important.ts'
 import { openLog } from './log.ts'
 import { liveModels } from './live-models.ts'
 
-await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
-  const logger = openLogger({ level: config.self.logLevel, role: 'detect', pretty })
-  const log = await openLog(config, { clock: systemClock, logger, meter, role: 'detect' })
+await serveRole<RoleData>(async ({ data: { config, name, pretty }, meter: threadMeter }) => {
+  const { threads } = config.detect
+  // Gauges of threads must not overwrite each other.
+  const meter = threads === 1 ? threadMeter : withAttributes(threadMeter, { thread: name })
+  const logger = openLogger({ level: config.self.logLevel, role: name, pretty })
+  const log = await openLog(memberConfig(config, name), { clock: systemClock, logger, meter, role: name })
   const progress = watchProgress(log, systemClock)
   const checkpoints = checkpointStore(log, {})
   const models = await liveModels({ log, encodeDerived, environment: config.environment, clock: systemClock, logger, meter })
@@ -27,7 +32,12 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     checkpoints,
     openReader,
     encodeDerived,
-    config: { ...config.detect, ignore: unscoredMetrics(config.detect.ignore), important: importantMetrics(config) },
+    config: {
+      ...config.detect,
+      ignore: unscoredMetrics(config.detect.ignore),
+      important: importantMetrics(config),
+      memoryMax: Math.floor(config.detect.memoryMax / threads)
+    },
     environment: config.environment,
     clock: systemClock,
     logger,
@@ -46,3 +56,9 @@ await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
     }
   }
 })
+
+/** Group members need names of their own, also where the user named the process. */
+function memberConfig(config: Config, name: string): Config {
+  const { instance } = config.kafka
+  return instance === undefined || name === 'detect' ? config : { ...config, kafka: { ...config.kafka, instance: `${instance}-${name}` } }
+}

@@ -44,16 +44,30 @@ export interface DetectorReports {
   overview(): Promise<OverviewReport>
 }
 
-/** Of the detect role that runs in this process. */
-export function hostedDetectors(detect: () => RoleHost | undefined, clock: Clock): DetectorReports {
-  const ask = async <Result>(method: string, parameters?: unknown): Promise<Result & Provenance> => {
-    const host = detect()
-    if (host === undefined) throw new AppError('timeout', 'detection is being opened: try again in a moment')
-    return { ...(await host.call<Result>(method, parameters)), from: 'process', asOfMs: clock.nowMs() }
+/** Of the threads of the detect role in this process. */
+export function hostedDetectors(detect: () => readonly RoleHost[], clock: Clock): DetectorReports {
+  const ask = async <Result>(method: string, parameters?: unknown): Promise<Result[]> => {
+    const hosts = detect()
+    if (hosts.length === 0) throw new AppError('timeout', 'detection is being opened: try again in a moment')
+    return Promise.all(hosts.map(host => host.call<Result>(method, parameters)))
   }
+  const now = (): Provenance => ({ from: 'process', asOfMs: clock.nowMs() })
   return {
-    explain: async entity => known(entity, await ask<Pick<EntityReport, 'series' | 'entities'>>('explain', entity)),
-    overview: () => ask<DetectorsOverview>('overview')
+    async explain(entity) {
+      const found = await ask<Pick<EntityReport, 'series' | 'entities'>>('explain', entity)
+      return known(entity, { ...now(), series: found.flatMap(({ series }) => series), entities: found.flatMap(({ entities }) => entities) })
+    },
+    async overview() {
+      const [first, ...others] = await ask<DetectorsOverview>('overview')
+      const total: OverviewReport = { ...first!, ...now() }
+      for (const other of others) {
+        add(total, other)
+        // Each thread has its part of the memory.
+        total.memoryMax += other.memoryMax
+        for (const [index, { bytesMax }] of other.tiers.entries()) total.tiers[index]!.bytesMax += bytesMax
+      }
+      return total
+    }
   }
 }
 
@@ -125,6 +139,7 @@ export function savedDetectors({
 
 function add(total: DetectorsOverview, more: DetectorsOverview): void {
   total.series += more.series
+  total.seriesRefused += more.seriesRefused
   total.entities += more.entities
   for (const state of Object.keys(total.byState) as (keyof DetectorsOverview['byState'])[]) total.byState[state] += more.byState[state]
   for (const tier of more.tiers) {

@@ -56,6 +56,14 @@ export function memoryMeter(onRecord?: (reading: MeterReading) => void): SelfMet
   }
 }
 
+/** The same meter with attributes on everything that is counted. */
+export function withAttributes(meter: Meter, attributes: Readonly<Record<string, string>>): Meter {
+  return {
+    count: (name, value = 1, more = {}) => meter.count(name, value, { ...attributes, ...more }),
+    gauge: (name, value, more = {}) => meter.gauge(name, value, { ...attributes, ...more })
+  }
+}
+
 /**
  * The main thread's meter with its exporter.
  * @param options.instance stable over restarts: several processes of one machine stay apart
