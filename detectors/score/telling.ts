@@ -207,6 +207,7 @@ function reasonOf(entity: EntityState, descriptor: Descriptor, attributes: Reado
 
 function comparison(value: number, expected: number): string {
   const factor = value / expected
+  if (value === 0 && expected > 0) return 'down from '
   if (expected > 0 && factor >= 1.05 && factor < 1_000) return `${factor >= 10 ? Math.round(factor) : factor.toFixed(1)} times `
   if (expected > 0 && factor >= 0 && factor <= 0.95) return `${Math.round((1 - factor) * 100)} % below `
   return value > expected ? 'above ' : 'below '

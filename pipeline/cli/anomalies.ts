@@ -148,7 +148,9 @@ function facts(story: AnomalyStory): string[] {
     ['found by', `${first.detector}, ${formatDuration(Math.max(0, first.detectedAtMs - first.sinceMs))} after the onset`],
     ['onset', utc(first.sinceMs)]
   ]
-  if (first.score > 0) rows.push(['score', `${first.score.toFixed(1)}, alarm from ${first.threshold.toFixed(1)} (3: once in 1,000 days of a normal series)`])
+  const isPerDay = !/^(absence|model:)/.test(first.detector) // Those have scales of their own.
+  const scale = isPerDay ? ' (3: once in 1,000 days of a normal series)' : ''
+  if (first.score > 0) rows.push(['score', `${first.score.toFixed(1)}, alarm from ${first.threshold.toFixed(1)}${scale}`])
   if (first.samples > 0) rows.push(['learned from', `${first.samples.toLocaleString('en-US')} points`])
   return rows.map(([name, text]) => `${name.padEnd(12)}  ${text}`)
 }

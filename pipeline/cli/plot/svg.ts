@@ -23,7 +23,7 @@ const BOTTOM = 66
 /** Of the 12 px labels. */
 const CHAR_WIDTH = 7
 const LABEL_EVERY_PX = 90
-const TITLE_CHARS_MAX = 100
+const TITLE_CHARS_MAX = 80
 const CAPTION_LINES_MAX = 2
 const CAPTION_CHARS = 128
 /** Single points between gaps are dots; a denser line needs none. */
