@@ -12,22 +12,17 @@ import type { EncodeDerived, OpenReader } from '../../schemas/otlp.ts'
 import type { LogRecordInput } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { derivedRecord } from '../merge.ts'
-import { F32, F32_STRIDE, F64, F64_STRIDE, STATE, U8, U8_STRIDE } from '../score/record.ts'
 import { seriesId } from '../score/telling.ts'
 import { settingsFrom } from '../settings.ts'
 import type { Scorer } from '../score/scorer.ts'
 import { openShard, type Shard } from '../shard.ts'
+import { EXPOSURE_STEP_MS, type Exposure, openExposure } from './exposure.ts'
 
 /** Silence is judged and windows of silent senders are closed this often, as the worker's tick does, on the replay's clock. */
 const TICK_MS = 1_000
-/** The time that series were judged is counted in steps of this. */
-const EXPOSURE_STEP_MS = 60_000
-/** A series without a point for so many of its intervals is not being judged. */
-const EXPOSURE_INTERVALS = 10
 /** Nothing from anybody for so long is a hole in the history (Homeostat did not run), which says nothing about senders. */
 const HOLE_MS = 60_000
 const SOURCE = 'replay'
-const DAY_MS = 86_400_000
 
 export interface ReplayOptions {
   config: Config['detect']
@@ -37,6 +32,8 @@ export interface ReplayOptions {
   environment: string
   /** Values of these series (Anomaly.series) are kept: for drawing. */
   watch?: ReadonlySet<string>
+  /** What comes before is learned from: it does not count as judged. Default: all counts. */
+  judgedFromMs?: number
 }
 
 /** Points of one moment, as they stood in the log. */
@@ -72,6 +69,8 @@ export interface Replay {
   /** What was judged of a watched series; undefined when it had no point. */
   watched(series: string): JudgedSeries | undefined
   readonly stats: ReplayStats
+  /** For how long what was judged. */
+  readonly exposure: Pick<Exposure, 'byMetric' | 'entityDays'>
 }
 
 export interface ReplayStats {
@@ -90,7 +89,6 @@ export function openReplay(options: ReplayOptions): Replay {
   let nowMs = 0
   let tickedMs = 0
   let exposedMs = 0
-  let seriesMs = 0
   let offset = 0
   const shard: Shard = openShard(
     { topic: TOPICS.metrics.name, partition: 0 },
@@ -105,7 +103,7 @@ export function openReplay(options: ReplayOptions): Replay {
       sources: () => []
     }
   )
-  const table = shard.scorer!.table
+  const exposure = openExposure(shard.scorer!, options.judgedFromMs)
   const watched = watchSeries(shard.scorer!, watch)
 
   /** Ticks until `untilMs`, as nothing arrived in between. */
@@ -118,7 +116,7 @@ export function openReplay(options: ReplayOptions): Replay {
       shard.advance(tickedMs, isHole ? undefined : listeningSinceMs)
       shard.outputs().anomalies.forEach(keep)
       if (tickedMs - exposedMs >= EXPOSURE_STEP_MS) {
-        seriesMs += (tickedMs - exposedMs) * judgedSeries(table, tickedMs)
+        exposure.add(tickedMs, tickedMs - exposedMs)
         exposedMs = tickedMs
       }
     }
@@ -156,24 +154,11 @@ export function openReplay(options: ReplayOptions): Replay {
       return taken
     },
     watched: series => watched.get(series),
+    exposure,
     get stats() {
-      return { points: shard.scorer!.stats.points, scored: shard.scorer!.stats.scored, series: table.count, seriesDays: seriesMs / DAY_MS }
+      return { points: shard.scorer!.stats.points, scored: shard.scorer!.stats.scored, series: shard.scorer!.table.count, seriesDays: exposure.seriesDays }
     }
   }
-}
-
-/** Series that are judged now: past their warm-up, and with points. O(series), once a step. */
-function judgedSeries(table: NonNullable<Shard['scorer']>['table'], nowMs: number): number {
-  let judged = 0
-  for (const { u8, f32, f64, used } of table.pages) {
-    for (let row = 0; row < used; row++) {
-      const state = u8[row * U8_STRIDE + U8.state]
-      if (state !== STATE.normal && state !== STATE.open) continue
-      const patienceMs = Math.max(EXPOSURE_STEP_MS, EXPOSURE_INTERVALS * f32[row * F32_STRIDE + F32.intervalMs]!)
-      if (nowMs - f64[row * F64_STRIDE + F64.lastTimeMs]! < patienceMs) judged++
-    }
-  }
-  return judged
 }
 
 /** Notes every judged value of the series that are asked for. */

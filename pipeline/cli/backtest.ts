@@ -44,7 +44,7 @@ interface BacktestOptions {
   grace: string
 }
 
-const INCIDENTS = 'incidents'
+export const INCIDENTS = 'incidents'
 
 /** Adds the command to `program`. */
 export function registerBacktest(program: Command, ports: BacktestPorts): void {
@@ -164,17 +164,18 @@ async function replayAll(ports: BacktestPorts, history: History, config: LoadedC
 }
 
 /** Labels of what is replayed. */
-function only(labels: readonly Label[], entity: string | undefined): Label[] {
+export function only(labels: readonly Label[], entity: string | undefined): Label[] {
   if (entity === undefined) return [...labels]
   const isOf = (one: string): boolean => one === entity || one.startsWith(`${entity}@`) || entity.startsWith(`${one}@`)
   return labels.filter(({ entities }) => entities.some(isOf))
 }
 
-function nothingThere({ from, to, entity }: BacktestOptions): string {
+export function nothingThere({ from, to, entity }: { from: string; to: string; entity?: string }): string {
   return `no metric points${entity === undefined ? '' : ` of ${entity}`} in ClickHouse from ${from} to ${to}: see SELECT min(TimeUnix), max(TimeUnix) FROM otel_metrics_gauge (telemetry is kept for store.telemetryTtlDays)`
 }
 
-function readText(file: string): string {
+/** @throws AppError `usage` */
+export function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {

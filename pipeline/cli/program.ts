@@ -20,6 +20,7 @@ import { incidentText, incidentRow, statusText } from './incident-text.ts'
 import { confirmAtTerminal, openExistingLog, openKafkaAdmin } from './log-access.ts'
 import { openOutput, type Output } from './output.ts'
 import { topicsCommands } from './topics.ts'
+import { registerTune } from './tune.ts'
 import { userName } from './user-name.ts'
 import { systemClock } from '../system.ts'
 import { registerScore } from './score.ts'
@@ -135,6 +136,7 @@ function buildProgram(ports: ProgramPorts): Command {
   incidentCommands(program, client, output)
   registerAnomalies(program, { loaded, output, openHistory, clock: systemClock })
   registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
+  registerTune(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerScore(program, { loaded, output, clock: systemClock, folder: process.cwd(), stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
   dataCommands(program, client, output)
