@@ -11,6 +11,8 @@ import type { SeriesTable } from './series-table.ts'
 
 /** Below this many requests in a window a ratio jumps between 0 and 100 % by chance. */
 const REQUESTS_MIN = 5
+/** A single error says nothing about a ratio while it alone makes more than what matters of one (metric-class.ts): 1 in 20. */
+const REQUESTS_PER_LONE_ERROR = 20
 
 /** Windows of one series that may be closed before those of the other are: a backlog closes several at once. */
 const AHEAD_MAX = 64
@@ -31,7 +33,9 @@ export function tellRatio(pair: RatioPair, series: number, timeMs: number, rate:
   pair.ahead.delete(aheadKey(other, timeMs))
   pair.lastTimeMs = timeMs
   const [requestRate, errorRate] = series === pair.requests ? [rate, otherRate] : [otherRate, rate]
-  if ((requestRate * windowMs) / 1_000 < REQUESTS_MIN) return
+  const requests = Math.round((requestRate * windowMs) / 1_000)
+  const isLoneError = Math.round((errorRate * windowMs) / 1_000) === 1 && requests < REQUESTS_PER_LONE_ERROR
+  if (requests < REQUESTS_MIN || isLoneError) return
   into.push({
     entity: entityParts(pair.entity.entity, pair.entity.environment),
     name: pair.metric,

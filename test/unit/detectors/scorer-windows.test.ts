@@ -90,6 +90,19 @@ describe('scorer: windows of delta sums', () => {
     expect(ratios.at(-1)).toBeCloseTo(0.6, 5)
   })
 
+  it('makes no ratio of a lone error among few requests', () => {
+    const ratioOf = (requests: number, errors: number): number | undefined => {
+      const fed = aScorer()
+      fed.scorer.begin(at(30))
+      fed.scorer.point(derived(0, 0, requests))
+      fed.scorer.point(derived(0, 0, errors, 'homeostat.span.errors'))
+      fed.scorer.close(at(60))
+      const [point] = fed.scorer.takeDerived()
+      return point?.data.kind === 'gauge' ? point.data.value : undefined
+    }
+    expect([ratioOf(12, 0), ratioOf(12, 1), ratioOf(12, 3), ratioOf(25, 1), ratioOf(4, 4)]).toEqual([0, undefined, 0.25, 0.04, undefined])
+  })
+
   it('treats an error that a well-known sender never logged as zero so far: its burst needs no warm-up', () => {
     const fed = aScorer({ window: '1s', lateness: '1s' })
     const template = (second: number): PointView =>
