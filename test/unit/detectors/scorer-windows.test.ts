@@ -98,7 +98,7 @@ describe('scorer: windows of delta sums', () => {
       fed.scorer.point(derived(0, 0, errors, 'homeostat.span.errors'))
       fed.scorer.close(at(60))
       const [point] = fed.scorer.takeDerived()
-      return point?.data.kind === 'gauge' ? point.data.value : undefined
+      return point?.data.kind === 'gauge' ? Number(point.data.value.toFixed(6)) : undefined
     }
     expect([ratioOf(12, 0), ratioOf(12, 1), ratioOf(12, 3), ratioOf(25, 1), ratioOf(4, 4)]).toEqual([0, undefined, 0.25, 0.04, undefined])
   })
