@@ -1,81 +1,39 @@
 // What a history says about the settings: alarms by metric against the configured rate, and which change it would justify.
 //
 // Flow: replays with each of `trialsOf` -> tune -> proposals with their evidence. Settings are proposed for all series or for a
-// metric (detect.ignore, detect.important), never for one series. A change must have helped in the first half of the history and in the
+// metric (tune-metrics.ts), never for one series. A change must have helped in the first half of the history and in the
 // second: what holds in one half alone is chance, or fitted. Where the evidence is thin it says so and proposes nothing; without
 // labels nobody knows what a quieter setting would have missed, so what it proposes then is a suggestion to look at.
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
-import { type Alarm, type Evaluation, evaluate, type Label } from './evaluate.ts'
+import { type Alarm, type Evaluation, evaluate } from './evaluate.ts'
 import { episodesOf, exceeds } from './excess.ts'
-import { configuredRate, type MetricExposure } from './exposure.ts'
-import type { Change, Trial } from './trials.ts'
+import { configuredRate } from './exposure.ts'
+import type { Change } from './trials.ts'
+import {
+  DAYS_MIN,
+  FALSE_ALARMS_MIN,
+  halvesOf,
+  isFalse,
+  isQuieter,
+  type Judged,
+  LABELS_MIN,
+  LABELS_MORE_MIN,
+  type MetricFinding,
+  type Proposal,
+  SERIES_MIN,
+  timesOf,
+  type TuneInput
+} from './tune-evidence.ts'
+import { metricProposals } from './tune-metrics.ts'
 
-/** Less history than this says nothing about a week. */
-export const DAYS_MIN = 3
-/** One or two series are no group. */
-export const SERIES_MIN = 3
-/** Fewer labels than this say nothing about what a change would miss. */
-export const LABELS_MIN = 3
-/** A change is judged by so many false alarms of the present settings, and so many in each half. */
-const FALSE_ALARMS_MIN = 10
-const FALSE_ALARMS_HALF_MIN = 3
-/** A quieter setting leaves at most this share of the false alarms, in each half. */
-const QUIETER_SHARE = 0.7
 /** What finds more, or sooner, may cost this many times the present false alarms, or twice the configured rate. */
 const COST_SHARE = 1.1
 const COST_RATES = 2
-const LABELS_MORE_MIN = 2
 /** A quieter setting may find labels so much later, in the median. */
 const DELAY_SHARE = 1.5
 const DELAY_MS = 60_000
-/** A metric is noise when it alarms so many times as often as configured, and so many times as often as the others. */
-const NOISE_RATES = 10
-const OUTLIER_RATES = 3
-/** … on at least this share of the days. */
-const NOISE_DAYS_SHARE = 0.5
-const DAY_MS = 86_400_000
-
-export interface Outcome {
-  trial: Trial
-  anomalies: readonly Anomaly[]
-}
-
-export interface TuneInput {
-  /** The present settings first. */
-  outcomes: readonly Outcome[]
-  labels: readonly Label[] | undefined
-  graceMs: number
-  fromMs: number
-  toMs: number
-  /** Of the present settings. */
-  exposure: readonly MetricExposure[]
-  entityDays: number
-}
-
-/** Alarms of one metric by one detector, with the present settings. */
-export interface MetricFinding {
-  metric: string
-  class: string
-  detector: string
-  series: number
-  seriesDays: number
-  alarms: number
-  /** Alarms that no label covers; null: nothing is labelled. */
-  falseAlarms: number | null
-  precision: number | null
-  /** Labels that it found. */
-  labelsFound: number
-  delayMedianMs: number | null
-  /** Alarms outside of labels per series (multivariate: per entity) and day; null: never judged. */
-  perDay: number | null
-  /** null: no rate is configured for this detector. */
-  configured: number | null
-  /** Significantly more often than configured. */
-  isExcessive: boolean
-}
-
 export interface TrialFinding {
   change: Change
   /** Of the detector that the change is about; without labels all its alarms. */
@@ -87,12 +45,6 @@ export interface TrialFinding {
   /** Why it is proposed, or why not. */
   verdict: string
 }
-
-export type Proposal = {
-  why: string
-  /** False: without labels nobody knows what it would miss. */
-  isCertain: boolean
-} & ({ kind: 'setting'; change: Change } | { kind: 'ignore' | 'important'; metric: string })
 
 export interface Tuning {
   /** For which something was judged. */
@@ -129,7 +81,8 @@ export function tune(input: TuneInput): Tuning {
   else if (!isLabelled)
     thin.push(`${labels.length} labels: fewer than ${LABELS_MIN} do not tell what a quieter setting would miss, so proposals are suggestions to look at`)
   const context = { ...input, isLabelled, seriesDays, detect: outcomes[0]!.trial.detect }
-  const judged = outcomes.flatMap(({ trial: { change }, anomalies }) => (change === undefined ? [] : judgeTrial(change, present, judge(anomalies), context)))
+  const trials = outcomes.map(({ trial, anomalies }): Judged => ({ change: trial.change, evaluation: trial.change === undefined ? present : judge(anomalies) }))
+  const judged = trials.flatMap(({ change, evaluation }) => (change === undefined ? [] : judgeTrial(change, present, evaluation, context)))
   const best = enough && series >= SERIES_MIN ? bestOf(judged) : []
   return {
     ...{ days, seriesDays, labels: labels?.length ?? null, metrics, thin },
@@ -138,7 +91,7 @@ export function tune(input: TuneInput): Tuning {
     trials: judged.map(one => (one.gain === undefined || best.includes(one) ? one.finding : { ...one.finding, verdict: passedOver(one.finding, enough) })),
     proposals: [
       ...best.map(({ finding }): Proposal => ({ kind: 'setting', change: finding.change, why: finding.verdict, isCertain: isLabelled })),
-      ...(enough ? metricProposals(input, present, metrics, { days, isLabelled }) : [])
+      ...(enough ? metricProposals(input, trials, metrics, { days, isLabelled, settings: best.map(({ finding }) => finding.change.setting) }) : [])
     ]
   }
 }
@@ -199,11 +152,7 @@ function judgeTrial(change: Change, now: Evaluation, then: Evaluation, input: Co
     return verdict(more.length > 0 ? `finds ${more.length} more, at ${falseThen.length} false alarms instead of ${falseNow.length}` : 'no gain')
   if (!exceeds(episodesOf(falseNow).length, configured)) return verdict('quieter, but the present alarms no more often than configured')
   if (falseNow.length < FALSE_ALARMS_MIN) return verdict(`quieter, but ${falseNow.length} false alarms are too few to judge by`)
-  const isQuieter = halves.every(isIn => {
-    const [before, after] = [falseNow.filter(isIn).length, falseThen.filter(isIn).length]
-    return before >= FALSE_ALARMS_HALF_MIN && after <= QUIETER_SHARE * before
-  })
-  if (!isQuieter) return verdict('hardly quieter, or not in both halves of the history')
+  if (!isQuieter(input, falseNow, falseThen)) return verdict('hardly quieter, or not in both halves of the history')
   if (then.falseAlarms > now.falseAlarms) return verdict('what it silences, other detectors tell instead')
   if ((then.delayMedianMs ?? 0) > Math.max(DELAY_SHARE * (now.delayMedianMs ?? 0), (now.delayMedianMs ?? 0) + DELAY_MS))
     return verdict('quieter, but finds the labels too late')
@@ -225,54 +174,9 @@ function bestOf(judged: readonly JudgedTrial[]): JudgedTrial[] {
   )
 }
 
-function metricProposals(
-  input: TuneInput,
-  { alarms }: Evaluation,
-  metrics: readonly MetricFinding[],
-  { days, isLabelled }: { days: number; isLabelled: boolean }
-): Proposal[] {
-  const proposals: Proposal[] = []
-  for (const of of input.exposure) {
-    const own = metrics.filter(({ metric }) => metric === of.metric)
-    const labelsFound = Math.max(0, ...own.map(one => one.labelsFound))
-    if (labelsFound >= LABELS_MORE_MIN && of.seriesUnwatched > 0 && !of.isKey) {
-      const why = `found ${labelsFound} labels, but memory did not last for the rich tier on ${of.seriesUnwatched} of its ${of.series} series`
-      proposals.push({ kind: 'important', metric: of.metric, why, isCertain: true })
-    }
-    if (of.isKey || labelsFound > 0) continue
-    const noise = own.find(finding => isNoise(finding, input, alarms, metrics, days))
-    if (noise === undefined) continue
-    const why = `${noise.alarms} alarms of ${noise.detector}, ${times(noise.perDay! / noise.configured!)} times the configured rate and on most days${isLabelled ? ', never in a label' : ''}`
-    proposals.push({ kind: 'ignore', metric: of.metric, why, isCertain: isLabelled })
-  }
-  return proposals
-}
-
-/** Whether a metric alarms as nothing real does: far more often than configured and than the others, on most days, in both halves. */
-function isNoise(finding: MetricFinding, input: TuneInput, alarms: readonly Alarm[], metrics: readonly MetricFinding[], days: number): boolean {
-  const { metric, detector, configured, perDay, seriesDays } = finding
-  if ((detector !== 'adaptive' && detector !== 'novelty') || configured === null || perDay === null) return false
-  const timesMs = episodesOf(timesOf(alarms.filter(({ anomaly }) => anomaly.metric === metric && anomaly.detector === detector)))
-  const daysNoisy = new Set(timesMs.map(timeMs => Math.floor(timeMs / DAY_MS))).size
-  if (daysNoisy < Math.max(DAYS_MIN, NOISE_DAYS_SHARE * days)) return false
-  if (!halvesOf(input).every(isIn => exceeds(timesMs.filter(isIn).length, (NOISE_RATES * configured * seriesDays) / 2))) return false
-  const others = metrics.filter(one => one.metric !== metric && one.detector === detector).reduce((sum, one) => sum + one.alarms, 0)
-  const othersDays = input.exposure.reduce((sum, one) => sum + (one.metric === metric ? 0 : one.seriesDays), 0)
-  return othersDays === 0 || perDay >= (OUTLIER_RATES * others) / othersDays
-}
-
 /** `1 day`, `2.5 days` */
 const plural = (days: number): string => (days === 1 ? '1 day' : `${Number(days.toPrecision(2))} days`)
-const isFalse = ({ isTrue }: Alarm): boolean => isTrue !== true
 const anomaliesOf = (alarms: readonly Alarm[]): Anomaly[] => alarms.map(({ anomaly }) => anomaly)
-const timesOf = (alarms: readonly Alarm[]): number[] => alarms.map(({ anomaly }) => anomaly.detectedAtMs)
 const falseTimes = ({ alarms }: Evaluation, detector: string): number[] =>
   timesOf(alarms.filter(alarm => isFalse(alarm) && alarm.anomaly.detector === detector))
-const times = (factor: number): string => (factor >= 10 ? Math.round(factor).toLocaleString('en-US') : factor.toPrecision(2))
-
-function halvesOf({ fromMs, toMs }: { fromMs: number; toMs: number }): readonly ((timeMs: number) => boolean)[] {
-  const middleMs = (fromMs + toMs) / 2
-  return [timeMs => timeMs < middleMs, timeMs => timeMs >= middleMs]
-}
-
 const foundOf = ({ labels }: Evaluation): number => labels.filter(({ delayMs }) => delayMs !== null).length

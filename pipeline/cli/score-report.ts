@@ -36,7 +36,7 @@ export function hints(files: readonly ScoredFile[]): string[] {
     const small = columns.filter(({ isJudged, deviationMin, deviationMax }) => isJudged && deviationMax > 0 && deviationMax < deviationMin)
     const texts = [...Map.groupBy(small, ({ deviationMin }) => deviationMin)].map(
       ([least, of]) =>
-        `no anomaly of its own is possible for ${few(of.map(({ metric }) => metric))}: no value lay ${least} or more from what was expected, the least that matters; if that is much, name the unit with --unit`
+        `no anomaly of its own is possible for ${few(of.map(({ metric }) => metric))}: no value lay ${least} or more from what was expected, the least that matters; if that is much, name the unit with --unit, or set detect.metrics[].deviationMin`
     )
     if (ignored.length > 0) texts.push(`not judged: ${few(ignored)} (detect.ignore names it, or detect.memoryMax is used up)`)
     return texts.map(text => ({ file, text }))

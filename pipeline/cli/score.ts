@@ -41,7 +41,8 @@ const NOTES = `
 Timestamps are ISO 8601, YYYY-MM-DD HH:MM:SS (UTC), epoch seconds or epoch milliseconds; the first one decides for its file. A first line
 that does not begin with a timestamp names the columns. Each value column is a series, all of them together one entity: from four columns
 on, how they fit each other is judged, too. A column's name decides which way it hurts, as a metric's name does (of errors or latency only
-too much), and its unit how small a deviation does not matter: without a unit less than 5, of shares (--unit 1) less than 0.2.
+too much), and its unit how small a deviation does not matter: without a unit less than 5, of shares (--unit 1) less than 0.2. Both can
+be set in the configuration, by column: detect.metrics.
 
 Written for each row: timestamp,score,anomaly,expected,lower,upper,detector,metric
   score     −log10 of the false alarms a day: 3 is expected once in a thousand days of a normal series; 0: usual, or not known yet

@@ -1,6 +1,6 @@
 // What tuning found, in words and tables.
 
-import type { MetricFinding, Proposal, TrialFinding, Tuning } from '../roles/tune.ts'
+import type { MetricFinding, MetricRule, Proposal, TrialFinding, Tuning } from '../roles/tune.ts'
 import { percent } from './backtest-report.ts'
 import { formatDuration, formatTable, formatUtcMinute, paint } from './output.ts'
 
@@ -62,7 +62,7 @@ function metricRow(finding: MetricFinding, isLabelled: boolean, proposals: reado
     'a series and day': rate(perDay),
     configured: rate(configured),
     judged: configured === null ? '' : isExcessive ? paint('yellow', 'too often') : 'as configured',
-    proposed: proposed === undefined ? '' : proposed.isCertain ? proposed.kind : `${proposed.kind} (to look at)`
+    proposed: proposed === undefined ? '' : `${proposed.kind === 'metric' ? ruleText(proposed) : proposed.kind}${proposed.isCertain ? '' : ' (to look at)'}`
   }
 }
 
@@ -77,6 +77,20 @@ function trialRow({ change, falseAlarms, falseAlarmsNow, labelsFound, delayMedia
 }
 
 function proposalText(proposal: Proposal): string {
-  const what = proposal.kind === 'setting' ? `detect.${proposal.change.setting}: ${proposal.change.to}` : `detect.${proposal.kind}: ${proposal.metric}`
-  return `  ${paint('bold', what)}${proposal.isCertain ? '' : ' (to look at)'}: ${proposal.why}`
+  return `  ${paint('bold', proposedText(proposal))}${proposal.isCertain ? '' : ' (to look at)'}: ${proposal.why}`
+}
+
+function proposedText(proposal: Proposal): string {
+  switch (proposal.kind) {
+    case 'setting':
+      return `detect.${proposal.change.setting}: ${proposal.change.to}`
+    case 'metric':
+      return `detect.metrics: ${proposal.metric}: ${ruleText(proposal)}`
+    default:
+      return `detect.${proposal.kind}: ${proposal.metric}`
+  }
+}
+
+function ruleText({ direction, deviationMinRelative }: MetricRule): string {
+  return direction === undefined ? `deviationMinRelative ${deviationMinRelative}` : `direction ${direction}`
 }

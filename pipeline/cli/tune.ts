@@ -49,8 +49,9 @@ const NOTES = `
 Tried are the present settings, and each of detect.falseAlarmsPerSeriesDay, detect.enterPoints, detect.deviationMinRelative and
 detect.novelty.falseAlarmsPerSeriesDay one step lower and higher, alone. A change is proposed when it loses no label, helps in the first
 half of the history and in the second, and the present settings alarm more often than configured (or it finds more labels at no such
-cost). A metric is proposed for detect.ignore when it alarms on most days, ten times as often as configured and three times as often
-as the others, and no label was ever found by it; requests, errors and durations never are. Settings are for all series or for a metric.
+cost). For a metric that alarms too often, detect.metrics is proposed: the one direction in which it was ever right, or a larger
+deviationMinRelative. It is proposed for detect.ignore when it alarms on most days, ten times as often as configured and three times as
+often as the others, and found no label; requests, errors and durations never are. Nothing is proposed for a single series.
 Less than three days or three series justify nothing. Without labels nobody knows what would be missed: proposals are then
 commented out. Needs about nine times the memory and time of a backtest.
 

@@ -8,7 +8,8 @@ import { encodeDerived } from '../otlp/writer.ts'
 import { unscoredMetrics } from './backtest.ts'
 
 export type { Change, Trial } from '../../detectors/backtest/trials.ts'
-export { type MetricFinding, type Proposal, type TrialFinding, type Tuning, tune } from '../../detectors/backtest/tune.ts'
+export { type TrialFinding, type Tuning, tune } from '../../detectors/backtest/tune.ts'
+export type { MetricFinding, MetricRule, Proposal } from '../../detectors/backtest/tune-evidence.ts'
 
 /** A replay for each of the settings to try, the present ones first. @param judgedFromMs what comes before is only learned from */
 export function openTrials({ detect, environment }: Pick<Config, 'detect' | 'environment'>, judgedFromMs: number): { trial: Trial; replay: Replay }[] {

@@ -166,6 +166,47 @@ describe('metrics', () => {
   })
 })
 
+describe('a metric that alarms too often', () => {
+  const exposure = [anExposure()]
+  const above = found.map(one => ({ ...one, direction: 'above' as const }))
+  const below = noise.map(one => ({ ...one, direction: 'below' as const }))
+  const wider = { setting: 'deviationMinRelative', to: 0.4 } as const
+
+  it('is to be judged one way alone, where labels show that the other was never right', () => {
+    expect(tuned([...above, ...below], [], { labels, exposure }).proposals).toEqual([
+      { kind: 'metric', metric: 'queue.depth', direction: 'above', isCertain: true, why: 'all 4 true alarms lie above, and 20 of 20 false ones do not' }
+    ])
+    expect(tuned([...above, ...below], [], { exposure }).proposals).not.toContainEqual(expect.objectContaining({ kind: 'metric' }))
+    expect(tuned([...above.slice(1), { ...above[0]!, direction: 'below' }, ...below], [], { labels, exposure }).proposals).toEqual([])
+  })
+
+  it('is to matter less, where that was tried on it and lost no label', () => {
+    const quieter = [...found, ...noise.filter((_, index) => index % 2 === 0)]
+    const others = Array.from({ length: 400 }, (_, index) => anAlarm(index / 2 + 0.25, { metric: 'b', detector: 'absence' }))
+    // Of all series together it is no gain: another metric alarms more.
+    const worse = [...quieter, ...others, ...others.slice(0, 40).map(one => ({ ...one, detector: 'adaptive' }))]
+    const { proposals } = tuned([...found, ...noise, ...others], [[wider, worse]], { labels, exposure })
+    expect(proposals).toEqual([
+      {
+        ...{ kind: 'metric', metric: 'queue.depth', deviationMinRelative: 0.4, isCertain: true },
+        why: '10 false alarms of it instead of 20, less in both halves of the history, and no label is lost'
+      }
+    ])
+    expect(tuned([...found, ...noise, ...others], [[wider, worse.slice(1)]], { labels, exposure }).proposals).toEqual([])
+  })
+
+  it('is to be ignored rather than to matter less, where that would leave it noise', () => {
+    const loud = { ...anExposure({ metric: 'chatter' }), class: 'other' as const }
+    const chatter = Array.from({ length: 4 * DAYS }, (_, index) => anAlarm(6 * index + 3, { metric: 'chatter' }))
+    const rest = Array.from({ length: 30 }, (_, index) => anAlarm(8 * index, { metric: 'b' }))
+    const half = [...chatter.filter((_, index) => index % 2 === 0), ...rest]
+    const exposure = [loud, anExposure({ metric: 'b', isKey: true, series: 100, seriesDays: 1_000 })]
+    expect(tuned(chatter, [[wider, half]], { labels, exposure }).proposals).toMatchObject([{ kind: 'ignore', metric: 'chatter' }])
+    const few = [...chatter.filter((_, index) => index % 20 === 0), ...rest, ...rest]
+    expect(tuned(chatter, [[wider, few]], { labels, exposure }).proposals).toMatchObject([{ kind: 'metric', metric: 'chatter', deviationMinRelative: 0.4 }])
+  })
+})
+
 describe('thin evidence', () => {
   const quieter: [Partial<Change>, Anomaly[]][] = [[{ setting: 'enterPoints', to: 5 }, found]]
 

@@ -100,7 +100,7 @@ describe('tuning', () => {
     expect(chatter.perDay).toBeGreaterThan(1)
     expect(result.proposals).toContainEqual(expect.objectContaining({ kind: 'ignore', metric: 'chatter', isCertain: true }))
     const { detect } = configSchema.parse(parse(`apiVersion: homeostat.io/v1\nkind: Homeostat\n${result.yaml}`))
-    expect(detect.ignore).toEqual(['^old\\.', '^chatter$'])
+    expect(detect.ignore).toEqual(['^chatter$', '^old\\.'])
     expect(text).toMatch(/metric +class +detector +series +alarms +false +precision +labels found +delay +a series and day +configured +judged +proposed/)
     expect(text).toMatch(/detect\.ignore: chatter: \d+ alarms of \w+, [\d,]+ times the configured rate and on most days, never in a label/)
     expect(text).toContain('For homeostat.yaml\ndetect:\n')
@@ -136,7 +136,7 @@ describe('tuning', () => {
 
 describe('the YAML', () => {
   const change = { setting: 'novelty.falseAlarmsPerSeriesDay', from: 0.1, to: 0.01, detector: 'novelty' } as const
-  const present = { ignore: ["it's"], important: [] }
+  const present = { ignore: ["it's"], important: [], metrics: [{ metric: 'x', direction: 'below' as const }] }
 
   test('has certain proposals as settings and others as comments', () => {
     const yaml = settingsYaml(
@@ -145,7 +145,9 @@ describe('the YAML', () => {
           { kind: 'setting', change, why: 'quieter', isCertain: true },
           { kind: 'ignore', metric: 'a.b+', why: 'loud', isCertain: true },
           { kind: 'ignore', metric: 'c', why: 'loud', isCertain: false },
-          { kind: 'important', metric: 'd', why: 'true', isCertain: false }
+          { kind: 'important', metric: 'd', why: 'true', isCertain: false },
+          { kind: 'metric', metric: 'e', direction: 'above', why: 'one way', isCertain: true },
+          { kind: 'metric', metric: 'f', deviationMinRelative: 0.4, why: 'small', isCertain: false }
         ]
       },
       present
@@ -155,15 +157,27 @@ describe('the YAML', () => {
       '  # quieter',
       '  novelty:',
       '    falseAlarmsPerSeriesDay: 0.01',
+      '  metrics:',
+      "    - { metric: '^e$', direction: above } # one way",
+      "  #   - { metric: '^f$', deviationMinRelative: 0.4 } # small",
+      '    - {"metric":"x","direction":"below"}',
       '  ignore:',
-      "    - 'it''s'",
       String.raw`    - '^a\.b\+$' # loud`,
       "  #   - '^c$' # loud",
+      "    - 'it''s'",
       '  # important:',
       "  #   - '^d$' # true",
       ''
     ])
-    expect(parse(yaml)).toEqual({ detect: { novelty: { falseAlarmsPerSeriesDay: 0.01 }, ignore: ["it's", String.raw`^a\.b\+$`] } })
+    expect(parse(yaml)).toEqual({
+      detect: {
+        ...{ novelty: { falseAlarmsPerSeriesDay: 0.01 }, ignore: [String.raw`^a\.b\+$`, "it's"] },
+        metrics: [
+          { metric: '^e$', direction: 'above' },
+          { metric: 'x', direction: 'below' }
+        ]
+      }
+    })
   })
 
   test('is empty where nothing is proposed', () => {
