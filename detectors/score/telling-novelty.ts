@@ -2,30 +2,15 @@
 //
 // Flow: tiers (an alarm opened, got worse or is over) -> telling-novelty -> anomaly `novelty`. Rare path. Of a novelty only what
 // matters is told: far enough from what is usual, and the way that hurts. Rare enough for a person's attention it is a
-// warning, else information that stands beside other anomalies and opens no incident. How rare is told by the common scale, less where
-// that flatters: while the series is young, and where its own excursions show that its values often go far.
+// warning if it lasted, else information that stands beside other anomalies and opens no incident. Of a young series less is
+// told: its records are likelier.
 
 import type { Anomaly, Severity } from '../../schemas/anomaly.ts'
 import { anomalyId } from '../../schemas/ids.ts'
 import type { Descriptor } from './descriptor.ts'
 import { formatDuration, formatTime, formatValue } from './format.ts'
 import { severityOf } from './metric-class.ts'
-import { scoreOf, strengthOf } from './rich/calibration.ts'
-import { ownTailScore } from './rich/own-tail.ts'
-import {
-  CHANNELS,
-  type Channel,
-  F32,
-  F32_STRIDE,
-  F64,
-  F64_STRIDE,
-  RECENT_ROWS,
-  RESIDUAL_ROWS,
-  type RichPage,
-  SHAPE_STEPS,
-  U32,
-  WORD_STEPS
-} from './rich/page.ts'
+import { type Channel, F32, F32_STRIDE, F64, F64_STRIDE, RECENT_ROWS, RESIDUAL_ROWS, SHAPE_STEPS, U32, WORD_STEPS } from './rich/page.ts'
 import { readRich, type RichReading } from './rich/rich.ts'
 import type { RichTier } from './rich/tier.ts'
 import { identity, rarity, seriesName, type Told } from './telling.ts'
@@ -37,9 +22,6 @@ const SEVERITIES: readonly Severity[] = ['info', 'warning', 'critical']
 const REACH = 2
 /** Healthy series were counted from here on. A new record is the more likely the younger the series: 2/n at its nth row. */
 const GROWN_ROWS = 1_000
-/** Channels that speak of more than the height of the last rows. */
-const COURSE_FROM = CHANNELS.indexOf('profile')
-const course = new Float32Array(CHANNELS.length)
 const reading: RichReading = { channel: undefined, evidence: 0, expected: 0, lower: 0, upper: 0, points: 0, ready: false }
 
 export interface NoveltySettings {
@@ -70,10 +52,10 @@ export function tellNovelty(told: NoveltyTold, series: number, slot: number, row
   const direction = value < expected ? 'below' : 'above'
   const matters = deviation >= Math.max(descriptor.deviationMin, descriptor.deviationMinRelative * Math.abs(expected)) && descriptor[direction]
   if (!matters) return undefined
-  const score = honestScore(page, rich.row(slot), rowScore, value, direction === 'below')
+  const score = rowScore - Math.max(0, Math.log10(GROWN_ROWS / points))
   if (score < settings.noveltyThreshold) return undefined
   const severity: Severity =
-    score < settings.incidentThreshold
+    score < settings.incidentThreshold || isMoment(reading.channel)
       ? 'info'
       : capped(severityOf(descriptor.class, direction, REACH, expected === 0 ? Number.POSITIVE_INFINITY : Math.abs(deviation / expected)))
   const before = page.u32[base32 + U32.told]!
@@ -156,16 +138,9 @@ function subjectOf(descriptor: Descriptor, { attributes, entity }: { attributes:
   return `${seriesName(descriptor, attributes)} of ${entity}`
 }
 
-/** The score of a row, less where the common scale flatters. */
-function honestScore(page: RichPage, row: number, rowScore: number, value: number, isBelow: boolean): number {
-  const { points, channel } = reading
-  const youth = Math.max(0, Math.log10(GROWN_ROWS / points))
-  if (channel !== 'record' && channel !== 'excursion') return rowScore - youth
-  // A high value is as rare as the series' own tail has it; a strange course speaks for itself.
-  const base32 = row * F32_STRIDE
-  for (let at = COURSE_FROM; at < CHANNELS.length; at++) course[at] = page.f32[base32 + F32.channels + at]!
-  const ofCourse = scoreOf(strengthOf(course, 0), page.f32[base32 + F32.intervalMs]!)
-  return Math.max(Math.min(rowScore, ownTailScore(page, row, value, isBelow)), ofCourse) - youth
+/** A single row, however far out, is worth a note; the other channels speak of several. What lasts and hurts is the base tier's to tell. */
+function isMoment(channel: Channel | undefined): boolean {
+  return channel === 'record' || channel === 'excursion'
 }
 
 /** A novelty alone is a reason to look, not yet a reason to be woken. */

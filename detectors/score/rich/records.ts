@@ -12,7 +12,7 @@ const RECORDS_FROM = 150
 const CONTRAST_NEW_ROWS = 4
 const CONTRAST_OLD_ROWS = 32
 /** Points within so many rows of its first one belong to the same excursion. */
-export const EXCURSION_ROWS = 50
+const EXCURSION_ROWS = 50
 const RANGE_MIN = 1e-12
 
 /** How far `value` is outside all values before, in ranges of them; then it is one of them. */
