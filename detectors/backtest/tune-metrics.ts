@@ -43,7 +43,8 @@ interface Context {
 export function metricProposals(input: TuneInput, trials: readonly Judged[], metrics: readonly MetricFinding[], context: Context): Proposal[] {
   return input.exposure.flatMap(of => {
     const findings = metrics.filter(({ metric }) => metric === of.metric)
-    const labelsFound = Math.max(0, ...findings.map(one => one.labelsFound))
+    // A model's anomaly is the entity's: the metric that it names first is not yet one that found the label.
+    const labelsFound = Math.max(0, ...findings.filter(({ detector }) => detector !== 'multivariate').map(one => one.labelsFound))
     const proposals: Proposal[] = []
     if (labelsFound >= LABELS_MORE_MIN && of.seriesUnwatched > 0 && !of.isKey) {
       const why = `found ${labelsFound} labels, but memory did not last for the rich tier on ${of.seriesUnwatched} of its ${of.series} series`

@@ -131,7 +131,9 @@ describe('metrics', () => {
   const loud = anExposure({ metric: 'chatter', class: 'other' })
 
   it('are proposed to be ignored when they alarm daily, ten times as often as configured, and no label was theirs', () => {
-    const { proposals, metrics } = tuned([...found, ...chatter], [], { labels, exposure: [anExposure(), quiet, loud] })
+    // The entity's model named it once while a label lasted: that is no find of its own.
+    const model = anAlarm(20, { metric: 'chatter', detector: 'multivariate' })
+    const { proposals, metrics } = tuned([...found, ...chatter, model], [], { labels, exposure: [anExposure(), quiet, loud] })
     expect(proposals).toEqual([
       { kind: 'ignore', metric: 'chatter', isCertain: true, why: '40 alarms of adaptive, 400 times the configured rate and on most days, never in a label' }
     ])
