@@ -14,12 +14,13 @@ import { intervalStep, type TailTable } from './tail.ts'
 import { beginTail, keepPeak, learnTail } from './tail-learning.ts'
 
 /**
- * Memory of a grown series: 100 minutes, short enough to follow a day, long enough not to follow a leak; but no more than 600 points
- * (all series of seconds) and no fewer than 100 (all of a minute and slower), of which a scale can be learned.
+ * Memory of a grown series: 100 minutes, short enough to follow a day, long enough not to follow a leak; of seconds 600 points. A
+ * series slower than a minute would have too few points in it to learn a scale from: 600 again, which span the day
+ * instead. Some hours would do neither: a morning would be a step.
  */
 const MEMORY_MS = 6_000_000
+const FOLLOWING_INTERVAL_MS_MAX = 90_000
 const WEIGHT_MIN = 1 / 600
-const WEIGHT_SLOW = 1 / 100
 const QUICK_WEIGHT = 0.1
 const INTERVAL_WEIGHT = 0.1
 /** Residuals are clipped at this many scales when learned, once the scale means something. */
@@ -218,7 +219,8 @@ export function presume(page: SeriesPage, row: number, value: number, timeMs: nu
 function learn({ f64, f32, u32 }: SeriesPage, row: number, residual: number, scale: number, slowness: number): void {
   const base32 = row * F32_STRIDE
   const samples = u32[base32 + U32.samples]!
-  const grownWeight = Math.min(WEIGHT_SLOW, Math.max(WEIGHT_MIN, f32[base32 + F32.intervalMs]! / MEMORY_MS))
+  const intervalMs = f32[base32 + F32.intervalMs]!
+  const grownWeight = intervalMs <= FOLLOWING_INTERVAL_MS_MAX ? Math.max(WEIGHT_MIN, intervalMs / MEMORY_MS) : WEIGHT_MIN
   const weight = Math.max(2 / (samples + 1), grownWeight) * slowness
   const bound = CLIP_SCALES * scale
   const clipped = samples < CLIP_FROM_SAMPLES ? residual : Math.max(-bound, Math.min(bound, residual))

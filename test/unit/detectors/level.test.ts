@@ -125,6 +125,19 @@ describe('level detector stays silent', () => {
       expect(run(k => wave(k, 1_440), 5 * 1_440, ANY, { intervalMs: 60_000 }).opens, `seed ${seed}`).toEqual([])
     }
   })
+
+  it('on working days reported once a minute: three times the night within four hours of the morning', () => {
+    const perDay = 1_440
+    for (let seed = 1; seed <= 20; seed++) {
+      const { gaussian } = chance(seed)
+      const hump = (hour: number, at: number, width: number): number => Math.exp(-(((hour - at) / width) ** 2) / 2)
+      const value = (k: number): number => {
+        const hour = ((k % perDay) * 24) / perDay
+        return 500 * (0.35 + 0.75 * hump(hour, 11, 2.5) + 0.65 * hump(hour, 16, 3)) * Math.exp(0.06 * gaussian())
+      }
+      expect(run(value, 4 * perDay, ANY, { intervalMs: 60_000 }).opens, `seed ${seed}`).toEqual([])
+    }
+  })
 })
 
 describe('level detector recovers', () => {
