@@ -39,7 +39,7 @@ const BY_NAME: readonly [pattern: RegExp, name: MetricClassName][] = [
     /(^|[._])(memory|heap|rss|swap|paging|filesystem|disk\.usage|utilization|eventloop|queue|backlog|lag|pending|depth|in_flight|handles|file_descriptors?)([._]|$)/,
     'saturation'
   ],
-  [/(^|[._])(requests?|records|messages|packets|operations|calls|io|throughput|bytes|count)([._]|$)/, 'traffic']
+  [/(^|[._])(requests?|records|messages|packets|operations?|calls|io|throughput|bytes|count)([._]|$)/, 'traffic']
 ]
 
 /** Values of a `state` or `mode` attribute that mean unused capacity (semantic conventions of system.cpu, .memory, .filesystem). */

@@ -44,6 +44,7 @@ describe('metric classes', () => {
     ['nodejs.eventloop.utilization', 'saturation'],
     ['messaging.queue.depth', 'saturation'],
     ['system.network.io', 'traffic'],
+    ['system.disk.operation_time', 'traffic'],
     ['room.temperature', 'other']
   ])('%s is %s', (name, expected) => {
     expect(metricClass(name, '').name).toBe(expected)
