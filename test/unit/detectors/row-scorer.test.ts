@@ -1,10 +1,14 @@
 // Rows of a table through the live scorer: the same figures as a scorer that is fed the points, bit for bit.
 
 import { describe, expect, it } from 'vitest'
+import { openReplay } from '../../../detectors/backtest/replay.ts'
 import { openRowScorer } from '../../../detectors/backtest/row-scorer.ts'
 import { explainEntities, explainSeries } from '../../../detectors/score/explain.ts'
 import { judgement } from '../../../detectors/score/telling.ts'
+import { openReader } from '../../../pipeline/otlp/reader.ts'
+import { encodeDerived } from '../../../pipeline/otlp/writer.ts'
 import type { Anomaly } from '../../../schemas/anomaly.ts'
+import { encodeOtlp } from '../../support/otlp.ts'
 import { aPoint, aScorer, at, chance, detectConfig } from './builders.ts'
 
 const ENTITY = 'shop/orders@orders-1'
@@ -84,6 +88,20 @@ describe('rows of one column', () => {
   })
 })
 
+/** The same rows as OTLP requests through the reader, the shard and the scorer, as they come live. */
+function replayed(names: readonly string[], rows: readonly { timeMs: number; values: Float64Array }[]): Anomaly[] {
+  const attributes = ['shop', 'orders', 'orders-1'].map((stringValue, index) => ({
+    key: ['service.namespace', 'service.name', 'service.instance.id'][index],
+    value: { stringValue }
+  }))
+  const replay = openReplay({ config: detectConfig(), openReader, encodeDerived, environment: 'test' })
+  for (const { timeMs, values } of rows) {
+    const metrics = names.map((name, column) => ({ name, gauge: { dataPoints: [{ timeUnixNano: `${timeMs}000000`, asDouble: values[column] }] } }))
+    replay.take({ atMs: timeMs, request: encodeOtlp('metrics', { resourceMetrics: [{ resource: { attributes }, scopeMetrics: [{ metrics }] }] }) })
+  }
+  return replay.anomalies()
+}
+
 describe('rows of several columns', () => {
   /** Load, and four that follow it; from row 1,200 one follows no more, within what it always was. */
   function machine(minute: number, dice: ReturnType<typeof chance>): Float64Array {
@@ -113,6 +131,26 @@ describe('rows of several columns', () => {
     expect(found).toMatchObject({ column: 4 })
     expect(found!.minute).toBeLessThan(1_215)
     expect(rows.anomalies()).toEqual(withoutService(fed.anomalies))
+  })
+
+  it('have the anomalies that the pipeline finds in the same points, bit for bit', () => {
+    const dice = chance(9)
+    const table = Array.from({ length: 1_260 }, (_, minute) => ({
+      timeMs: at(minute * MINUTE_S),
+      values: machine(minute, dice).map((value, column) => (column === 3 && minute >= 1_240 ? value + 300 : value))
+    }))
+    const rows = open(columns)
+    for (const { timeMs, values } of table) rows.take(timeMs, values)
+    const found = rows.anomalies()
+    expect(new Set(found.map(({ detector }) => detector)).size).toBeGreaterThan(1)
+    expect(found).toEqual(
+      withoutService(
+        replayed(
+          columns.map(({ name }) => name),
+          table
+        )
+      )
+    )
   })
 
   it('may lack values: the others are judged', () => {
