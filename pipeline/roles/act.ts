@@ -2,10 +2,13 @@
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { alertmanagerEscalation } from '../../actuators/drivers/alertmanager.ts'
 import { execDriver } from '../../actuators/drivers/exec.ts'
 import { httpDriver } from '../../actuators/drivers/http.ts'
 import { httpProbe } from '../../actuators/drivers/http-probe.ts'
+import { pagerDutyEscalation } from '../../actuators/drivers/pagerduty.ts'
 import { processDriver } from '../../actuators/drivers/process.ts'
+import { slackEscalation } from '../../actuators/drivers/slack.ts'
 import { systemdDriver } from '../../actuators/drivers/systemd.ts'
 import { webhookEscalation } from '../../actuators/drivers/webhook.ts'
 import { actWorker } from '../../actuators/execute/executor.ts'
@@ -82,12 +85,21 @@ function readDefinitions(file: string): ReturnType<typeof processDefinitionsSche
   return parsed.value
 }
 
-/** Channels by name; `default` is where a failed action goes. */
-export function openEscalations(config: Config): Record<string, Escalation> {
-  return Object.fromEntries(
-    Object.entries(config.act.escalation).map(([name, { url, secret }]) => [
-      name,
-      webhookEscalation({ url, ...(secret ? { secret: resolveSecret(secret, process.env) } : {}) })
-    ])
-  )
+/** Channels to people by name. @throws AppError `config_invalid` for a URL that is none, or a secret that is not there */
+export function openEscalations({ act }: Pick<Config, 'act'>): Record<string, Escalation> {
+  const resolved = (reference: string): string => resolveSecret(reference, process.env)
+  const url = (text: string): string => (/^(env|file):/.test(text) ? resolved(text) : text)
+  const open = (channel: Config['act']['escalation']['channels'][string]): Escalation => {
+    switch (channel.kind) {
+      case 'webhook':
+        return webhookEscalation({ url: url(channel.url), secret: channel.secret && resolved(channel.secret) })
+      case 'slack':
+        return slackEscalation({ url: url(channel.url) })
+      case 'pagerduty':
+        return pagerDutyEscalation({ url: url(channel.url), routingKey: resolved(channel.routingKey) })
+      case 'alertmanager':
+        return alertmanagerEscalation({ url: url(channel.url), token: channel.token && resolved(channel.token) })
+    }
+  }
+  return Object.fromEntries(Object.entries(act.escalation.channels).map(([name, channel]) => [name, open(channel)]))
 }

@@ -1,12 +1,10 @@
-import { createHmac } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { addressRefusal } from '../../../../actuators/drivers/http-client.ts'
 import { httpProbe } from '../../../../actuators/drivers/http-probe.ts'
 import { type HttpEndpoint, httpDriver } from '../../../../actuators/drivers/http.ts'
-import { webhookEscalation } from '../../../../actuators/drivers/webhook.ts'
-import type { DriverOrder, Page } from '../../../../schemas/ports.ts'
+import type { DriverOrder } from '../../../../schemas/ports.ts'
 import { driverContract } from '../../../contract/driver.ts'
 import { PAYLOADS } from './injection-payloads.ts'
 
@@ -216,30 +214,5 @@ describe('http', () => {
       await expect(probe(url, 500), url).rejects.toMatchObject({ code: 'step_refused' })
     }
     await expect(probe('http://api.invalid/', 500)).rejects.toMatchObject({ code: 'timeout' })
-  })
-})
-
-describe('webhook', () => {
-  const page: Page = { action: 'trigger', dedupKey: 'i1', severity: 'critical', summary: 'orders is down', details: { target: 'orders' } }
-
-  it('signs what it sends', async () => {
-    const api = await openApi()
-    await webhookEscalation({ url: `${api.url}/hook/abcdef`, secret: 'whsec' }).notify(page)
-    const [{ body, headers }] = api.seen as [Seen]
-    const [, atS, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(headers['homeostat-signature']))!
-    expect(signature).toBe(createHmac('sha256', 'whsec').update(`${atS}.${body}`).digest('hex'))
-    expect(JSON.parse(body)).toEqual({ source: 'homeostat', ...page })
-    await api.close()
-  })
-
-  it('fails without telling the secret path, so that the outbox repeats it', async () => {
-    const api = await openApi()
-    api.answer = (seen, response) => void response.writeHead(500).end(`no such hook ${seen.url}`)
-    const failure = await webhookEscalation({ url: `${api.url}/hook/abcdef` })
-      .notify(page)
-      .catch((error: Error) => error)
-    expect(failure).toMatchObject({ code: 'escalation_failed', retriable: true })
-    expect((failure as Error).message).not.toContain('abcdef')
-    await api.close()
   })
 })
