@@ -3,6 +3,7 @@
 //   npm run -s bench -- nab --data DIR [--out DIR] [--json]           scores; DIR holds data/ and combined_windows.json
 //   npm run -s bench -- nab --data DIR [--json] -- cross-validate     constants chosen without each folder, scored on it
 //   npm run -s bench -- nab --data DIR [--json] -- ablate             what each part adds
+//   npm run -s bench -- nab --data DIR [--json] -- intake [PATH…]     the same scores through the pipeline? (one file of each folder)
 //   npm run -s bench -- nab [--json] -- calibrate                     false alarms on synthetic healthy series
 //
 // `standard`, `lowFp`, `lowFn` are at the best threshold of the written scores (the benchmark's own rule), `atThreshold` at the
@@ -21,8 +22,9 @@ import { ablate } from './nab/ablate.ts'
 import { calibrate } from './nab/calibrate.ts'
 import { type Corpus, readCorpus } from './nab/corpus.ts'
 import { crossValidate } from './nab/cross-validate.ts'
-import { baseScores, richScores } from './nab/detect.ts'
+import { baseScores, everyRichScore, richScores } from './nab/detect.ts'
 import { INTERVALS_MS, KIND_NAMES } from './nab/healthy.ts'
+import { scoresThroughIntake } from './nab/through-intake.ts'
 import { type Best, bestOf, PROFILE_NAMES, type Profile, scoreOfTallies, talliesAt } from './nab/scoring.ts'
 
 const CALIBRATION_SERIES = 20 * KIND_NAMES.length * INTERVALS_MS.length
@@ -32,7 +34,7 @@ const CALIBRATION_SEED = 2
 const BASE_RATES = [10, 1, 0.1, 0.01, 0.001]
 
 export async function nabBench({ data, out, args, rounds }: BenchOptions): Promise<BenchResult> {
-  const [task] = args.map(arg => arg.replace(/^--/, ''))
+  const [task, ...paths] = args.map(arg => arg.replace(/^--/, ''))
   if (task === 'calibrate') {
     const { table, ratios } = calibrate(CALIBRATION_SERIES, CALIBRATION_SEED, say)
     return {
@@ -48,7 +50,8 @@ export async function nabBench({ data, out, args, rounds }: BenchOptions): Promi
     return { ...scores }
   }
   if (task === 'ablate') return ablate(corpus)
-  if (task !== undefined) throw new Error(`nab knows no ${task}; it knows cross-validate, ablate, calibrate`)
+  if (task === 'intake') return compareWithIntake(corpus, paths)
+  if (task !== undefined) throw new Error(`nab knows no ${task}; it knows cross-validate, ablate, intake, calibrate`)
   return compare(corpus, out, rounds)
 }
 
@@ -110,6 +113,23 @@ function compare(corpus: Corpus, out: string | undefined, rounds: number): Bench
     base: rounded(bestBase),
     baseAtThreshold: rounded(shipped.at)
   }
+}
+
+/** Whether the pipeline gives the benchmark's scores, bit for bit, wherever it judges: it drops a row that is not later than the one before. */
+async function compareWithIntake({ series }: Corpus, paths: readonly string[]): Promise<BenchResult> {
+  const firsts = series.filter(({ folder }, index) => series.findIndex(other => other.folder === folder) === index)
+  const chosen = paths.length === 0 ? firsts : series.filter(({ path }) => paths.includes(path))
+  const total = { rows: 0, judged: 0, equal: 0 }
+  for (const one of chosen) {
+    const [expected, seen] = [everyRichScore(one, richThreshold(RICH_FALSE_ALARMS_PER_DAY)), await scoresThroughIntake(one)]
+    const judged = seen.filter(score => !Number.isNaN(score)).length
+    const equal = seen.filter((score, row) => Object.is(score, expected[row])).length
+    say(`${one.path.padEnd(56)}${String(seen.length).padStart(7)} rows${String(judged).padStart(7)} judged${String(equal).padStart(7)} equal`)
+    total.rows += seen.length
+    total.judged += judged
+    total.equal += equal
+  }
+  return total
 }
 
 function figures(corpus: Corpus, scores: readonly Float64Array[], threshold: number) {

@@ -59,9 +59,9 @@ export function updateRich(page: RichPage, slot: number, value: number, timeMs: 
   keepValue(page, slot, value, point)
   measureScale(page, slot, point)
   u32[base32 + U32.points] = point + 1
-  const strength = strengthOf(f32, evidence)
-  f32[base32 + F32.strength] = strength
-  return scoreOf(strength, f32[base32 + F32.intervalMs]!)
+  // Rounded as it is kept: who reads the slot later finds the same score.
+  f32[base32 + F32.strength] = strengthOf(f32, evidence)
+  return scoreOf(f32[base32 + F32.strength]!, f32[base32 + F32.intervalMs]!)
 }
 
 /** What the last point was judged by, into `reading`: for sentences and drawings, not for the hot path. */

@@ -3,7 +3,7 @@
 // A result row holds the score of an alarm (an opened or worsened one) and 0 elsewhere: NAB charges every row that is called
 // anomalous outside a window, and the product tells an anomaly once.
 
-import { judgeRich, RICH_VERDICT } from '../../../detectors/score/rich/alarm.ts'
+import { judgeRich, RICH_VERDICT, type RichVerdict } from '../../../detectors/score/rich/alarm.ts'
 import { clearSlot, newRichPage } from '../../../detectors/score/rich/page.ts'
 import { updateRich } from '../../../detectors/score/rich/rich.ts'
 import { type LevelLimits, type LevelSettings, scaleOf, updateLevel, VERDICT } from '../../../detectors/score/level.ts'
@@ -15,15 +15,29 @@ const LIMITS: LevelLimits = { above: true, below: true, deviationMin: 0, scaleFl
 const page = newRichPage()
 
 /** The rich tier's alarms, each with its score: −log10 of the false alarms per day at its strength. */
-export function richScores({ values, timesMs }: Series, threshold: number): Float64Array {
-  const scores = new Float64Array(values.length)
+export function richScores(series: Series, threshold: number): Float64Array {
+  const scores = new Float64Array(series.values.length)
+  judgeEach(series, threshold, (row, score, verdict) => {
+    if (verdict === RICH_VERDICT.opened || verdict === RICH_VERDICT.worsened) scores[row] = score
+  })
+  return scores
+}
+
+/** The rich tier's score of every row. */
+export function everyRichScore(series: Series, threshold: number): Float64Array {
+  const scores = new Float64Array(series.values.length)
+  judgeEach(series, threshold, (row, score) => {
+    scores[row] = score
+  })
+  return scores
+}
+
+function judgeEach({ values, timesMs }: Series, threshold: number, tell: (row: number, score: number, verdict: RichVerdict) => void): void {
   clearSlot(page, 0)
   for (let row = 0; row < values.length; row++) {
     const score = updateRich(page, 0, values[row]!, timesMs[row]!)
-    const verdict = judgeRich(page, 0, threshold)
-    if (verdict === RICH_VERDICT.opened || verdict === RICH_VERDICT.worsened) scores[row] = score
+    tell(row, score, judgeRich(page, 0, threshold))
   }
-  return scores
 }
 
 /** The base tier's opened anomalies, each with its tail score; rows of a time not later than the last are duplicates. */
