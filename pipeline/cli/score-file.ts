@@ -19,6 +19,8 @@ const PIECE_BYTES = 2 ** 18
 const LINE_CHARS_MAX = 2 ** 20
 /** Anomalies of a file that are told, the strongest; all are counted. */
 export const ANOMALIES_TOLD_MAX = 20
+/** Of one metric at least so many of them: a column that chatters does not take the place of the others. */
+const ANOMALIES_OF_METRIC_MIN = 3
 export const HEADER = 'timestamp,score,anomaly,expected,lower,upper,detector,metric'
 
 export interface ScoredFile {
@@ -69,7 +71,7 @@ export interface ScoreFileOptions {
 /** @throws AppError `usage` for a file that cannot be read or written, or that is no table of time series */
 export async function scoreFile({ config, name, path, out, unitOf, progress }: ScoreFileOptions): Promise<ScoredFile> {
   const table = new CsvTable(name)
-  const kept = strongestOf()
+  const kept = strongestOf(() => Math.max(ANOMALIES_OF_METRIC_MIN, Math.ceil(ANOMALIES_TOLD_MAX / table.columns.length)))
   let scorer: RowScorer | undefined
   let metrics: string[] = []
   let anomalousRows = 0
@@ -156,13 +158,21 @@ interface Kept {
   readonly warnings: number
 }
 
-/** Counts anomalies and keeps the strongest, each as it was at its worst. */
-function strongestOf(): Kept {
+/** Counts anomalies and keeps the strongest, each as it was at its worst. @param ofMetricMax of one metric */
+function strongestOf(ofMetricMax: () => number): Kept {
   const byId = new Map<string, Anomaly>()
   /** Open ones that are worth an incident. */
   const warned = new Set<string>()
   let count = 0
   let warnings = 0
+
+  /** O(kept), only when an anomaly opens or gets worse. */
+  function dropWeakest(newest: Anomaly, isAmong: (one: Anomaly) => boolean, max: number): void {
+    const among = [...byId.values()].filter(isAmong)
+    if (among.length <= max) return
+    byId.delete(among.reduce((weakest, one) => (strength(one) < strength(weakest) ? one : weakest), newest).id)
+  }
+
   return {
     take(anomaly) {
       const { id, status, severity } = anomaly
@@ -174,10 +184,9 @@ function strongestOf(): Kept {
       }
       const known = byId.get(id)
       if (known === undefined || strength(anomaly) > strength(known)) byId.set(id, anomaly)
-      if (byId.size <= ANOMALIES_TOLD_MAX) return
-      let weakest = anomaly
-      for (const one of byId.values()) if (strength(one) < strength(weakest)) weakest = one
-      byId.delete(weakest.id)
+      if (known !== undefined) return
+      dropWeakest(anomaly, one => one.metric === anomaly.metric, ofMetricMax())
+      dropWeakest(anomaly, () => true, ANOMALIES_TOLD_MAX)
     },
     strongest: () => [...byId.values()].sort((a, b) => a.sinceMs - b.sinceMs),
     get count() {
