@@ -1,0 +1,96 @@
+// Alarms as a detector would raise them: open some seconds after a target broke, closed some seconds after it is well.
+// Under faults they come twice, late, overtaking each other, and for targets that are well.
+
+import { type Anomaly, anomalyRecord } from '../../schemas/anomaly.ts'
+import { encodeRecord } from '../../schemas/envelope.ts'
+import { anomalyId } from '../../schemas/ids.ts'
+import { TOPICS } from '../../schemas/topics.ts'
+import { ENVIRONMENT } from './checker.ts'
+import type { SimLog } from './sim-log.ts'
+import type { Stream } from './streams.ts'
+import { METRIC, type Target, type Targets, wasHealthy } from './targets.ts'
+import type { Timeline } from './timeline.ts'
+
+const LOOK_MS = 1_000
+const OPEN_AFTER_MS = 2_000
+const CLOSE_AFTER_MS = 3_000
+
+export class Detector {
+  /** Probability that an alarm is late, doubled, or false. Zero once the world heals. */
+  disturbed: number
+  readonly #timeline: Timeline
+  readonly #log: SimLog
+  readonly #targets: Targets
+  readonly #random: Stream
+  readonly #open = new Map<Target, { anomaly: Anomaly; untilMs: number }>()
+
+  constructor(options: { timeline: Timeline; log: SimLog; targets: Targets; random: Stream; disturbed: number }) {
+    this.#timeline = options.timeline
+    this.#log = options.log
+    this.#targets = options.targets
+    this.#random = options.random
+    this.disturbed = options.disturbed
+  }
+
+  start(): void {
+    this.#timeline.after(LOOK_MS, () => {
+      for (const target of this.#targets.all) this.#look(target)
+      this.start()
+    })
+  }
+
+  #look(target: Target): void {
+    const { nowMs } = this.#timeline
+    const open = this.#open.get(target)
+    const has = (ms: number, healthy: boolean): boolean =>
+      wasHealthy(target, nowMs) === healthy && wasHealthy(target, nowMs - ms) === healthy && !target.history.some(change => change.atMs > nowMs - ms)
+    if (open === undefined) {
+      const isFalse = this.#random.chance(this.disturbed / 60)
+      if (!isFalse && !has(OPEN_AFTER_MS, false)) return
+      const anomaly = anAnomaly(target.entity, isFalse ? nowMs : target.history.at(-1)!.atMs, nowMs)
+      this.#open.set(target, { anomaly, untilMs: isFalse ? nowMs + this.#random.between(2_000, 20_000) : nowMs })
+      this.#say(anomaly)
+    } else if (nowMs >= open.untilMs && has(CLOSE_AFTER_MS, true)) {
+      this.#open.delete(target)
+      this.#say({ ...open.anomaly, status: 'close', observedAtMs: nowMs })
+    }
+  }
+
+  #say(anomaly: Anomaly): void {
+    const append = (): void => void this.#log.append(TOPICS.anomalies.name, [encodeRecord(anomalyRecord, anomaly)], 'detector')
+    if (this.#random.chance(this.disturbed)) this.#timeline.after(this.#random.between(100, 5_000), append)
+    else append()
+    if (this.#random.chance(this.disturbed)) this.#timeline.after(this.#random.between(10, 8_000), append)
+  }
+}
+
+function anAnomaly(entity: string, sinceMs: number, nowMs: number): Anomaly {
+  const series = `${entity}|${METRIC}`
+  return {
+    id: anomalyId(series, 'adaptive', sinceMs),
+    status: 'open',
+    detector: 'adaptive',
+    environment: ENVIRONMENT,
+    entity,
+    service: entity.slice(entity.indexOf('/') + 1, entity.indexOf('@')),
+    signal: 'metric',
+    metric: METRIC,
+    unit: 'ms',
+    attributes: {},
+    series,
+    severity: 'critical',
+    direction: 'above',
+    observed: 900,
+    expected: 50,
+    lower: 0,
+    upper: 200,
+    score: 12,
+    threshold: 5,
+    samples: 500,
+    sinceMs,
+    observedAtMs: nowMs,
+    detectedAtMs: nowMs,
+    shadow: false,
+    reason: 'slow'
+  }
+}

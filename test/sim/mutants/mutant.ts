@@ -1,0 +1,23 @@
+// A planted bug: what it replaces of the ports and settings of a world. Product code has no switch for it.
+
+import type { PolicySet } from '../../../actuators/decide/policy-file.ts'
+import type { CommandVerifier } from '../../../actuators/execute/signer.ts'
+import type { CheckpointStore, Clock, Driver, LedgerStore, Log, Signals } from '../../../schemas/ports.ts'
+import type { SimProcess } from '../process.ts'
+import type { Timeline } from '../timeline.ts'
+
+export interface Mutant {
+  name: string
+  log?(log: Log, of: { process: SimProcess; timeline: Timeline }): Log
+  checkpoints?(store: CheckpointStore): CheckpointStore
+  policies?(set: PolicySet): PolicySet
+  actClock?(clock: Clock): Clock
+  ledger?(store: LedgerStore, of: { process: SimProcess }): LedgerStore
+  driver?(driver: Driver): Driver
+  verifier?(verifier: CommandVerifier): CommandVerifier
+  signals?(signals: Signals, clock: Clock): Signals
+  /** False: the targets take every order. */
+  comparesFence?: boolean
+}
+
+export const NO_MUTANT: Mutant = { name: 'none' }

@@ -1,0 +1,122 @@
+// People: they answer questions, release what is frozen, stop everything, announce work, change policies. At random, and in
+// the end sensibly.
+
+import { type Control, controlRecord } from '../../schemas/control.ts'
+import type { Decision } from '../../schemas/decision.ts'
+import { encodeRecord } from '../../schemas/envelope.ts'
+import { TOPICS } from '../../schemas/topics.ts'
+import { type Checker, ENVIRONMENT } from './checker.ts'
+import type { Marks } from './marks.ts'
+import type { SimLog } from './sim-log.ts'
+import { type Stream, stream } from './streams.ts'
+import type { Settings } from './swarm.ts'
+import type { Targets } from './targets.ts'
+import type { Timeline } from './timeline.ts'
+import type { Trace } from './trace.ts'
+
+export interface OperatorOptions {
+  timeline: Timeline
+  trace: Trace
+  log: SimLog
+  checker: Checker
+  marks: Marks
+  targets: Targets
+  settings: Settings
+  changePolicy: () => Promise<void>
+}
+
+const LOOK_MS = 3_000
+const SCOPES = ['global', `environment/${ENVIRONMENT}`, 'policy/sim'] as const
+
+export class Operator {
+  readonly #options: OperatorOptions
+  readonly #random: Stream
+  readonly #answered = new Set<string>()
+  readonly #switches = new Set<string>()
+  #isHealing = false
+  #windows = 0
+
+  constructor(options: OperatorOptions) {
+    this.#options = options
+    this.#random = stream(options.settings.seed, 'operator')
+  }
+
+  start(): void {
+    const { timeline, settings } = this.#options
+    const weight = settings.faults.operator ?? 0
+    timeline.after(LOOK_MS, () => {
+      this.#answer()
+      if (this.#isHealing || this.#random.chance(0.05)) this.#release()
+      if (!this.#isHealing && this.#random.chance(weight * 0.15)) this.#meddle()
+      this.start()
+    })
+  }
+
+  /** From now on: switches off, releases given, questions answered. */
+  heal(): void {
+    this.#isHealing = true
+    for (const scope of [...this.#switches]) this.#switch(scope, false)
+  }
+
+  #answer(): void {
+    const { checker, timeline, marks } = this.#options
+    for (const decision of checker.facts.decisions.values()) {
+      if (decision.outcome === 'ask' && !this.#answered.has(decision.id)) {
+        this.#answered.add(decision.id)
+        this.#approve(decision)
+      }
+      if (decision.guards.some(({ guard, verdict, reason }) => guard === 'approval' && verdict === 'refuse' && reason.startsWith('nobody'))) marks.reach('approval expired')
+    }
+    void timeline
+  }
+
+  #approve(decision: Decision): void {
+    const { timeline, marks } = this.#options
+    for (const by of ['ada', 'bob']) {
+      if (this.#random.chance(0.15)) continue // Nobody is there.
+      const approved = !this.#random.chance(0.1)
+      timeline.after(this.#random.between(500, 30_000), () => {
+        marks.reach(approved ? 'approved' : 'approval denied')
+        this.#say({ kind: 'approval', incidentId: decision.incidentId, decisionId: decision.id, approved, by, atMs: Math.round(timeline.nowMs) })
+      })
+    }
+  }
+
+  #release(): void {
+    const { targets, timeline, marks } = this.#options
+    for (const { entity } of targets.all) {
+      if (!this.#isHealing && this.#random.chance(0.5)) continue
+      marks.reach('target released')
+      this.#say({ kind: 'release_target', target: entity, by: 'ada', atMs: Math.round(timeline.nowMs) })
+    }
+  }
+
+  #meddle(): void {
+    const { timeline, marks, trace, targets } = this.#options
+    const what = this.#random.pick(['switch', 'switch', 'maintenance', 'policy'] as const)
+    if (what === 'switch') {
+      const scope = this.#random.pick(SCOPES)
+      this.#switch(scope, !this.#switches.has(scope))
+      return
+    }
+    if (what === 'maintenance') {
+      const fromMs = Math.round(timeline.nowMs)
+      const match = this.#random.chance(0.5) ? '*' : this.#random.pick(targets.all).entity
+      this.#say({ kind: 'maintenance', id: `window-${++this.#windows}`, match, fromMs, toMs: fromMs + Math.round(this.#random.between(5_000, 30_000)), by: 'ada', atMs: fromMs })
+      return
+    }
+    marks.reach('policy changed')
+    trace.add(timeline.nowMs, 'people change the policy')
+    void this.#options.changePolicy()
+  }
+
+  #switch(scope: string, on: boolean): void {
+    const { timeline } = this.#options
+    this.#switches[on ? 'add' : 'delete'](scope)
+    this.#say({ kind: 'kill_switch', scope, on, reason: 'trouble', by: 'ada', atMs: Math.round(timeline.nowMs) })
+  }
+
+  #say(control: Control): void {
+    void this.#options.log.append(TOPICS.control.name, [encodeRecord(controlRecord, control)], 'operator')
+  }
+}

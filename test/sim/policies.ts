@@ -1,0 +1,62 @@
+// The policies and runbooks of the worlds, loaded once. Their limits are what the checkers hold decisions to.
+
+import { loadPolicySet, type PolicySet } from '../../actuators/decide/policy-file.ts'
+import { METRIC } from './targets.ts'
+
+export interface SimPolicy {
+  set: PolicySet
+  cooldownMs: number
+  attemptsMax: number
+  windowMs: number
+  concurrentMax: number
+  approvers: number
+  approvalMs: number
+}
+
+type Limits = Omit<SimPolicy, 'set'>
+
+const LIMITS: readonly Limits[] = [
+  { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0 },
+  { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0 },
+  { cooldownMs: 20_000, attemptsMax: 5, windowMs: 300_000, concurrentMax: 1, approvers: 0, approvalMs: 0 },
+  { cooldownMs: 5_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 2, approvers: 1, approvalMs: 20_000 },
+  { cooldownMs: 5_000, attemptsMax: 4, windowMs: 600_000, concurrentMax: 1, approvers: 2, approvalMs: 30_000 }
+]
+
+const CHECK = `{name: latency, type: metric, metric: ${METRIC}, aggregate: mean, window: 4s, minSamples: 2, expect: 'value < 200.0'}`
+const verify = `verify: {deadline: 10s, holdFor: 3s, checks: [${CHECK}]}`
+const step = (name: string, verb: string, undo: boolean): string =>
+  `    - {name: ${name}, action: {driver: sim, verb: ${verb}}, timeout: 4s, settle: 1s, ${verify}${undo ? ', undo: {driver: sim, verb: revert}' : ''}}\n`
+const runbook = (name: string, risk: string, steps: string): string =>
+  `apiVersion: homeostat.io/v1\nkind: Runbook\nmetadata: {name: ${name}}\nspec:\n  risk: ${risk}\n  signatures: [latency]\n  steps:\n${steps}`
+const RUNBOOKS = [
+  runbook('gentle', 'low', step('restart', 'restart', true)),
+  runbook('firm', 'medium', step('restart', 'restart', true) + step('heavy', 'heavy', false))
+]
+
+/** One more or less of something that changes nothing but the version. */
+function policyYaml(limits: Limits, version: number): string {
+  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs } = limits
+  return `apiVersion: homeostat.io/v1
+kind: Policy
+metadata: {name: sim, description: version ${version}}
+spec:
+  match: 'cause.signature == "latency"'
+  runbooks: [gentle, firm]
+  autonomy: ${approvers > 0 ? 'approve' : 'auto'}
+  evidence: {causeScoreMin: 0.2}
+  cooldown: {initial: ${cooldownMs}ms, factor: 2, max: 60s, jitter: 0}
+  attempts: {max: ${attemptsMax}, window: ${windowMs}ms}
+  blastRadius: {concurrentMax: ${concurrentMax}}
+  recurrenceWindow: 60s
+${approvers > 0 ? `  approval: {approvers: ${approvers}, expiresAfter: ${approvalMs}ms}\n` : ''}`
+}
+
+function load(limits: Limits, version: number): SimPolicy {
+  const loaded = loadPolicySet([policyYaml(limits, version), ...RUNBOOKS].map((text, index) => ({ file: `${index}.yaml`, text })))
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems))
+  return { set: loaded.set, ...limits }
+}
+
+/** Each in two versions, so that people can change it. */
+export const POLICIES: readonly (readonly [SimPolicy, SimPolicy])[] = LIMITS.map(limits => [load(limits, 1), load(limits, 2)])

@@ -1,0 +1,126 @@
+// One simulated process on its machine: everything that its code can wait for goes through here, so it can die or be
+// stopped at any await.
+//
+// Dead: no promise of it is ever answered again, and a synchronous call throws; its objects are garbage. What it sent is
+// out, what it did not write is lost; the next process of the machine has the ledger's rows and the log.
+// Stopped (SIGSTOP): answers and timers wait; the world goes on, and gives its partitions to others after the session.
+
+import type { Clock } from '../../schemas/ports.ts'
+import type { Timeline } from './timeline.ts'
+
+/** Thrown by synchronous calls of a process that is dead. */
+export class Crash extends Error {}
+
+/** A machine's clock: how far it is off the world's, and how fast it goes. */
+export interface Skew {
+  offsetMs: number
+  rate: number
+}
+
+/** A promise of its own each time: what waits for a shared one would never be garbage. */
+const never = (): Promise<never> => new Promise(() => {})
+
+export class SimProcess {
+  readonly name: string
+  readonly clock: Clock
+  isAlive = true
+  /** Counts down at each boundary; at zero the process dies. */
+  crashIn = Number.POSITIVE_INFINITY
+  /** Called once at its death. */
+  onDeath: (where: string) => void = () => {}
+  readonly death = Promise.withResolvers<void>()
+  /** World time that it spent stopped: [from, to). */
+  readonly stops: { fromMs: number; toMs: number }[] = []
+  readonly timeline: Timeline
+  #resumed: PromiseWithResolvers<void> | undefined
+
+  constructor(name: string, timeline: Timeline, skew: Skew) {
+    this.name = name
+    this.timeline = timeline
+    const startMs = timeline.nowMs
+    this.clock = {
+      nowMs: () => Math.round(timeline.nowMs + (timeline.nowMs - startMs) * (skew.rate - 1) + skew.offsetMs),
+      monotonicMs: () => (timeline.nowMs - startMs) * skew.rate,
+      sleep: (ms, signal) => this.#sleep(ms / skew.rate, signal)
+    }
+  }
+
+  get isStopped(): boolean {
+    return this.#resumed !== undefined
+  }
+
+  kill(where: string): void {
+    if (!this.isAlive) return
+    this.isAlive = false
+    this.#resumed = undefined
+    this.onDeath(where)
+    this.death.resolve()
+  }
+
+  stop(): void {
+    if (!this.isAlive || this.#resumed !== undefined) return
+    this.#resumed = Promise.withResolvers()
+    this.stops.push({ fromMs: this.timeline.nowMs, toMs: Number.POSITIVE_INFINITY })
+  }
+
+  resume(): void {
+    if (!this.isAlive || this.#resumed === undefined) return
+    this.stops.at(-1)!.toMs = this.timeline.nowMs
+    this.#resumed.resolve()
+    this.#resumed = undefined
+  }
+
+  /** World time since `sinceMs` that it was running. */
+  runningSinceMs(sinceMs: number): number {
+    const { nowMs } = this.timeline
+    const stopped = this.stops.reduce((sum, { fromMs, toMs }) => sum + Math.max(0, Math.min(nowMs, toMs) - Math.max(sinceMs, fromMs)), 0)
+    return nowMs - sinceMs - stopped
+  }
+
+  /** A place where it may die. @returns whether it lives */
+  boundary(where: string): boolean {
+    if (this.isAlive && --this.crashIn <= 0) this.kill(where)
+    return this.isAlive
+  }
+
+  /** As `boundary`, for code that does not wait. @throws Crash */
+  mustLive(where: string): void {
+    if (!this.boundary(where)) throw new Crash(where)
+  }
+
+  /** Something outside that the process waits for. */
+  async call<T>(what: string, work: () => Promise<T>): Promise<T> {
+    await this.awake()
+    if (!this.boundary(`before ${what}`)) return never()
+    let answer: T
+    try {
+      answer = await work()
+    } catch (error) {
+      await this.awake()
+      throw error
+    }
+    await this.awake()
+    if (!this.boundary(`after ${what}`)) return never()
+    return answer
+  }
+
+  /** Resolves when it runs; never when it is dead. */
+  async awake(): Promise<void> {
+    while (this.#resumed !== undefined) await this.#resumed.promise
+    if (!this.isAlive) return never()
+  }
+
+  #sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.resolve()
+    return new Promise(resolve => {
+      const wake = (): void => {
+        cancel()
+        signal?.removeEventListener('abort', wake)
+        if (this.#resumed !== undefined) void this.awake().then(resolve)
+        else if (this.boundary('sleep')) resolve()
+      }
+      const cancel = this.timeline.after(ms, wake)
+      signal?.addEventListener('abort', wake, { once: true })
+    })
+  }
+}

@@ -1,0 +1,78 @@
+// What a seed's world is like: how many nodes, which policy, which faults and how often.
+//
+// Swarm testing (Groce et al., ISSTA 2012): each world has a random subset of the fault kinds, with weights that differ by
+// orders of magnitude, for faults mask each other when all are always on.
+
+import type { DriverClass } from '../../schemas/ports.ts'
+import { type Stream, stream } from './streams.ts'
+
+export const FAULT_KINDS = [
+  'crash', // a process dies at some await
+  'pause', // a process is stopped, past its session or not, and goes on
+  'append', // the log refuses, or takes and does not say so
+  'redeliver', // a batch comes again though it was settled
+  'reorder', // partitions overtake each other
+  'delay', // answers of the log, the store, the target take long
+  'disk', // the ledger refuses the n-th transaction, before or within it
+  'driver', // an order is refused, lost, or its answer is
+  'signals', // the store does not answer, or has nothing
+  'clock', // clocks are off, drift and are set
+  'forgery', // commands that nobody may obey
+  'operator', // kill switch, maintenance, policy change, releases that come early
+  'anomalies', // alarms twice, late, out of order and false
+  'pages' // nobody can be reached
+] as const
+export type FaultKind = (typeof FAULT_KINDS)[number]
+
+export const HEALTH_MODELS = ['plain', 'slow', 'self', 'worse', 'stubborn', 'flap', 'mute'] as const
+export type HealthModel = (typeof HEALTH_MODELS)[number]
+
+export interface Settings {
+  seed: number
+  /** Weight 0..1 of the kinds that are on. */
+  faults: Partial<Record<FaultKind, number>>
+  controls: number
+  actuators: number
+  targets: number
+  driverClass: DriverClass
+  policy: number
+  /** Of the first phase; then faults end and liveness is demanded. */
+  safetyMs: number
+  breaksEveryMs: number
+  models: readonly HealthModel[]
+}
+
+/** What shrinking took away. */
+export interface Without {
+  faults?: readonly FaultKind[]
+  models?: readonly HealthModel[]
+}
+
+/** The world of a seed. */
+export function settingsOf(seed: number, policies: number, without: Without = {}): Settings {
+  const random = stream(seed, 'swarm')
+  const faults: Partial<Record<FaultKind, number>> = {}
+  for (const kind of FAULT_KINDS) {
+    const isOn = random.chance(0.5)
+    const weight = 10 ** random.between(-1.5, 0)
+    if (isOn && !without.faults?.includes(kind)) faults[kind] = weight
+  }
+  const isLong = random.chance(0.15) // Long enough for a command to become an orphan.
+  const models = subset(random, HEALTH_MODELS).filter(model => !without.models?.includes(model))
+  return {
+    seed,
+    faults,
+    controls: random.chance(0.35) ? 2 : 1,
+    actuators: random.chance(0.5) ? 2 : 1,
+    targets: random.pick([1, 2, 2, 3, 4]),
+    driverClass: random.pick(['detectable', 'convergent', 'opaque']),
+    policy: Math.floor(random.next() * policies),
+    safetyMs: isLong ? random.between(240_000, 360_000) : random.between(60_000, 120_000),
+    breaksEveryMs: random.between(8_000, 60_000),
+    models: models.length > 0 ? models : ['plain']
+  }
+}
+
+function subset<T>(random: Stream, items: readonly T[]): T[] {
+  return items.filter(() => random.chance(0.5))
+}

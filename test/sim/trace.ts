@@ -1,0 +1,29 @@
+// What happened in a world, in order: hashed as it comes, the last events kept to be shown.
+
+import { createHash } from 'node:crypto'
+
+const SHOWN_MAX = 50
+
+export class Trace {
+  readonly #hash = createHash('sha256')
+  readonly #last: string[] = []
+  count = 0
+
+  add(atMs: number, what: string): void {
+    const line = `${(atMs / 1_000).toFixed(3)} ${what}`
+    this.#hash.update(line).update('\n')
+    this.#last.push(line)
+    if (this.#last.length > SHOWN_MAX) this.#last.shift()
+    this.count++
+  }
+
+  /** The last events, oldest first. */
+  last(): readonly string[] {
+    return this.#last
+  }
+
+  /** SHA-256 over all events, hex. Ends the trace. */
+  digest(): string {
+    return this.#hash.digest('hex')
+  }
+}
