@@ -7,6 +7,7 @@
 import type { Config } from '../../schemas/config.ts'
 import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
+import type { EscalationRules } from '../../schemas/escalation.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
@@ -14,7 +15,7 @@ import type { Random } from '../../schemas/ports.ts'
 import { commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf, type Judgement, judge } from './judge.ts'
-import { pageFor, resolvePages } from './pages.ts'
+import { onCallDue, pageFor, resolvePages, takeAnswer, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { addAttempt, addOnset, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
 
@@ -23,6 +24,7 @@ export type DecideEvent =
   | { kind: 'outcome'; record: Outcome }
   | { kind: 'control'; record: Control }
   | { kind: 'page_sent'; id: string }
+  | { kind: 'call_due'; incidentId: string; owner?: string | null }
   | { kind: 'policies_changed' }
   | { kind: 'tick' }
 
@@ -36,6 +38,8 @@ export interface DecideRules {
   config: Pick<Config['decide'], 'commandExpiry'>
   policies: PolicySet
   environments: readonly string[]
+  /** Absent: people are called by the channels that policies name, without owners and steps. */
+  escalation?: EscalationRules | undefined
 }
 
 /** Open incidents watched; diagnose opens no more than this. */
@@ -52,10 +56,14 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       return onOutcome(state, event.record, nowMs, random, rules)
     case 'control':
       applyControl(state, event.record)
+      takeAnswer(state, event.record)
       if (event.record.kind === 'release_target') reopenEscalated(state, event.record.target)
       return decideAll(state, nowMs, random, rules)
     case 'page_sent':
       state.pages = state.pages.filter(pending => pending.id !== event.id)
+      return []
+    case 'call_due':
+      onCallDue(state, event, rules.escalation, nowMs)
       return []
     case 'policies_changed':
       return decideAll(state, nowMs, random, rules)
@@ -74,13 +82,14 @@ function onIncident(state: DecideState, incident: Incident, nowMs: number, rando
     state.over = [...state.over, incident.id].slice(-OVER_MAX)
     if (known === undefined) return []
     delete state.watches[incident.id]
-    if (incident.resolution !== 'merged') resolvePages(state, known, incident, rules.policies)
+    resolvePages(state, known, incident, rules.policies, rules.escalation)
     return []
   }
   if (known === undefined && Object.keys(state.watches).length >= WATCHES_MAX) return [{ kind: 'ignored', reason: 'watches_max' }]
   const watch = known ?? newWatch(incident)
   watch.incident = incident
   state.watches[incident.id] = watch
+  worsen(state, incident, rules.escalation, nowMs)
   const cause = incident.causes[0]
   if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
   if (tookOutcomeIn(watch)) watch.holdUntilMs = null
@@ -213,7 +222,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, answer: 
     watch.attempts = Math.max(watch.attempts, command.attempt)
     effects.push({ kind: 'publish_command', record: command })
   }
-  if (!pageFor(state, watch, decision, rules.policies, nowMs)) effects.push({ kind: 'ignored', reason: 'pages_max' })
+  if (!pageFor(state, watch, decision, rules.policies, nowMs, rules.escalation)) effects.push({ kind: 'ignored', reason: 'pages_max' })
   return effects
 }
 

@@ -1,20 +1,35 @@
-// Whom to tell, and when: a question once, the end of automation once, the end of the incident always after either.
+// Whom a decision calls, and when: for a question, for the end of automation, and for the end of an incident after either.
 //
-// One page an incident: the incident's id is the dedup key, as in the actuator's own pages. A target that keeps breaking
-// calls people once per budget window, not once per incident. Pages wait in the state until their channel took them.
+// One call an incident (escalate/calls.ts), whatever the actuators and the decisions say of it. A target that keeps breaking
+// calls people once per budget window, not once per incident.
 
+import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
-import { derivedId } from '../../schemas/ids.ts'
+import type { EscalationRules } from '../../schemas/escalation.ts'
 import type { Incident } from '../../schemas/incident.ts'
-import type { Page } from '../../schemas/ports.ts'
-import type { PolicySet } from './policy-file.ts'
-import { type DecideState, PAGES_MAX, targetOf, type Watch } from './state.ts'
+import { acknowledgeCall, advanceCall, endCall, ON_CALL, openCall, worsenCall } from '../escalate/calls.ts'
+import type { LoadedPolicy, PolicySet } from './policy-file.ts'
+import { type DecideState, targetOf, type Watch } from './state.ts'
+import type { TrustNews } from './trust.ts'
 
 const GUARDS_SHOWN = ['refuse', 'ask', 'wait']
+/** Automation that waits for one of these does not heal for a while, and people should know. */
+const HOLDS: readonly string[] = ['attempt_budget', 'storm', 'cost_budget']
+/** What people announced, and faults that are over, need no page. */
+const QUIET: readonly string[] = ['evidence', 'kill_switch', 'maintenance_window', 'deploy_window']
+const HELD_AGAIN_MS = 3_600_000 // A storm is one page an hour, not one an incident.
+const SIGNS_SHOWN = 10 // A person reads the strongest; the incident has them all.
 
-/** Queues what this decision has to tell. @returns false when an older page had to be dropped for it */
-export function pageFor(state: DecideState, watch: Watch, decision: Decision, policies: PolicySet, nowMs: number): boolean {
-  if (decision.outcome !== 'ask' && decision.outcome !== 'escalate') return true
+/** Calls for what this decision has to tell. @returns false when an older page had to be dropped for it */
+export function pageFor(
+  state: DecideState,
+  watch: Watch,
+  decision: Decision,
+  policies: PolicySet,
+  nowMs: number,
+  rules: EscalationRules | undefined = undefined
+): boolean {
+  if (decision.outcome !== 'ask' && decision.outcome !== 'escalate' && !tellsOfHold(state, decision, nowMs)) return true
   const policy = policies.policies.find(one => one.name === decision.policy)
   if (policy === undefined || decision.target === null) return true
   if (decision.outcome === 'escalate') {
@@ -25,50 +40,107 @@ export function pageFor(state: DecideState, watch: Watch, decision: Decision, po
   } else if (watch.paged) return true
   watch.paged = true
   const { incident } = watch
-  const cause = incident.causes[0]
-  const page: Page = {
-    action: 'trigger',
-    dedupKey: incident.id,
+  const news = {
+    incidentId: incident.id,
+    environment: incident.environment,
+    entity: decision.target,
+    channels: [...policy.spec.escalate.channels],
     severity: incident.severity,
     summary: `${incident.title}: ${decision.reason}`,
-    details: {
-      incidentId: incident.id,
-      decisionId: decision.id,
-      environment: incident.environment,
-      policy: decision.policy,
-      runbook: decision.runbook,
-      target: decision.target,
-      attempts: watch.attempts,
-      evidence: cause?.evidence ?? [],
-      blockedBy: decision.guards
-        .filter(result => GUARDS_SHOWN.includes(result.verdict))
-        .map(({ guard, reason, counterfactual }) => ({ guard, reason, counterfactual }))
-    }
+    details: detailsOf(watch, decision)
   }
-  return queue(state, policy.spec.escalate.channels, page, decision.id)
+  const call = openCall(state, news, decision.outcome === 'escalate', nowMs)
+  // Who owns it is looked up outside; without rules nobody asks.
+  if (rules === undefined) call.owner = null
+  return advanceCall(state, call, rules, nowMs)
 }
 
-/** Tells everyone who was paged that the incident is over; never held back. */
-export function resolvePages(state: DecideState, watch: Watch, incident: Incident, policies: PolicySet): void {
-  if (!watch.paged) return
+function detailsOf({ incident, attempts }: Watch, decision: Decision) {
+  return {
+    incidentId: incident.id,
+    decisionId: decision.id,
+    environment: incident.environment,
+    policy: decision.policy,
+    runbook: decision.runbook,
+    target: decision.target,
+    attempts,
+    evidence: incident.causes[0]?.evidence ?? [],
+    signs: incident.members
+      .filter(member => member.closedAtMs === null)
+      .slice(0, SIGNS_SHOWN)
+      .map(({ anomalyId, entity, metric, attributes, observed, expected, reason }) => ({ anomalyId, entity, metric, attributes, observed, expected, reason })),
+    blockedBy: decision.guards
+      .filter(result => GUARDS_SHOWN.includes(result.verdict))
+      .map(({ guard, reason, counterfactual }) => ({ guard, reason, counterfactual }))
+  }
+}
+
+/** Whether automation that would act is held back by something that people should know, and were not told of lately. */
+function tellsOfHold(state: DecideState, decision: Decision, nowMs: number): boolean {
+  if (decision.outcome !== 'blocked' || (decision.autonomy !== 'auto' && decision.autonomy !== 'approve')) return false
+  if (decision.blockedBy.some(guard => QUIET.includes(guard))) return false
+  const held = decision.guards.find(result => result.verdict === 'wait' && HOLDS.includes(result.guard))
+  if (held === undefined) return false
+  const key = `${decision.environment}|${held.guard}`
+  if (nowMs - (state.heldTold[key] ?? Number.NEGATIVE_INFINITY) < HELD_AGAIN_MS) return false
+  state.heldTold[key] = nowMs
+  return true
+}
+
+/** Tells people that a policy lost a level, or has earned one that they may give it: once each, nobody need answer. */
+export function tellTrust(state: DecideState, policy: LoadedPolicy, news: TrustNews, nowMs: number, rules: EscalationRules | undefined): void {
+  const isLoss = news.kind === 'demoted'
+  const id = `policy/${policy.name}/${isLoss ? 'demoted' : news.level}@${nowMs}`
+  const summary = isLoss
+    ? `policy ${policy.name} lost a level of autonomy: ${news.reason}`
+    : `policy ${policy.name} has earned the level ${news.level}: ${news.reason}`
+  const severity = isLoss ? ('warning' as const) : ('info' as const)
+  const details = { policy: policy.name, fileLevel: policy.spec.autonomy, reason: news.reason }
+  const call = openCall(
+    state,
+    { incidentId: id, environment: '', entity: '', channels: [...policy.spec.escalate.channels], severity, summary, details },
+    false,
+    nowMs
+  )
+  call.owner = null
+  advanceCall(state, call, rules, nowMs)
+  delete state.calls[id]
+}
+
+/** Tells everyone who was called that the incident is over; never held back. */
+export function resolvePages(state: DecideState, watch: Watch, incident: Incident, policies: PolicySet, rules: EscalationRules | undefined = undefined): void {
+  const summary = `${incident.title}: over (${incident.resolution})`
+  const { id, resolution, healedAtMs, attempts } = incident
+  const details = { incidentId: id, resolution, healedAtMs, attempts }
+  if (endCall(state, id, summary, details) || !watch.paged) return
+  // Somebody was paged, and who is no longer known: an actuator did it, or the checkpoint was lost. Whoever may have been hears it.
   const policy = policies.policies.find(one => one.name === watch.last?.policy)
-  const details = { incidentId: incident.id, resolution: incident.resolution, healedAtMs: incident.healedAtMs, attempts: incident.attempts }
-  const page: Page = {
-    action: 'resolve',
-    dedupKey: incident.id,
-    severity: incident.severity,
-    summary: `${incident.title}: over (${incident.resolution})`,
-    details
-  }
-  queue(state, policy?.spec.escalate.channels ?? ['default'], page, `resolve/${incident.id}`)
+  const channels = policy?.spec.escalate.channels ?? [ON_CALL]
+  const { environment, severity } = incident
+  const entity = watch.last?.target ?? incident.causes[0]?.entity ?? ''
+  const call = openCall(state, { incidentId: id, environment, entity, channels: [...channels], severity, summary, details }, false, 0)
+  const onCall =
+    rules === undefined || !channels.includes(ON_CALL) ? [] : Object.values(rules.onCall).flatMap(({ page }) => page.flatMap(step => step.channels))
+  const known = onCall.length === 0 ? channels : [...channels.filter(channel => channel !== ON_CALL), ...onCall]
+  for (const channel of new Set(known)) call.told[channel] = { severity, urgency: 'page' }
+  endCall(state, id, summary, details)
 }
 
-function queue(state: DecideState, channels: readonly string[], page: Page, subject: string): boolean {
-  for (const channel of channels) {
-    const id = derivedId('page', subject, channel)
-    if (!state.pages.some(pending => pending.id === id)) state.pages.push({ id, channel, page })
-  }
-  const dropped = state.pages.length > PAGES_MAX
-  if (dropped) state.pages.splice(0, state.pages.length - PAGES_MAX)
-  return !dropped
+/** Whose answer on an incident means that somebody has it: an answer to its question, or `acknowledge/<incident>`. */
+export function takeAnswer(state: DecideState, control: Control): void {
+  if (control.kind === 'approval') acknowledgeCall(state, control.incidentId, control.by)
+}
+
+/** News of an open incident: a ticket may have become a page. */
+export function worsen(state: DecideState, { id, severity }: Incident, rules: EscalationRules | undefined, nowMs: number): void {
+  const call = state.calls[id]
+  if (call !== undefined && worsenCall(call, severity, rules, nowMs)) advanceCall(state, call, rules, nowMs)
+}
+
+/** A call is due, or its owner is known now. */
+export function onCallDue(state: DecideState, event: { incidentId: string; owner?: string | null }, rules: EscalationRules | undefined, nowMs: number): void {
+  const call = state.calls[event.incidentId]
+  if (call === undefined) return
+  if (event.owner !== undefined) call.owner ??= event.owner
+  advanceCall(state, call, rules, nowMs)
 }

@@ -6,7 +6,7 @@ import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Verdict } from '../../schemas/outcome.ts'
-import type { Page } from '../../schemas/ports.ts'
+import type { CallState } from '../escalate/calls.ts'
 
 /** One command for a target, from its issue to its verdict. */
 export interface Attempt {
@@ -69,15 +69,9 @@ export interface TrackRecord {
   failures: number
 }
 
-export interface PendingPage {
-  id: string
-  channel: string
-  page: Page
-}
-
 type ControlOf<Kind extends Control['kind']> = Extract<Control, { kind: Kind }>
 
-export interface DecideState {
+export interface DecideState extends CallState {
   watches: Record<string, Watch>
   /** `environment|entity` → state. */
   targets: Record<string, TargetState>
@@ -87,8 +81,6 @@ export interface DecideState {
   maintenance: Record<string, ControlOf<'maintenance'>>
   /** Decision id → answers. */
   approvals: Record<string, ControlOf<'approval'>[]>
-  /** Pages not yet delivered. */
-  pages: PendingPage[]
   /** Incidents that were resolved, the last OVER_MAX of them. */
   over: string[]
 }
@@ -100,13 +92,11 @@ export const ATTEMPTS_MAX = 100
 const ONSETS_MAX = 50
 const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of incidents long closed.
 const MAINTENANCE_MAX = 1_000
-/** Pages waiting for a channel that is down; the oldest are the most stale. */
-export const PAGES_MAX = 500
 /** Records of an incident arrive within seconds of each other; a thousand later resolutions are far beyond any straggler. */
 export const OVER_MAX = 1_000
 
 export function emptyState(): DecideState {
-  return { watches: {}, targets: {}, learned: {}, killSwitches: {}, maintenance: {}, approvals: {}, pages: [], over: [] }
+  return { watches: {}, targets: {}, learned: {}, killSwitches: {}, maintenance: {}, approvals: {}, calls: {}, pages: [], over: [] }
 }
 
 export function targetKey(environment: string, target: string): string {

@@ -11,24 +11,24 @@ import { controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, encodeRecord, type RecordType } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
+import type { EscalationRules } from '../../schemas/escalation.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
 import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, LogRecordInput, Meter, Random } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import { callSender } from '../escalate/sender.ts'
 import type { UnsignedCommand } from './command.ts'
 import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
 import { explain } from './explain-text.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, applyControl, type DecideState, emptyState, type PendingPage, targetOf, type Watch } from './state.ts'
+import { addAttempt, addOnset, applyControl, type DecideState, emptyState, targetOf, type Watch } from './state.ts'
 
 const VERSION = 1
 const TICK_MS = 500 // Cooldowns are seconds at their shortest; half of one is precise enough.
-const PAGE_RETRY_MS = 2_000 // First repeat of a page that did not go out; doubles up to the maximum.
-const PAGE_RETRY_MS_MAX = 300_000
 
 export interface DecideWorkerOptions {
   log: Log
@@ -41,6 +41,10 @@ export interface DecideWorkerOptions {
   sign: (command: UnsignedCommand) => Command
   /** Channel name → where pages go. */
   escalations: Readonly<Record<string, Escalation>>
+  /** Who is on call, and owns what. Absent: the channels that policies name. */
+  escalation?: EscalationRules | undefined
+  /** The owner that an entity's telemetry names. */
+  ownerOf?: ((entity: string, environment: string) => Promise<string | undefined>) | undefined
   clock: Clock
   random: Random
   logger: Logger
@@ -80,13 +84,18 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     decode,
     tick: { kind: 'tick' },
     reduce(state, event, nowMs) {
-      const effects = decide(state, event, nowMs, random, { config, policies, environments })
+      const effects = decide(state, event, nowMs, random, { config, policies, environments, escalation: options.escalation })
       for (const effect of effects) countEffect(meter, logger, effect)
       return effects.filter(effect => effect.kind !== 'ignored')
     },
     deliver: effects => publish(log, options.sign, effects)
   })
-  const pager = pageSender({ ...options, pending: () => worker.state()?.pages ?? [], sent: id => unlessStandby(worker.submit({ kind: 'page_sent', id })) })
+  const pager = callSender({
+    ...{ escalations: options.escalations, rules: options.escalation, ownerOf: options.ownerOf, clock, random, logger, meter },
+    state: worker.state,
+    sent: id => unlessStandby(worker.submit({ kind: 'page_sent', id })),
+    advance: (incidentId, owner) => unlessStandby(worker.submit({ kind: 'call_due', incidentId, ...(owner === undefined ? {} : { owner }) }))
+  })
   return {
     async start() {
       await worker.start()
@@ -148,62 +157,6 @@ function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {
     meter.count('homeostat.decide.decisions', 1, { outcome })
     logger.info({ decisionId: id, incidentId, outcome, policy, runbook, target, reason }, 'an incident was decided')
   } else meter.count('homeostat.decide.commands', 1, { risk: effect.record.risk })
-}
-
-/** Delivers pages one after another until each channel took them; a channel that is down does not hold up the others for long. */
-function pageSender({
-  escalations,
-  clock,
-  logger,
-  meter,
-  pending,
-  sent
-}: Pick<DecideWorkerOptions, 'escalations' | 'clock' | 'logger' | 'meter'> & { pending: () => readonly PendingPage[]; sent: (id: string) => Promise<void> }) {
-  const stop = new AbortController()
-  const retries = new Map<string, { atMs: number; delayMs: number }>()
-  let running: Promise<void> = Promise.resolve()
-
-  async function send({ id, channel, page }: PendingPage): Promise<void> {
-    const escalation = Object.hasOwn(escalations, channel) ? escalations[channel] : undefined
-    if (escalation === undefined) {
-      meter.count('homeostat.decide.pages', 1, { result: 'no_channel' })
-      logger.warn({ channel, summary: page.summary, action: page.action }, 'nobody can be paged: configure act.escalation')
-      return sent(id)
-    }
-    try {
-      await escalation.notify(page)
-    } catch (error) {
-      const delayMs = Math.min(PAGE_RETRY_MS_MAX, (retries.get(id)?.delayMs ?? PAGE_RETRY_MS / 2) * 2)
-      retries.set(id, { atMs: clock.monotonicMs() + delayMs, delayMs })
-      meter.count('homeostat.decide.pages', 1, { result: 'failed' })
-      logger.warn({ channel, reason: error instanceof Error ? error.message : String(error), retryMs: delayMs }, 'a page was not delivered, it is tried again')
-      return
-    }
-    retries.delete(id)
-    meter.count('homeostat.decide.pages', 1, { result: 'sent' })
-    return sent(id)
-  }
-
-  async function loop(): Promise<void> {
-    while (!stop.signal.aborted) {
-      const pages = pending()
-      for (const id of retries.keys()) if (!pages.some(page => page.id === id)) retries.delete(id)
-      for (const page of pages) {
-        if (!stop.signal.aborted && (retries.get(page.id)?.atMs ?? 0) <= clock.monotonicMs()) await send(page)
-      }
-      await clock.sleep(TICK_MS, stop.signal)
-    }
-  }
-
-  return {
-    start() {
-      running = loop().catch(() => undefined) // A bug in the worker, which reports it itself.
-    },
-    async close() {
-      stop.abort()
-      await running
-    }
-  }
 }
 
 async function rebuildState(log: Log, environments: readonly string[]): Promise<DecideState> {

@@ -15,6 +15,7 @@ export async function runCommand(context: ExecuteContext, id: string): Promise<b
   const findings: StepFinding[] = []
   for (let index = 0; ; index++) {
     const row = context.ledger.command(id)!
+    if (row.state === 'recorded') return true // It was, and what came after that failed.
     if (index >= row.command.steps.length) break
     const found = await runStep(context, row, index)
     if (found === undefined) return false
@@ -38,7 +39,6 @@ function record(context: ExecuteContext, row: CommandRow, findings: readonly Ste
   const { verdict, refusedBy } = summary(findings)
   // People are told of what was tried and did not help; a command that was stopped before it began did nothing to tell of.
   const failed = verdict !== 'healed' && verdict !== 'refused'
-  if (failed && pageChannel === undefined) logger.warn({ commandId: row.key, verdict }, 'a failed command should page, but act.escalation has no channel')
   const outcome = outcomeOf(row, findings, nowMs, failed && pageChannel !== undefined)
   ledger.record(row.key, outcome, known => pageAfter(known, outcome, row.command, pageChannel))
   meter.count('homeostat.act.outcomes', 1, { verdict })

@@ -24,9 +24,9 @@ import type { OpenRole, RoleContext } from './context.ts'
 import { openVerificationKeys } from './keys.ts'
 
 export async function openAct(context: RoleContext): Promise<OpenRole> {
-  const { config, log, clock, random, meter } = context
+  const { config, roles, log, clock, random, meter } = context
   const logger = context.logger('act')
-  const keys = openVerificationKeys(config, context.roles)
+  const keys = openVerificationKeys(config, roles)
   logger.info({ keys: Object.keys(keys) }, 'commands signed by these keys are believed')
   mkdirSync(config.dataDir, { recursive: true })
   const ledger = SqliteLedger.open({ file: join(config.dataDir, 'ledger.sqlite') })
@@ -36,7 +36,8 @@ export async function openAct(context: RoleContext): Promise<OpenRole> {
     drivers: openDrivers(config),
     verifier: commandVerifier({ keys }),
     probe: httpProbe({ hosts: config.act.probeHosts }),
-    escalations: openEscalations(config),
+    // Control calls people once for an incident, whatever its attempts; beside it in one process this would be a second voice.
+    escalations: roles.has('control') ? {} : openEscalations(config),
     config: config.act,
     environment: config.environment
   })

@@ -15,6 +15,7 @@ import { checkpointStore } from '../log/checkpoint-store.ts'
 import { openEscalations } from './act.ts'
 import type { OpenRole, RoleContext } from './context.ts'
 import { openSigningKey } from './keys.ts'
+import { telemetryOwner } from './owners.ts'
 
 export async function openControl(context: RoleContext): Promise<OpenRole> {
   const { config, log, clock, random, meter } = context
@@ -27,7 +28,9 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
     policies,
     environments: environmentsOf(config),
     sign: commandSigner(openSigningKey(config).privateKeyPem).sign,
-    escalations: openEscalations(config)
+    escalations: openEscalations(config),
+    escalation: config.act.escalation,
+    ownerOf: telemetryOwner(context.reads, config.act.escalation.ownerAttributes, clock)
   })
   await diagnose.start()
   await decide.start()
