@@ -277,7 +277,9 @@ export class Checker implements Observer, Witness {
       for (const record of batch.records) {
         const id = record.headers.ce_id ?? ''
         const known = this.facts.commands.get(id)
-        if (known !== undefined && ledgers.holders(id).length === 0 && !ledgers.isClaimed(id))
+        const owner = this.facts.claims.get(id)
+        const isLeft = owner !== undefined && !ledgers.isOwn(by, owner)
+        if (known !== undefined && ledgers.holders(id).length === 0 && !isLeft)
           this.fail('9 offsets behind results', `command ${id} is settled by ${by.name} and in no ledger`)
       }
     } else {

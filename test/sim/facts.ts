@@ -5,6 +5,7 @@ import { derivedId } from '../../schemas/ids.ts'
 import type { Command } from '../../schemas/command.ts'
 import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
+import type { Execution } from '../../schemas/execution.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { LogRecordInput, Position } from '../../schemas/ports.ts'
@@ -35,6 +36,8 @@ export class Facts {
   readonly byKey = new Map<string, KnownCommand>()
   /** Command → outcome id → its text. */
   readonly outcomes = new Map<string, Map<string, string>>()
+  /** Command → the ledger that claimed it first. */
+  readonly claims = new Map<string, string>()
   readonly outcomeList: Outcome[] = []
   readonly said: Said[] = []
 
@@ -56,6 +59,11 @@ export class Facts {
         const decision = JSON.parse(text) as Decision
         this.decisions.set(decision.id, decision)
         return decision
+      }
+      case TOPICS.executions.name: {
+        const { commandId, ledgerId } = JSON.parse(text) as Execution
+        if (!this.claims.has(commandId)) this.claims.set(commandId, ledgerId)
+        return undefined
       }
       case TOPICS.outcomes.name:
         return this.#outcome(text, nowMs)

@@ -28,7 +28,8 @@ export class Ledgers {
   readonly #frozen = new Set<string>()
   readonly #open = new Set<string>()
   readonly #accepted = new Set<string>()
-  readonly claimed = new Set<string>()
+  /** Ledger id → machine. */
+  readonly #identities = new Map<string, string>()
 
   constructor(targets: Targets, marks: Marks) {
     this.#targets = targets
@@ -80,6 +81,7 @@ export class Ledgers {
       this.#held.set(key, holders.add(machine))
       this.#accepted.add(key)
     } else if (kind === 'command') this.#held.set(key, this.#held.get(key) ?? new Set([machine]))
+    if (kind === 'ledger') this.#identities.set(row.id as string, machine)
     if (kind === 'fence') this.#frozen[row.frozen === null ? 'delete' : 'add'](`${machine} ${key}`)
     if (kind !== 'ledger' && kind !== 'nonce') this.#open[row.open === true ? 'add' : 'delete'](`${machine} ${kind} ${key}`)
   }
@@ -93,8 +95,9 @@ export class Ledgers {
     return this.#accepted.has(commandId)
   }
 
-  isClaimed(commandId: string): boolean {
-    return this.claimed.has(commandId)
+  /** Whether that ledger is the one of the process's machine. */
+  isOwn(process: SimProcess, ledgerId: string): boolean {
+    return this.#identities.get(ledgerId) === this.#machines.get(process)
   }
 
   isFrozen(process: SimProcess, target: string): boolean {

@@ -1,7 +1,7 @@
 // usage: npm run -s test:sim -- [--seeds 100] [--first 1] [--json]
 import { runWorld } from './world.ts'
 const first = Number(process.argv[2] ?? 1), n = Number(process.argv[3] ?? 1)
-const t = process.hrtime.bigint()
+const t = process.hrtime.bigint(), cpu0 = process.cpuUsage().user
 let ev = 0, cmds = 0
 for (let s = first; s < first + n; s++) {
   const r = await runWorld(s)
@@ -10,4 +10,4 @@ for (let s = first; s < first + n; s++) {
   if (n === 1) console.log(r.traceHash, r.events, r.commands, [...r.marks.counts])
 }
 const sec = Number(process.hrtime.bigint() - t) / 1e9
-console.log({ n, sec, perS: n / sec, ev, cmds })
+console.log({ n, cpu: n / ((process.cpuUsage().user - cpu0) / 1e6), sec, perS: n / sec, ev, cmds })
