@@ -43,6 +43,7 @@ import type { CommandVerifier, Refusal } from './signer.ts'
 const RETRY_MS = 1_000 // When the ledger or the log is in the way.
 const CONTROL_INTERVAL_MS = 1_000 // How soon a released target is known; the kill switch is read at each act besides.
 const PAGE_CHANNEL = 'default'
+const CLAIM_LENGTH_MAX = 64 // Of ids that nobody vouches for, in a reason.
 /** A claim of ours without a row was made just before a crash. Older ones are a matter of the past: decide has given them up. */
 const UNADMITTED_AGE_MS_MAX = 86_400_000
 
@@ -185,10 +186,15 @@ export function actWorker(options: ActOptions): ActWorker {
     return ledger.admit(command, nowMs, judge, (by, reason) => refusalOf(command, outcomeIdOf(command.id), nowMs, by, reason))
   }
 
-  /** Its id follows from the record's place, not from what it claims: it must not stand in the way of the real command of that id. */
+  /**
+   * Its ids follow from the record's place, not from what it claims: neither may it stand in the way of the real command of that
+   * id, nor may its outcome pass for that command's with whoever waits for it. What it claims is told in words.
+   */
   function refuseForgery(record: LogRecord, command: Command, { by, reason }: Refusal, nowMs: number): Admission {
     const id = derivedId('outcome', 'forged', record.topic, record.partition, record.offset)
-    ledger.recordForgery(refusalOf(command, id, nowMs, by, `${reason}; nothing in the command is authenticated`))
+    const claims = `it claims to be command ${command.id.slice(0, CLAIM_LENGTH_MAX)} of incident ${command.incidentId.slice(0, CLAIM_LENGTH_MAX)}`
+    const refusal = refusalOf(command, id, nowMs, by, `${reason}; nothing in the command is authenticated, ${claims}`)
+    ledger.recordForgery({ ...refusal, commandId: id, incidentId: id, decisionId: id })
     return { kind: 'refused', by, reason }
   }
 

@@ -12,18 +12,27 @@ describe('a command is refused, without effect and with one outcome, when it', (
     expect(world.driver.orders).toEqual([])
     expect(world.pages).toEqual([])
   }
+  /** Its outcome names no command, incident or decision: whoever waits for those must not take it for theirs. */
+  const forged = async (command: ReturnType<typeof aCommand>, by: string) => {
+    const outcomes = await runOne(world, command)
+    expect(outcomes).toMatchObject([{ verdict: 'refused', refusedBy: by, steps: [], cost: 0, reason: expect.stringContaining(command.id) }])
+    const { id, commandId, incidentId, decisionId } = outcomes[0]!
+    expect([commandId, incidentId, decisionId]).toEqual([id, id, id])
+    expect(world.driver.orders).toEqual([])
+    expect(world.pages).toEqual([])
+  }
 
   it('is not signed', async () => {
     world = aWorld()
-    await refused({ ...aCommand(), signature: '' }, 'signature')
+    await forged({ ...aCommand(), signature: '' }, 'signature')
   })
   it('is signed by a key that nobody knows', async () => {
     world = aWorld({ options: { verifier: commandVerifier({ keys: {} }) } })
-    await refused(aCommand(), 'key_id')
+    await forged(aCommand(), 'key_id')
   })
   it('was changed after it was signed', async () => {
     world = aWorld()
-    await refused({ ...aCommand(), target: 'shop/payments' }, 'signature')
+    await forged({ ...aCommand(), target: 'shop/payments' }, 'signature')
   })
   it('is for another environment', async () => {
     world = aWorld()
