@@ -84,22 +84,22 @@ export async function scoreFile({ config, name, path, out, unitOf, progress }: S
     return rowText(table.stamp, row, metrics)
   }
   const written = `${out}.part`
+  await mkdir(dirname(out), { recursive: true }).catch(cannotWrite(out))
+  const handle = await open(written, 'w').catch(cannotWrite(out))
   try {
-    await mkdir(dirname(out), { recursive: true })
-    const handle = await open(written, 'w').catch(cannotWrite(out))
     try {
-      await handle.appendFile(`${HEADER}\n`)
+      await handle.appendFile(`${HEADER}\n`).catch(cannotWrite(out))
       for await (const { lines, bytes } of pieces(path, name)) {
         let text = ''
         for (const line of lines) if (table.take(line)) text += judge()
-        if (text !== '') await handle.appendFile(text)
+        if (text !== '') await handle.appendFile(text).catch(cannotWrite(out))
         progress(bytes, table.rows)
       }
     } finally {
       await handle.close()
     }
     if (table.rows === 0 || scorer === undefined) throw new AppError('usage', `${name}:1:1: no rows: a file has lines like 2026-03-01T14:00:00Z,42`)
-    await rename(written, out)
+    await rename(written, out).catch(cannotWrite(out))
   } catch (error) {
     await rm(written, { force: true })
     throw error

@@ -206,11 +206,13 @@ describe('a broken file', () => {
     expect([existsSync(join(folder, 'scored/x.csv')), existsSync(join(folder, 'scored/x.csv.part'))]).toEqual([false, false])
   })
 
-  test('is found before anything is scored, where it is a folder, missing, or would be written over', async () => {
+  test('is found before anything is scored, where it is a folder, missing, or cannot be written', async () => {
     await expect(run([planted(), 'none.csv'])).rejects.toThrow(/^none\.csv: there is no such file/)
     mkdirSync(join(folder, 'data'))
     await expect(run([planted(), 'data'])).rejects.toThrow(/^data is a folder: give its files, like data\/\*\.csv$/)
     expect(existsSync(join(folder, 'scored'))).toBe(false)
+    writeFileSync(join(folder, 'scored'), '')
+    await expect(run([planted()])).rejects.toThrow(/scored\/queue\.csv cannot be written \(\w+\): give another --out$/)
     await expect(run([planted(), '--unit', '=ms'])).rejects.toThrow(/--unit =ms: "=ms" names no column/)
   })
 })
