@@ -14,6 +14,7 @@ import type { Stream } from './streams.ts'
 import type { Timeline } from './timeline.ts'
 
 const KINDS = ['malformed', 'future version', 'too large', 'stranger', 'changed', 'bit', 'environment', 'expired', 'of the future', 'nonce', 'replay', 'forbidden target', 'same key', 'old fence'] as const
+const FAR_MS = 10 * 86_400_000 // Farther than any clock here jumps.
 type Kind = (typeof KINDS)[number]
 
 export interface ForgerOptions {
@@ -54,8 +55,8 @@ export class Forger {
     const known = [...this.#options.checker.facts.commands.values()]
     if (known.length === 0) return
     const { command, text } = this.#options.random.pick(known)
-    // Signed by the true key, these two are told from true ones by what the one ledger holds.
-    if ((kind === 'nonce' || kind === 'same key') && !this.#options.isKnownToTheOneLedger(command)) return
+    // Signed by the true key, these are told from true ones by what the one ledger holds.
+    if (['nonce', 'same key', 'old fence'].includes(kind) && !this.#options.isKnownToTheOneLedger(command)) return
     const record = this.#record(kind, command, text)
     void this.#options.log.append(commandsTopic(ENVIRONMENT), [record], FORGER)
   }
@@ -94,9 +95,9 @@ export class Forger {
       case 'environment':
         return signer.sign({ ...base, environment: 'other' })
       case 'expired':
-        return signer.sign({ ...base, issuedAtMs: nowMs - 7_300_000, expiresAtMs: nowMs - 7_200_000 })
+        return signer.sign({ ...base, issuedAtMs: nowMs - FAR_MS - 100_000, expiresAtMs: nowMs - FAR_MS })
       case 'of the future':
-        return signer.sign({ ...base, issuedAtMs: nowMs + 7_200_000, expiresAtMs: nowMs + 7_300_000 })
+        return signer.sign({ ...base, issuedAtMs: nowMs + FAR_MS, expiresAtMs: nowMs + FAR_MS + 100_000 })
       case 'nonce':
         return signer.sign({ ...base, nonce: real.nonce })
       case 'forbidden target':

@@ -26,6 +26,7 @@ export interface OperatorOptions {
 }
 
 const LOOK_MS = 3_000
+const AHEAD_MS = 86_400_000
 const SCOPES = ['global', `environment/${ENVIRONMENT}`, 'policy/sim'] as const
 
 export class Operator {
@@ -46,7 +47,7 @@ export class Operator {
     const weight = settings.faults.operator ?? 0
     timeline.after(LOOK_MS, () => {
       this.#answer()
-      if (this.#isHealing || this.#random.chance(0.05)) this.#release()
+      if (this.#random.chance(this.#isHealing ? 0.2 : 0.05)) this.#release()
       if (!this.#isHealing && this.#random.chance(weight * 0.15)) this.#meddle()
       this.start()
     })
@@ -83,11 +84,13 @@ export class Operator {
   }
 
   #release(): void {
-    const { targets, timeline, marks } = this.#options
+    const { targets, timeline, marks, settings } = this.#options
+    // A freeze that a clock ahead of ours has stamped is younger than our release.
+    const aheadMs = this.#isHealing && settings.faults.clock !== undefined ? AHEAD_MS : 0
     for (const { entity } of targets.all) {
       if (!this.#isHealing && this.#random.chance(0.5)) continue
       marks.reach('target released')
-      this.#say({ kind: 'release_target', target: entity, by: 'ada', atMs: Math.round(timeline.nowMs) })
+      this.#say({ kind: 'release_target', target: entity, by: 'ada', atMs: Math.round(timeline.nowMs) + aheadMs })
     }
   }
 

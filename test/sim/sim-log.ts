@@ -7,7 +7,7 @@
 import { AppError } from '../../schemas/errors.ts'
 import type { AssignedPartition, Batch, BatchFate, Log, LogRecordInput, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
 import { type MemoryLog, memoryLog } from '../support/memory-log.ts'
-import type { SimProcess } from './process.ts'
+import { Crash, type SimProcess } from './process.ts'
 import type { Stream } from './streams.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -144,7 +144,8 @@ export class SimLog {
     const { onAssigned, onRevoked } = options
     if (onAssigned) wrapped.onAssigned = (partitions: readonly AssignedPartition[]) => within(() => onAssigned(partitions), [])
     if (onRevoked) wrapped.onRevoked = partitions => within(() => onRevoked(partitions), undefined)
-    const subscription = await this.#inTurn(() => {
+    const subscription = await this.#inTurn(async () => {
+      if (!process.isAlive) throw new Crash('before it had joined') // Its session has ended already: nobody would end it again.
       members.push(member)
       return this.memory.subscribe(wrapped)
     })

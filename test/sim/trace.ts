@@ -2,19 +2,26 @@
 
 import { createHash } from 'node:crypto'
 
+/** When every world begins. */
+export const START_MS = Date.UTC(2026, 0, 5, 12)
 const SHOWN_MAX = 50
 
 export class Trace {
   readonly #hash = createHash('sha256')
   readonly #last: string[] = []
-  count = 0
+  readonly #onEvent: ((line: string) => void) | undefined
+
+  /** @param onEvent sees every event */
+  constructor(onEvent?: (line: string) => void) {
+    this.#onEvent = onEvent
+  }
 
   add(atMs: number, what: string): void {
-    const line = `${(atMs / 1_000).toFixed(3)} ${what}`
+    const line = `${((atMs - START_MS) / 1_000).toFixed(3)} ${what}`
     this.#hash.update(line).update('\n')
     this.#last.push(line)
     if (this.#last.length > SHOWN_MAX) this.#last.shift()
-    this.count++
+    this.#onEvent?.(line)
   }
 
   /** The last events, oldest first. */

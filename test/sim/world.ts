@@ -15,12 +15,13 @@ import { type Stream, stream } from './streams.ts'
 import { type Settings, settingsOf, type Without } from './swarm.ts'
 import { Targets } from './targets.ts'
 import { Timeline } from './timeline.ts'
-import { Trace } from './trace.ts'
+import { START_MS, Trace } from './trace.ts'
 
-export const START_MS = Date.UTC(2026, 0, 5, 12)
 /** Within this time after the last fault everything must be well: an orphan's deadline (144 s), a page's pause, a cooldown. */
 export const LIVENESS_MS = 400_000
 const LOOK_MS = 5_000
+/** Clocks jump forward as far as that, and back by seconds: after a jump back by an hour diagnose keeps quiet incidents open for that hour. */
+const JUMP_MS_MAX = 3_600_000
 
 export interface WorldResult {
   seed: number
@@ -35,10 +36,10 @@ export interface WorldResult {
 }
 
 /** Runs the world of a seed to its end, or to its first violation. */
-export async function runWorld(seed: number, options: { mutant?: Mutant; without?: Without } = {}): Promise<WorldResult> {
+export async function runWorld(seed: number, options: { mutant?: Mutant; without?: Without; onEvent?: (line: string) => void } = {}): Promise<WorldResult> {
   const settings = settingsOf(seed, POLICIES.length, options.without)
   const timeline = new Timeline(START_MS)
-  const trace = new Trace()
+  const trace = new Trace(options.onEvent)
   const marks = new Marks()
   const entities = Array.from({ length: settings.targets }, (_, index) => `sim/svc${index}@svc${index}-1`)
   const targets = new Targets(entities, timeline, stream(seed, 'target'), what => trace.add(timeline.nowMs, what))
@@ -76,7 +77,6 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
       forger.stop()
       operator.heal()
       for (const machine of nodes.machines) {
-        machine.skew.offsetMs = 0
         if (machine.process) machine.process.crashIn = Number.POSITIVE_INFINITY
       }
       await liveness(timeline, checker, targets, isOver)
@@ -122,7 +122,7 @@ function disturb({ faults, safetyMs }: Settings, timeline: Timeline, nodes: Node
   })
   again(faults.clock, 20_000, () => {
     const { skew } = random.pick(nodes.machines)
-    skew.offsetMs = Math.round(random.chance(0.2) ? random.between(-3_600_000, 3_600_000) : random.between(-4_000, 4_000))
+    skew.offsetMs = Math.round(random.chance(0.2) ? skew.offsetMs + random.between(0, JUMP_MS_MAX) : skew.offsetMs + random.between(-4_000, 4_000))
   })
 }
 
