@@ -53,6 +53,21 @@ export const configSchema = z.strictObject({
       appendTimeout: durationSchema.prefault('4s'),
       /** Entity of a resource that names neither service nor host; absent: the sender's address. */
       fallbackEntity: z.string().optional(),
+      /** Webhooks of an Alertmanager on the HTTP door (`/v1/alerts`): its alerts open and join incidents. */
+      alertmanager: z
+        .strictObject({
+          enabled: z.boolean().default(false),
+          /** Labels of alerts that make the entity; the first that has a value counts. A service may hold its namespace: `shop/orders`. */
+          labels: z
+            .strictObject({
+              service: z.array(z.string()).default(['service_name', 'service', 'job']),
+              namespace: z.array(z.string()).default(['service_namespace', 'namespace']),
+              instance: z.array(z.string()).default(['service_instance_id', 'instance']),
+              environment: z.array(z.string()).default(['deployment_environment_name', 'deployment_environment', 'environment', 'env'])
+            })
+            .prefault({})
+        })
+        .prefault({}),
       /** The third door: topics of the Collector's own `kafka` exporter. Needs `log.kind: kafka`. */
       topics: z
         .strictObject({

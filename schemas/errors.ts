@@ -33,6 +33,11 @@ export const ERROR_CODES = {
     action: 'Run `homeostat migrate` with a user that may make tables; `homeostat migrate --plan` shows what it would do.'
   },
   malformed_otlp: { retriable: false, meaning: 'A request body is not valid OTLP.', action: 'Check the sender; the offset of the fault is in the message.' },
+  malformed_alert: {
+    retriable: false,
+    meaning: 'A request body is not a webhook of Alertmanager (version 4).',
+    action: 'Check the receiver that posts to /v1/alerts; the message names the field.'
+  },
   body_too_large: {
     retriable: false,
     meaning: 'A request body is over the limit, before or after decompression.',

@@ -31,6 +31,7 @@ const MESSAGE_CHARS_MAX = 1_000 // Far below the 4 MiB that the specification al
 
 const PERMANENT: Partial<Record<ErrorCode, readonly [http: number, grpc: number]>> = {
   malformed_otlp: [400, GRPC.invalidArgument],
+  malformed_alert: [400, GRPC.invalidArgument],
   body_too_large: [413, GRPC.resourceExhausted],
   record_too_large: [413, GRPC.resourceExhausted],
   unsupported_encoding: [415, GRPC.unimplemented],

@@ -41,7 +41,8 @@ export class Intake {
       bodyBytesMax: config.bodyBytesMax,
       inFlightBytesMax: config.inFlightBytesMax,
       appendTimeoutMs: config.appendTimeout,
-      fallbackEntity: config.fallbackEntity
+      fallbackEntity: config.fallbackEntity,
+      alertLabels: config.alertmanager.enabled ? config.alertmanager.labels : undefined
     })
     const door: Omit<DoorOptions, 'address'> = { tls: config.tls, receiver, retryAfterMs: config.retryAfter, clock, logger, meter }
     const grpc = await openGrpcDoor({ ...door, address: config.grpc })

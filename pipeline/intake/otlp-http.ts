@@ -1,4 +1,5 @@
-// OTLP over HTTP/1.1: POST /v1/metrics | /v1/traces | /v1/logs, protobuf or JSON, answered in the request's own type.
+// OTLP over HTTP/1.1: POST /v1/metrics | /v1/traces | /v1/logs, protobuf or JSON, answered in the request's own type. And, where it
+// is asked for, POST /v1/alerts from an Alertmanager (alerts.ts).
 //
 // Plain node:http: the handler needs the raw body and nothing of a framework. Refusals that come before the whole body
 // close the connection, after the peer had a moment to read them.
@@ -8,8 +9,9 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { AppError } from '../../schemas/errors.ts'
 import type { Lease } from './admission.ts'
+import { ALERTS_BYTES_MAX, ALERTS_PATH } from './alerts.ts'
 import { type Encoding, tooLarge } from './decompress.ts'
-import { type HttpAnswers, httpAnswers, JSON_TYPE, PROTOBUF } from './http-answers.ts'
+import { type Exchange, type HttpAnswers, httpAnswers, JSON_TYPE, PROTOBUF } from './http-answers.ts'
 import type { Arrival } from './receive.ts'
 import type { Signal } from './slices.ts'
 import {
@@ -95,11 +97,34 @@ function httpHandler({ receiver, clock, ...options }: DoorOptions, answers: Http
     return { signal, transport: 'http', encoding, format: type === JSON_TYPE ? 'json' : 'protobuf', peer: peerAddress(request.socket), arrivedMs }
   }
 
+  async function takeAlerts(exchange: Exchange, receiveAlerts: (body: Uint8Array) => Promise<void>, expectsContinue: boolean): Promise<void> {
+    const { request, response } = exchange
+    const lease = receiver.lease()
+    try {
+      receiver.authorize(request.headers.authorization)
+      if (mediaType(request) !== JSON_TYPE) throw new AppError('unsupported_encoding', `alerts come as ${JSON_TYPE}`)
+      const bytesMax = Math.min(receiver.bodyBytesMax, ALERTS_BYTES_MAX)
+      if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax, 'received')
+      if (expectsContinue) response.writeContinue()
+      const body = await readBody(request, bytesMax, lease)
+      if (body === undefined) return
+      await receiveAlerts(body)
+      outcome('alerts')
+      answers.success(exchange, 'logs', 0, '') // `{}`: Alertmanager reads the status only.
+    } catch (error) {
+      answers.refusal(exchange, outcome('alerts', error)!)
+    } finally {
+      lease.release()
+    }
+  }
+
   return async function serve(request, response, expectsContinue = false) {
     const arrivedMs = clock.monotonicMs()
     const path = request.url!.split('?', 1)[0]!
     const signal = PATHS[path]
     const exchange = { request, response, json: mediaType(request) !== PROTOBUF } // JSON for whoever sent something else: it reads well in a terminal.
+    if (path === ALERTS_PATH && receiver.receiveAlerts !== undefined && request.method === 'POST')
+      return takeAlerts(exchange, receiver.receiveAlerts, expectsContinue)
     if (signal === undefined) return answers.status(exchange, 404, `no such path: ${path.slice(0, 100)}`)
     if (request.method !== 'POST') return answers.status(exchange, 405, `${request.method} is not allowed here, only POST`)
     const lease = receiver.lease()

@@ -8,6 +8,7 @@ import type { Clock, Log, Meter } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { keyPartition } from '../../schemas/partition.ts'
 import { type Lease, openAdmission, timeLeftMs, within } from './admission.ts'
+import { ALERTS_BYTES_MAX, type AlertsOptions, anomaliesOfWebhook } from './alerts.ts'
 import { openAuthorization } from './authorization.ts'
 import { type Encoding, openDecompressor } from './decompress.ts'
 import { protobufFromJson } from './json.ts'
@@ -25,6 +26,8 @@ export interface ReceiveOptions {
   inFlightBytesMax: number
   appendTimeoutMs: number
   fallbackEntity: string | undefined
+  /** Labels of alerts that make an entity; absent: alerts are not taken. */
+  alertLabels?: AlertsOptions['labels'] | undefined
 }
 
 /** What a transport knows of a request whose headers it has read. */
@@ -49,6 +52,8 @@ export interface Receiver {
   lease(): Lease
   /** @throws AppError, whose code decides the answer (answer.ts) */
   receive(arrival: Arrival, body: Uint8Array, lease: Lease): Promise<{ rejected: number; reason: string }>
+  /** Alerts of one webhook body into the log. Absent: alerts are not taken. @throws AppError like `receive` */
+  receiveAlerts?: ((body: Uint8Array) => Promise<void>) | undefined
   /** Resolves when no append is under way. */
   settled(): Promise<void>
 }
@@ -102,7 +107,21 @@ export function openReceiver(options: ReceiveOptions): Receiver {
     }
   }
 
+  async function receiveAlerts(labels: AlertsOptions['labels'], body: Uint8Array): Promise<void> {
+    if (body.length > ALERTS_BYTES_MAX) throw new AppError('body_too_large', `alerts of ${body.length} bytes, at most ${ALERTS_BYTES_MAX} are taken`)
+    const { records, ignored } = anomaliesOfWebhook(body, { labels, environment: options.environment, nowMs: clock.nowMs() })
+    if (ignored > 0) meter.count('homeostat.intake.alerts.own', ignored)
+    if (records.length === 0) return
+    const appending = log.append(TOPICS.anomalies.name, records)
+    appends.add(appending)
+    const settle = (): void => void appends.delete(appending)
+    appending.then(settle, settle)
+    await within(clock, options.appendTimeoutMs, appending, 'making the alerts durable')
+    meter.count('homeostat.intake.items', records.length, { signal: 'alerts', transport: 'http' })
+  }
+
   return {
+    receiveAlerts: options.alertLabels && (body => receiveAlerts(options.alertLabels!, body)),
     bodyBytesMax,
     authorize,
     lease: () => admission.lease(),

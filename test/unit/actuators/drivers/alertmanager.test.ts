@@ -1,20 +1,11 @@
 // The Alertmanager channel against a real Alertmanager (Debian's prometheus-alertmanager): what it holds, and what it sends on.
 
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { alertmanagerEscalation } from '../../../../actuators/drivers/alertmanager.ts'
 import type { Page } from '../../../../schemas/ports.ts'
+import { alertmanagerMissing, type AlertmanagerWorld, openAlertmanager, until } from './alertmanager-world.ts'
 import { openRecorder, type Recorder } from './recorder.ts'
-
-const PROGRAM = 'prometheus-alertmanager'
-const isMissing = spawnSync(PROGRAM, ['--version']).error !== undefined
-if (isMissing && process.env.CI === 'true') throw new Error(`${PROGRAM} is not installed: .ci/run installs it`)
-if (isMissing) process.stderr.write(`skipped: the Alertmanager channel against a real one: ${PROGRAM} is not installed\n`)
 
 const page = (over: Partial<Page> = {}): Page => ({
   ...{ action: 'trigger', dedupKey: 'a'.repeat(32), severity: 'critical', summary: 'orders is silent', urgency: 'page', owner: 'team-orders' },
@@ -22,29 +13,18 @@ const page = (over: Partial<Page> = {}): Page => ({
   ...over
 })
 
-describe.skipIf(isMissing)(`a real Alertmanager${isMissing ? ' (skipped: not installed)' : ''}`, () => {
-  const folder = mkdtempSync(join(tmpdir(), 'homeostat-alertmanager-'))
+describe.skipIf(alertmanagerMissing !== undefined)(`a real Alertmanager${alertmanagerMissing ? ` (skipped: ${alertmanagerMissing})` : ''}`, () => {
   let receiver: Recorder
-  let server: ChildProcess
+  let server: AlertmanagerWorld
   let url: string
   beforeAll(async () => {
     receiver = await openRecorder()
-    const config = join(folder, 'alertmanager.yml')
-    writeFileSync(
-      config,
-      `route: {receiver: hook, group_by: ['...'], group_wait: 100ms, group_interval: 100ms, repeat_interval: 1h}
-receivers: [{name: hook, webhook_configs: [{url: '${receiver.url}/hook', send_resolved: true}]}]\n`
-    )
-    const port = await freePort()
-    url = `http://127.0.0.1:${port}`
-    const flags = [`--config.file=${config}`, `--storage.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${port}`, '--cluster.listen-address=']
-    server = spawn(PROGRAM, flags, { stdio: 'ignore' })
-    await until(async () => (await fetch(`${url}/-/ready`).catch(() => undefined))?.ok === true)
+    server = await openAlertmanager({ url: `${receiver.url}/hook` })
+    url = server.url
   }, 30_000)
   afterAll(async () => {
-    server?.kill('SIGTERM')
+    await server?.close()
     await receiver?.close()
-    rmSync(folder, { recursive: true, force: true })
   })
   const alerts = async (): Promise<{ labels: Record<string, string>; annotations: Record<string, string> }[]> =>
     (await fetch(`${url}/api/v2/alerts?active=true`)).json() as never
@@ -69,20 +49,3 @@ receivers: [{name: hook, webhook_configs: [{url: '${receiver.url}/hook', send_re
     await expect(wrong.notify(page())).rejects.toMatchObject({ code: 'escalation_failed', message: expect.stringContaining('404') })
   })
 })
-
-function freePort(): Promise<number> {
-  return new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
-}
-
-async function until(holds: () => boolean | Promise<boolean>, withinMs = 15_000): Promise<void> {
-  const endMs = Date.now() + withinMs
-  while (!(await holds())) {
-    if (Date.now() > endMs) throw new Error(`not within ${withinMs} ms`)
-    await pause(50)
-  }
-}
