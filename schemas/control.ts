@@ -11,7 +11,38 @@ export const controlSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('approval'), incidentId: z.string(), decisionId: z.string(), approved: z.boolean(), ...common }),
   z.object({ kind: z.literal('maintenance'), id: z.string(), match: z.string(), fromMs: z.number(), toMs: z.number(), ...common }),
   z.object({ kind: z.literal('label'), anomalyId: z.string(), label: z.enum(['true_positive', 'false_positive']), note: z.string(), ...common }),
-  z.object({ kind: z.literal('release_target'), target: z.string(), ...common })
+  z.object({ kind: z.literal('release_target'), target: z.string(), ...common }),
+  /** Somebody else changed, or is changing, a target. Its deploys hold acting back; another's hand opens a hands-off period. */
+  z.object({
+    kind: z.literal('change'),
+    id: z.string(),
+    environment: z.string(),
+    /** Entity, service, or `*` for the environment. */
+    target: z.string(),
+    /** Who changed it: a person, a GitOps controller, a pipeline. */
+    actor: z.string(),
+    /** revert: what we did was undone. */
+    what: z.enum(['deploy', 'config', 'scale', 'manual', 'revert']),
+    fromMs: z.number(),
+    /** null: goes on. */
+    toMs: z.number().nullable(),
+    ...common
+  }),
+  /** How many members a group has when all are well. `group`: a service, or `*` for the environment. */
+  z.object({ kind: z.literal('group'), environment: z.string(), group: z.string(), size: z.number().int().min(0), ...common }),
+  /** State of an objective. `service`: a service, or `*` for the environment. */
+  z.object({
+    kind: z.literal('error_budget'),
+    environment: z.string(),
+    service: z.string(),
+    /** Share of the period's budget that is left: 1 all, 0 none, below 0 overdrawn. */
+    remainingRatio: z.number(),
+    /** How many times faster than sustainable errors come now: 1 uses the budget up exactly at the end of its period. */
+    burnRate: z.number().min(0),
+    ...common
+  }),
+  /** A person gives a policy back the level of its file, after automatic demotion. */
+  z.object({ kind: z.literal('autonomy'), policy: z.string(), reason: z.string(), ...common })
 ])
 export type Control = z.infer<typeof controlSchema>
 
@@ -31,6 +62,14 @@ export function controlSubject(record: Control): string {
       return record.anomalyId
     case 'release_target':
       return record.target
+    case 'change':
+      return record.id
+    case 'group':
+      return `${record.environment}/${record.group}`
+    case 'error_budget':
+      return `${record.environment}/${record.service}`
+    case 'autonomy':
+      return record.policy
   }
 }
 

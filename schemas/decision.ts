@@ -14,6 +14,7 @@ export const BLOCK_REASONS = [
   'freshness',
   'ownership',
   'maintenance_window',
+  'deploy_window',
   'cooldown',
   'attempt_budget',
   'flapping',

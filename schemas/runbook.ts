@@ -18,6 +18,10 @@ export function parseDuration(text: string): number {
 }
 
 const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,62})$/, 'lower-case letters, digits and dashes, at most 63')
+const count = z.number().int().min(1)
+const ratio = z.number().min(0).max(1)
+const riskSchema = z.enum(['low', 'medium', 'high'])
+export type Risk = z.infer<typeof riskSchema>
 const metadata = z.strictObject({ name, description: z.string().default('') })
 /** CEL. In policies: `incident`, `cause`. In runbooks: `incident`, `cause`, `target`, `facts`; in checks also `value`, `samples`, `before`. */
 const expression = z.string().min(1)
@@ -72,7 +76,7 @@ export const runbookSchema = z.strictObject({
   kind: z.literal('Runbook'),
   metadata,
   spec: z.strictObject({
-    risk: z.enum(['low', 'medium', 'high']),
+    risk: riskSchema,
     /** Cost of one run in the units of M8. */
     cost: z.number().min(0).default(1),
     /** The kinds of trouble it answers. */
@@ -82,6 +86,30 @@ export const runbookSchema = z.strictObject({
   })
 })
 export type Runbook = z.infer<typeof runbookSchema>
+
+/** Planned work: starts by cron (`schedule`) or by RFC 5545 recurrence (`rrule` with its first `start`), each lasting `duration`. */
+const windowSchema = z
+  .strictObject({
+    /** Minute, hour, day, month, weekday. */
+    schedule: z.string().optional(),
+    /** FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL. */
+    rrule: z.string().optional(),
+    /** Local date and time of the first window, `2026-01-03T02:00`; with `rrule` only. */
+    start: z
+      .string()
+      .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, 'a local date and time such as 2026-01-03T02:00')
+      .optional(),
+    /** Elapsed time, also across a change of the clocks. */
+    duration: durationSchema,
+    /** IANA name. */
+    timezone: z.string().default('UTC')
+  })
+  .refine(window => (window.schedule === undefined) !== (window.rrule === undefined), 'either schedule or rrule is needed, not both')
+  .refine(window => (window.rrule === undefined) === (window.start === undefined), 'rrule and start belong together')
+export type MaintenanceWindow = z.infer<typeof windowSchema>
+
+/** A number of members, or a share of the group: `3` or `50%`. */
+const membersSchema = z.union([z.number().int().min(0), z.string().regex(/^(100|\d{1,2})%$/, 'a number or a share such as 50%')])
 
 export const policySchema = z.strictObject({
   apiVersion: z.literal('homeostat.io/v1'),
@@ -101,13 +129,68 @@ export const policySchema = z.strictObject({
         initial: durationSchema.prefault('60s'),
         factor: z.number().min(1).default(2),
         max: durationSchema.prefault('1h'),
-        jitter: z.number().min(0).max(1).default(0.1)
+        jitter: z.number().min(0).max(1).default(0.1),
+        /** How long a target that healed may settle before any runbook acts on it; `initial` when absent. */
+        stabilise: durationSchema.optional()
       })
       .prefault({}),
-    attempts: z.strictObject({ max: z.number().int().min(1).default(3), window: durationSchema.prefault('1h') }).prefault({}),
-    blastRadius: z.strictObject({ concurrentMax: z.number().int().min(1).default(1) }).prefault({}),
-    maintenanceWindows: z.array(z.strictObject({ schedule: z.string(), duration: durationSchema, timezone: z.string().default('UTC') })).default([]),
-    approval: z.strictObject({ expiresAfter: durationSchema.prefault('30m'), approvers: z.number().int().min(1).default(1) }).prefault({}),
+    /** Attempts over all verdicts within the window: of a runbook on a target, of a runbook anywhere, of anything in the environment. */
+    attempts: z
+      .strictObject({
+        max: count.default(3),
+        window: durationSchema.prefault('1h'),
+        runbook: z.strictObject({ max: count.default(20), window: durationSchema.prefault('1h') }).prefault({}),
+        environment: z.strictObject({ max: count.default(60), window: durationSchema.prefault('1h') }).prefault({})
+      })
+      .prefault({}),
+    /** At once under treatment within the group: `concurrentMax`, or `percentMax` of its members where that is more. */
+    blastRadius: z
+      .strictObject({
+        concurrentMax: count.default(1),
+        percentMax: z.number().min(0).max(100).default(0),
+        group: z.enum(['environment', 'service']).default('environment'),
+        /** Members that must stay well while one is treated. */
+        minHealthy: membersSchema.default(0)
+      })
+      .prefault({}),
+    maintenanceWindows: z.array(windowSchema).default([]),
+    /** What a deploy of the target means, and how long after its end. */
+    deploys: z.strictObject({ during: z.enum(['wait', 'ask', 'allow']).default('wait'), settle: durationSchema.prefault('5m') }).prefault({}),
+    /** After another's change of the target nobody acts for `handsOff`; two reverts by one actor within `revertWindow` end automation there. */
+    ownership: z.strictObject({ handsOff: durationSchema.prefault('15m'), revertWindow: durationSchema.prefault('1d') }).prefault({}),
+    /** Makes automation more careful as the budget goes; absent: it plays no part. */
+    errorBudget: z
+      .strictObject({
+        /** Objective of the service, 0..1: with it error ratios in the incident's own anomalies tell the burn rate too. */
+        objective: z.number().gt(0).lt(1).optional(),
+        /** From this burn rate on only low-risk runbooks act by themselves: 2 % of 30 days' budget in one hour (SRE workbook, chapter 5). */
+        burnRateMax: z.number().gt(0).default(14.4),
+        /** Less than this left: everything asks. */
+        remainingMin: z.number().min(0).max(1).default(0),
+        /** What was reported longer ago is not known. */
+        staleAfter: durationSchema.prefault('15m')
+      })
+      .optional(),
+    /** Most cost within a window, of one class of actions (`driver/verb`) or `*` for all, in the environment. */
+    costBudgets: z.array(z.strictObject({ action: z.string().min(1), max: z.number().min(0), window: durationSchema })).default([]),
+    approval: z
+      .strictObject({
+        expiresAfter: durationSchema.prefault('30m'),
+        approvers: count.default(1),
+        /** Role → its people. Someone of each role must approve, one person for one role; then others do not count. */
+        roles: z.record(name, z.array(z.string().min(1)).min(1)).default({}),
+        /** From this risk on two people are needed at least, whatever `approvers` says. */
+        twoPersonRisk: riskSchema.optional()
+      })
+      .prefault({}),
+    /** What earns a level: the lower bound of the precision (Wilson) over enough scored decisions. */
+    trust: z
+      .strictObject({
+        confidence: z.number().gt(0.5).lt(1).default(0.95),
+        trialsMin: count.default(20),
+        precisionMin: z.strictObject({ suggest: ratio.default(0.5), approve: ratio.default(0.7), auto: ratio.default(0.9) }).prefault({})
+      })
+      .prefault({}),
     /** A healed target that breaks again within this time counts as recurrence. */
     recurrenceWindow: durationSchema.prefault('10m'),
     escalate: z.strictObject({ channels: z.array(z.string()).default(['default']) }).prefault({})

@@ -64,6 +64,11 @@ export function commandId({ incident, cause, policy, runbook, attempt }: Pick<Co
   return derivedId('command', incident.id, policy.version, runbook.name, cause.entity, attempt)
 }
 
+/** Classes of actions in these steps, `driver/verb`, each once: what cost budgets are about. */
+export function actionsOf(steps: readonly RunbookStep[]): string[] {
+  return [...new Set(steps.map(({ action }) => `${action.driver}/${action.verb}`))]
+}
+
 /** By when the outcome of a command must have come: expiry, then every step with its checks and its verified undo. */
 export function deadlineOf(expiresAtMs: number, steps: readonly RunbookStep[]): number {
   const planMs = steps.reduce((sum, step) => sum + 2 * (step.timeout + step.settle + step.verify.deadline + step.verify.holdFor), 0)

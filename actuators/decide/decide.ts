@@ -12,12 +12,13 @@ import { derivedId } from '../../schemas/ids.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
-import { commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
+import { actionsOf, commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf, type Judgement, judge } from './judge.ts'
-import { onCallDue, pageFor, resolvePages, takeAnswer, worsen } from './pages.ts'
+import { onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { addAttempt, addOnset, addOpening, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 export type DecideEvent =
   | { kind: 'incident'; record: Incident }
@@ -56,6 +57,8 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       return onOutcome(state, event.record, nowMs, random, rules)
     case 'control':
       applyControl(state, event.record)
+      scoreControl(state, event.record)
+      reviewPolicies(state, nowMs, rules)
       takeAnswer(state, event.record)
       if (event.record.kind === 'release_target') reopenEscalated(state, event.record.target)
       return decideAll(state, nowMs, random, rules)
@@ -66,6 +69,7 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       onCallDue(state, event, rules.escalation, nowMs)
       return []
     case 'policies_changed':
+      reviewPolicies(state, nowMs, rules)
       return decideAll(state, nowMs, random, rules)
     case 'tick':
       return onTick(state, nowMs, random, rules)
@@ -80,12 +84,18 @@ function onIncident(state: DecideState, incident: Incident, nowMs: number, rando
   if (state.over.includes(incident.id)) return [{ kind: 'ignored', reason: 'resolved' }]
   if (incident.status === 'resolved') {
     state.over = [...state.over, incident.id].slice(-OVER_MAX)
+    scoreResolution(state, incident)
+    reviewPolicies(state, nowMs, rules)
     if (known === undefined) return []
     delete state.watches[incident.id]
     resolvePages(state, known, incident, rules.policies, rules.escalation)
     return []
   }
   if (known === undefined && Object.keys(state.watches).length >= WATCHES_MAX) return [{ kind: 'ignored', reason: 'watches_max' }]
+  if (known === undefined) {
+    addOpening(state, incident)
+    scoreOnset(state, incident, name => rules.policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0)
+  }
   const watch = known ?? newWatch(incident)
   watch.incident = incident
   state.watches[incident.id] = watch
@@ -140,6 +150,10 @@ function learn(state: DecideState, runbook: string, signature: string, verdict: 
 function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   if (!rules.environments.includes(outcome.environment)) return [{ kind: 'ignored', reason: 'environment' }]
   if (!settleOutcome(state, outcome)) return [{ kind: 'ignored', reason: 'known_outcome' }]
+  const harm = scoreOutcome(state, outcome)
+  const policy = rules.policies.policies.find(one => one.name === outcome.policy)
+  if (harm !== undefined && policy !== undefined) tellTrust(state, policy, { kind: 'demoted', reason: harm }, nowMs, rules.escalation)
+  reviewPolicies(state, nowMs, rules)
   const watch = state.watches[outcome.incidentId]
   if (watch !== undefined) {
     watch.paged ||= outcome.escalated
@@ -147,6 +161,11 @@ function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: 
   }
   // Others may have waited for this target or for room in the blast radius.
   return decideAll(state, nowMs, random, rules)
+}
+
+/** Levels lost to drift, and levels earned: people are told of both. */
+function reviewPolicies(state: DecideState, nowMs: number, rules: DecideRules): void {
+  for (const policy of rules.policies.policies) for (const news of reviewTrust(state, policy, nowMs)) tellTrust(state, policy, news, nowMs, rules.escalation)
 }
 
 function onTick(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
@@ -207,11 +226,17 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, answer: 
   watch.sequence++
   watch.answer = answer
   watch.last = decision
+  addTrial(
+    state,
+    decision,
+    watch.incident.members.map(member => member.anomalyId)
+  )
   const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
   if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
     const subject = askSubject(decision)
     if (watch.ask?.subject !== subject) watch.ask = { decisionId: id, askedAtMs: nowMs, subject }
-    watch.retryAtMs = watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter
+    // What made it a question may pass before people answer.
+    watch.retryAtMs = Math.min(watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter, watch.retryAtMs ?? Number.POSITIVE_INFINITY)
   }
   if (said.outcome === 'escalate') watch.escalated = true
   if (plan !== undefined) {
@@ -247,6 +272,8 @@ export function attemptOf(command: UnsignedCommand, jitter: number) {
     jitter,
     verdict: null,
     endedAtMs: null,
-    healedAtMs: null
+    healedAtMs: null,
+    cost: command.cost,
+    actions: actionsOf(steps.map(({ step }) => step))
   }
 }

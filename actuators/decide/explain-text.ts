@@ -4,8 +4,10 @@
 
 import type { Decision, GuardResult } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
+import { span } from './guards/guard.ts'
 
 const DECISIONS_SHOWN_MAX = 20 // The latest; an incident with more has a story that nobody reads line by line.
+const EPOCH_MS_MIN = 1e11 // 1973: no wait is as long, no time of ours as early.
 const MARKS: Readonly<Record<GuardResult['verdict'], string>> = { allow: '+', wait: '~', ask: '?', refuse: '-' }
 const HEADLINES: Readonly<Record<Decision['outcome'], string>> = {
   act: 'acted',
@@ -48,5 +50,6 @@ function explainGuard(result: GuardResult): string[] {
 
 function shown(name: string, value: string | number | boolean | null): string {
   if (value === null || value === '') return 'none'
-  return typeof value === 'number' && name.endsWith('AtMs') ? new Date(value).toISOString() : String(value)
+  if (typeof value !== 'number' || !name.endsWith('Ms')) return String(value)
+  return value > EPOCH_MS_MIN ? new Date(value).toISOString() : span(value)
 }

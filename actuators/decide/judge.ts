@@ -4,10 +4,11 @@
 //   all allow → act                        a person is asked → ask
 //   budget used up, flapping, frozen, unanswered question → escalate          else → blocked, looked at again
 
-import type { Decision, GuardResult } from '../../schemas/decision.ts'
+import type { Autonomy, Decision, GuardResult } from '../../schemas/decision.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import { evaluateCondition } from '../cel.ts'
 import { type Candidate, rankCandidates } from './candidates.ts'
+import { decidingLevel } from './guards/approval.ts'
 import type { GuardContext } from './guards/guard.ts'
 import { askGuards } from './guards/guards.ts'
 import type { LoadedPolicy, LoadedRunbook, PolicySet } from './policy-file.ts'
@@ -22,9 +23,9 @@ export type Judgement = Omit<Decision, 'id' | 'commandId'> & {
 }
 
 /** Guards whose refusal means that automation is at its end here, and a person is called. */
-const GIVES_UP: readonly string[] = ['attempt_budget', 'flapping', 'target_frozen', 'approval']
+const GIVES_UP: readonly string[] = ['attempt_budget', 'flapping', 'target_frozen', 'ownership', 'approval']
 /** While these hold, nobody is called: people stopped or announced it themselves. */
-const SILENCES: readonly string[] = ['kill_switch', 'maintenance_window']
+const SILENCES: readonly string[] = ['kill_switch', 'maintenance_window', 'deploy_window']
 
 /** Judges the incident of a watch at `nowMs`. O(policies + candidates · guards). */
 export function judge(state: DecideState, watch: Watch, set: PolicySet, nowMs: number): Judgement {
@@ -71,7 +72,8 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
   const { guards, candidate, context } = chosen
   const blocking = guards.filter(result => result.verdict === 'refuse' || result.verdict === 'wait')
   const asking = guards.filter(result => result.verdict === 'ask')
-  const outcome = outcomeOf(policy, blocking, asking)
+  const level = decidingLevel(context)
+  const outcome = outcomeOf(level, blocking, asking)
   const retries = [...blocking, ...asking].flatMap(result => (result.retryAtMs === null ? [] : [result.retryAtMs]))
   return {
     ...common(watch.incident, nowMs),
@@ -80,7 +82,7 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
     runbook: candidate.runbook.name,
     runbookVersion: candidate.runbook.version,
     target: cause.entity,
-    autonomy: policy.spec.autonomy,
+    autonomy: level,
     outcome,
     blockedBy: guards.filter(result => result.verdict !== 'allow').map(result => result.guard),
     guards,
@@ -100,11 +102,11 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
   }
 }
 
-function outcomeOf(policy: LoadedPolicy, blocking: readonly GuardResult[], asking: readonly GuardResult[]): Decision['outcome'] {
+function outcomeOf(level: Autonomy, blocking: readonly GuardResult[], asking: readonly GuardResult[]): Decision['outcome'] {
   const withoutLevel = blocking.filter(result => result.guard !== 'autonomy')
   if (blocking.length === 0) return asking.length === 0 ? 'act' : 'ask'
   if (withoutLevel.length === 0) return 'would_act'
-  const mayAct = policy.spec.autonomy === 'auto' || policy.spec.autonomy === 'approve'
+  const mayAct = level === 'auto' || level === 'approve'
   const gaveUp = withoutLevel.some(result => result.verdict === 'refuse' && GIVES_UP.includes(result.guard))
   const silenced = withoutLevel.some(result => SILENCES.includes(result.guard))
   // A fault that is over needs nobody, whatever else is used up.
@@ -122,7 +124,7 @@ function reasonOf(outcome: Decision['outcome'], candidate: Candidate, cause: Cau
     case 'ask':
       return `${what} awaits people: ${asking[0]!.reason}`
     case 'escalate':
-      return `${what} is over to people: ${blocking.find(result => GIVES_UP.includes(result.guard))!.reason}`
+      return `${what} is over to people: ${blocking.find(result => result.verdict === 'refuse' && GIVES_UP.includes(result.guard))!.reason}`
     default:
       return `${what} is blocked: ${blocking.map(result => result.reason).join('; ')}`
   }

@@ -7,10 +7,11 @@ import { Cron } from 'croner'
 import { AppError } from '../../schemas/errors.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import { causeSchema } from '../../schemas/incident.ts'
-import { type Policy, policySchema, type Runbook, type RunbookStep, runbookSchema } from '../../schemas/runbook.ts'
+import { type MaintenanceWindow, type Policy, policySchema, type Runbook, type RunbookStep, runbookSchema } from '../../schemas/runbook.ts'
 import { type ParsedDocument, type Problem, parseYamlDocuments, problemAt } from '../../schemas/yaml.ts'
 import { closestName } from '../../schemas/yaml-hints.ts'
 import { type CelType, type CompiledExpression, compileCondition } from '../cel.ts'
+import { latestStartMs, parseLocal, parseRule, WINDOW_DAYS_MAX } from './guards/rrule.ts'
 import { METRIC_VARIABLES, STATE_VARIABLES, STEP_VARIABLES } from '../verify/conditions.ts'
 
 /** What a policy's `match` sees. */
@@ -145,10 +146,16 @@ function quoted(list: string, from: number): { name: string; at: number }[] {
   return [...list.matchAll(/(["'])(.*?)\1/g)].map(item => ({ name: item[2]!, at: from + item.index + 1 }))
 }
 
-function windowProblems({ file, document }: Found<Policy>, index: number, window: { schedule: string; timezone: string }): Problem[] {
+function windowProblems({ file, document }: Found<Policy>, index: number, window: MaintenanceWindow): Problem[] {
   const path = ['spec', 'maintenanceWindows', index]
+  if (window.rrule !== undefined) {
+    const wrong = ruleProblem(window)
+    if (wrong === undefined) return []
+    const at = [...path, wrong.field]
+    return [problemAt(file, document.positions.at(at), at, wrong.message, wrong.hint)]
+  }
   try {
-    new Cron(window.schedule, { timezone: window.timezone, paused: true }).nextRun(new Date(0))
+    new Cron(window.schedule!, { timezone: window.timezone, paused: true }).nextRun(new Date(0))
     return []
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).replace(/^\w+: /, '')
@@ -156,6 +163,22 @@ function windowProblems({ file, document }: Found<Policy>, index: number, window
     const at = [...path, wrongZone ? 'timezone' : 'schedule']
     const hint = wrongZone ? 'An IANA name such as Europe/Berlin.' : 'Minute, hour, day, month, weekday: "0 2 * * 6" is Saturday at two.'
     return [problemAt(file, document.positions.at(at), at, wrongZone ? `no time zone ${window.timezone}` : reason, hint)]
+  }
+}
+
+function ruleProblem({ rrule, start, timezone, duration }: MaintenanceWindow): { field: string; message: string; hint: string } | undefined {
+  const rule = parseRule(rrule!)
+  if (typeof rule === 'string') return { field: 'rrule', message: rule, hint: '"FREQ=WEEKLY;BYDAY=SA" is every Saturday.' }
+  const first = parseLocal(start!)
+  if (first === undefined) return { field: 'start', message: `there is no ${start}`, hint: 'A local date and time such as 2026-01-03T02:00.' }
+  if (duration > WINDOW_DAYS_MAX * 86_400_000)
+    return { field: 'duration', message: `longer than ${WINDOW_DAYS_MAX} days`, hint: 'Turn the policy to observe instead.' }
+  try {
+    latestStartMs(rule, first, timezone, duration, 0)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    return { field: 'timezone', message: `no time zone ${timezone}`, hint: 'An IANA name such as Europe/Berlin.' }
   }
 }
 

@@ -7,6 +7,7 @@ import type { Decision } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Verdict } from '../../schemas/outcome.ts'
 import type { CallState } from '../escalate/calls.ts'
+import { overlap } from './guards/overlap.ts'
 
 /** One command for a target, from its issue to its verdict. */
 export interface Attempt {
@@ -26,6 +27,10 @@ export interface Attempt {
   verdict: Verdict | null
   endedAtMs: number | null
   healedAtMs: number | null
+  /** Of the runbook; absent in checkpoints of earlier releases: 0. */
+  cost?: number
+  /** `driver/verb` of its steps, each once. */
+  actions?: string[]
 }
 
 export interface TargetState {
@@ -69,6 +74,35 @@ export interface TrackRecord {
   failures: number
 }
 
+/** A decision whose rightness can be told afterwards: an act, or one that was only recorded (shadow). */
+export interface Trial {
+  decisionId: string
+  incidentId: string
+  environment: string
+  target: string
+  runbook: string
+  atMs: number
+  mode: 'act' | 'shadow'
+  /** null: not known yet, or never. */
+  result: 'right' | 'wrong' | null
+  /** What told so. */
+  why: string
+  /** When the target was healed by it; a relapse makes it wrong. */
+  healedAtMs: number | null
+  /** Anomalies whose labels say more. */
+  anomalyIds: string[]
+}
+
+/** What a policy's own record earned or cost it. */
+export interface Trust {
+  /** Each takes one level away from that of its file, until a person gives it back. Oldest first. */
+  demotions: { atMs: number; reason: string }[]
+  /** Newest last. */
+  trials: Trial[]
+  /** Level that was last proposed to people. */
+  proposed: string | null
+}
+
 type ControlOf<Kind extends Control['kind']> = Extract<Control, { kind: Kind }>
 
 export interface DecideState extends CallState {
@@ -81,6 +115,18 @@ export interface DecideState extends CallState {
   maintenance: Record<string, ControlOf<'maintenance'>>
   /** Decision id → answers. */
   approvals: Record<string, ControlOf<'approval'>[]>
+  /** What others did to targets, by id. */
+  changes: Record<string, ControlOf<'change'>>
+  /** `environment/group` → size. */
+  groups: Record<string, ControlOf<'group'>>
+  /** `environment/service` → state of its objective. */
+  errorBudgets: Record<string, ControlOf<'error_budget'>>
+  /** Policy → its record. */
+  trust: Record<string, Trust>
+  /** Environment → when its last incidents opened, oldest first; also of those that are over. */
+  openings: Record<string, { incidentId: string; atMs: number }[]>
+  /** `environment|guard` → when people were last told that it holds automation back. */
+  heldTold: Record<string, number>
   /** Incidents that were resolved, the last OVER_MAX of them. */
   over: string[]
 }
@@ -92,11 +138,33 @@ export const ATTEMPTS_MAX = 100
 const ONSETS_MAX = 50
 const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of incidents long closed.
 const MAINTENANCE_MAX = 1_000
+const CHANGES_MAX = 2_000 // A day of a busy fleet; hands-off periods are minutes.
+const GROUPS_MAX = 10_000
+const TRUST_MAX = 1_000 // Policies.
+/** Trials kept a policy: a Wilson bound gains little from more, and older ones tell of another fleet. */
+export const TRIALS_MAX = 200
+const OPENINGS_MAX = 500 // Far above what the storm brake counts.
 /** Records of an incident arrive within seconds of each other; a thousand later resolutions are far beyond any straggler. */
 export const OVER_MAX = 1_000
 
 export function emptyState(): DecideState {
-  return { watches: {}, targets: {}, learned: {}, killSwitches: {}, maintenance: {}, approvals: {}, calls: {}, pages: [], over: [] }
+  return {
+    watches: {},
+    targets: {},
+    learned: {},
+    killSwitches: {},
+    maintenance: {},
+    approvals: {},
+    changes: {},
+    groups: {},
+    errorBudgets: {},
+    trust: {},
+    openings: {},
+    heldTold: {},
+    calls: {},
+    pages: [],
+    over: []
+  }
 }
 
 export function targetKey(environment: string, target: string): string {
@@ -140,6 +208,31 @@ export function addOnset(target: TargetState, incident: Incident): void {
   if (target.onsets.length > ONSETS_MAX) target.onsets.shift()
 }
 
+/** Notes that an incident opened, for the storm brake: it counts also when it is over within seconds. */
+export function addOpening(state: DecideState, { id, environment, openedAtMs }: Incident): void {
+  const openings = state.openings[environment] ?? []
+  state.openings[environment] = openings
+  if (openings.some(opening => opening.incidentId === id)) return
+  openings.push({ incidentId: id, atMs: openedAtMs })
+  if (openings.length > OPENINGS_MAX) openings.shift()
+}
+
+/** The policy's record, made when it is not there. */
+export function trustOf(state: DecideState, policy: string): Trust {
+  const known = state.trust[policy]
+  if (known !== undefined) return known
+  const made: Trust = { demotions: [], trials: [], proposed: null }
+  state.trust[policy] = made
+  trim(state.trust, TRUST_MAX)
+  return made
+}
+
+/** Every attempt of the environment, in no order. */
+export function attemptsIn(state: DecideState, environment: string): Attempt[] {
+  const prefix = `${environment}|`
+  return Object.entries(state.targets).flatMap(([key, target]) => (key.startsWith(prefix) ? target.attempts : []))
+}
+
 export function learnedOf(state: DecideState, runbook: string, signature: string): TrackRecord {
   return state.learned[`${runbook}|${signature}`] ?? { successes: 0, failures: 0 }
 }
@@ -162,6 +255,22 @@ export function applyControl(state: DecideState, control: Control): void {
       target.quarantined = {}
       target.escalatedAtMs = null
     }
+    for (const [id, change] of Object.entries(state.changes)) {
+      if (overlap(change.target, control.target) && change.atMs <= control.atMs) delete state.changes[id]
+    }
+  } else if (control.kind === 'change') {
+    delete state.changes[control.id] // The newest are last, so that the oldest go first.
+    state.changes[control.id] = control
+    trim(state.changes, CHANGES_MAX)
+  } else if (control.kind === 'group') {
+    state.groups[`${control.environment}/${control.group}`] = control
+    trim(state.groups, GROUPS_MAX)
+  } else if (control.kind === 'error_budget') {
+    state.errorBudgets[`${control.environment}/${control.service}`] = control
+    trim(state.errorBudgets, GROUPS_MAX)
+  } else if (control.kind === 'autonomy') {
+    const trust = trustOf(state, control.policy)
+    trust.demotions = trust.demotions.filter(demotion => demotion.atMs > control.atMs) // It does not speak of what came after.
   }
 }
 

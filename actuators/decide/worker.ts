@@ -25,7 +25,8 @@ import { explain } from './explain-text.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, applyControl, type DecideState, emptyState, targetOf, type Watch } from './state.ts'
+import { addAttempt, addOnset, addOpening, applyControl, type DecideState, emptyState, targetOf, type Watch } from './state.ts'
+import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 const VERSION = 1
 const TICK_MS = 500 // Cooldowns are seconds at their shortest; half of one is precise enough.
@@ -79,7 +80,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     meter,
     // A checkpoint of an earlier release lacks what this one added.
     restore: saved => ({ ...emptyState(), ...(saved as DecideState) }),
-    rebuild: () => rebuildState(log, environments),
+    rebuild: () => rebuildState(log, environments, policies),
     snapshot: state => state,
     decode,
     tick: { kind: 'tick' },
@@ -159,7 +160,7 @@ function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {
   } else meter.count('homeostat.decide.commands', 1, { risk: effect.record.risk })
 }
 
-async function rebuildState(log: Log, environments: readonly string[]): Promise<DecideState> {
+async function rebuildState(log: Log, environments: readonly string[], policies: PolicySet): Promise<DecideState> {
   const state = emptyState()
   const each = <T>(topic: string, type: RecordType<T>, take: (record: T) => void) =>
     readWholeTopic(log, topic, raw => {
@@ -175,14 +176,21 @@ async function rebuildState(log: Log, environments: readonly string[]): Promise<
   }
   await each(TOPICS.outcomes.name, outcomeRecord, outcome => void settleOutcome(state, outcome))
   await each(TOPICS.control.name, controlRecord, control => applyControl(state, control))
+  const anomalies = new Map<string, string[]>()
   await each(TOPICS.incidents.name, incidentRecord, incident => {
     const cause = incident.causes[0]
     if (!environments.includes(incident.environment)) return
+    anomalies.set(
+      incident.id,
+      incident.members.map(member => member.anomalyId)
+    )
+    addOpening(state, incident)
     if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
     if (incident.status === 'resolved') delete state.watches[incident.id]
     else state.watches[incident.id] = watchOf(incident)
   })
   await each(TOPICS.decisions.name, decisionRecord, decision => {
+    if (environments.includes(decision.environment)) addTrial(state, decision, anomalies.get(decision.incidentId) ?? [])
     const watch = state.watches[decision.incidentId]
     if (watch === undefined) return
     watch.sequence++
@@ -192,6 +200,20 @@ async function rebuildState(log: Log, environments: readonly string[]): Promise<
     if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
     if (decision.outcome === 'escalate') watch.escalated = true
     if (decision.outcome === 'escalate' || decision.outcome === 'ask') watch.paged = true
+  })
+  // What became of the decisions, in the order in which later news overrides earlier.
+  const recurrenceMs = (name: string) => policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0
+  await each(TOPICS.outcomes.name, outcomeRecord, outcome => {
+    if (environments.includes(outcome.environment)) scoreOutcome(state, outcome)
+  })
+  await each(TOPICS.incidents.name, incidentRecord, incident => {
+    if (!environments.includes(incident.environment)) return
+    scoreOnset(state, incident, recurrenceMs)
+    if (incident.status === 'resolved') scoreResolution(state, incident)
+  })
+  await each(TOPICS.control.name, controlRecord, control => {
+    scoreControl(state, control)
+    if (control.kind === 'autonomy') applyControl(state, control) // It speaks of demotions that are known only now.
   })
   return state
 }

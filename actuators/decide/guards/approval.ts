@@ -1,25 +1,27 @@
 // Approval: at level `approve` enough people must say yes to this very question before it expires; one no ends it.
 //
+// Roles are lists of people in the policy: where there are any, someone of each must say yes, one person for one role, and
+// nobody else counts. Two people are two names, however they are written. Any other guard that asks is answered here too.
 // The question is the decision that asked: an answer counts for the policy version, runbook and target that were shown.
 
-import type { Decision } from '../../../schemas/decision.ts'
+import type { Autonomy } from '../../../schemas/decision.ts'
+import { deployAsks } from './deploy-window.ts'
+import { errorBudgetAsks } from './error-budget.ts'
 import { allow, ask, type Guard, type GuardContext, refuse, time } from './guard.ts'
+import { levelOf } from './level.ts'
+import { approvalState, approversNeeded } from './question.ts'
 
-export type ApprovalState =
-  | { kind: 'unasked' }
-  | { kind: 'pending'; yes: string[]; expiresAtMs: number }
-  | { kind: 'approved'; yes: string[] }
-  | { kind: 'denied'; by: string }
-  | { kind: 'expired'; expiresAtMs: number }
+export { type ApprovalState, approvalState, askSubject } from './question.ts'
 
 export const approval: Guard = context => {
   const { policy, watch } = context
-  const { approvers } = policy.spec.approval
-  const level = policy.spec.autonomy
+  const approvers = approversNeeded(context)
+  const level = decidingLevel(context)
   if (level !== 'approve') return allow('approval', { level, approvers: 0, answers: '' }, `not needed at level ${level}`)
   const state = approvalState(context)
   const answers = state.kind === 'pending' || state.kind === 'approved' ? state.yes.join(', ') : ''
-  const inputs = { level, approvers, answers, askedAtMs: watch.ask?.askedAtMs ?? null }
+  const roles = Object.keys(policy.spec.approval.roles).join(', ')
+  const inputs = { level, approvers, roles, answers, askedAtMs: watch.ask?.askedAtMs ?? null }
   switch (state.kind) {
     case 'approved':
       return allow('approval', inputs, `approved by ${answers}`)
@@ -28,36 +30,18 @@ export const approval: Guard = context => {
     case 'expired':
       return refuse('approval', inputs, `nobody approved before ${time(state.expiresAtMs)}`, `${approvers} approvals in time.`)
     case 'pending': {
-      const missing = approvers - state.yes.length
-      return ask(
-        'approval',
-        inputs,
-        `${missing} of ${approvers} approvals are missing`,
-        `${missing} approvals before ${time(state.expiresAtMs)}.`,
-        state.expiresAtMs
-      )
+      const missing = Math.max(0, approvers - state.yes.length)
+      const ofRoles = state.missingRoles.length === 0 ? '' : `; nobody yet for ${state.missingRoles.join(', ')}`
+      const counterfactual = `${Math.max(missing, state.missingRoles.length)} approvals before ${time(state.expiresAtMs)}.`
+      return ask('approval', inputs, `${missing} of ${approvers} approvals are missing${ofRoles}`, counterfactual, state.expiresAtMs)
     }
     case 'unasked':
-      return ask('approval', inputs, `${approvers} approvals are needed`, `${approvers} approvals.`, null)
+      return ask('approval', inputs, `${approvers} approvals are needed${roles === '' ? '' : ` (${roles})`}`, `${approvers} approvals.`, null)
   }
 }
 
-/** What the question is about: answers to another question do not count. */
-export function askSubject(asked: Pick<Decision, 'policyVersion' | 'runbook' | 'runbookVersion' | 'target' | 'attempt'>): string {
-  return [asked.policyVersion, asked.runbook, asked.runbookVersion, asked.target, asked.attempt].join('|')
-}
-
-/** Where the question of this incident stands. */
-export function approvalState(context: GuardContext): ApprovalState {
-  const { nowMs, policy, runbook, target, watch, state } = context
-  const subject = askSubject({ policyVersion: policy.version, runbook: runbook.name, runbookVersion: runbook.version, target, attempt: watch.attempts + 1 })
-  if (watch.ask === null || watch.ask.subject !== subject) return { kind: 'unasked' }
-  const expiresAtMs = watch.ask.askedAtMs + policy.spec.approval.expiresAfter
-  const answers = (state.approvals[watch.ask.decisionId] ?? []).filter(answer => answer.incidentId === watch.incident.id && answer.atMs < expiresAtMs)
-  const no = answers.find(answer => !answer.approved)
-  if (no !== undefined) return { kind: 'denied', by: no.by }
-  const yes = answers.map(answer => answer.by).sort()
-  // A yes in time is good until the question expires: acting hours later would be acting on another situation.
-  if (nowMs >= expiresAtMs) return { kind: 'expired', expiresAtMs }
-  return yes.length >= policy.spec.approval.approvers ? { kind: 'approved', yes } : { kind: 'pending', yes, expiresAtMs }
+/** The level at which this is decided: that of the policy, and `approve` instead of `auto` while another guard wants people. */
+export function decidingLevel(context: GuardContext): Autonomy {
+  const level = levelOf(context.policy, context.state)
+  return level === 'auto' && (errorBudgetAsks(context) !== undefined || deployAsks(context)) ? 'approve' : level
 }

@@ -1,7 +1,7 @@
 // Cooldown: after each attempt of a runbook on a target, wait longer before the next: initial · factor^(n−1), at most max, ± jitter.
 // The jitter keeps a fleet from retrying in step (Brooker, "Exponential backoff and jitter", AWS 2015); it is drawn once per
-// attempt, so the answer does not move while it is waited for. After any runbook healed the target, every other waits the
-// initial time too: what was just restarted is slow at first, and that is no new fault.
+// attempt, so the answer does not move while it is waited for. After any runbook healed the target, every other lets it stabilise
+// too: what was just restarted is slow at first, and that is no new fault.
 
 import type { Policy } from '../../../schemas/runbook.ts'
 import type { Attempt } from '../state.ts'
@@ -14,7 +14,7 @@ export const cooldown: Guard = ({ nowMs, policy, runbook, target, targetState })
   const healed = targetState.attempts.findLast(attempt => attempt.verdict === 'healed')
   const waitMs = last === undefined ? 0 : backoffMs(settings, tries.length, last.jitter)
   const untilMs = last === undefined ? 0 : endOf(last) + waitMs
-  const settledMs = healed === undefined ? 0 : endOf(healed) + settings.initial
+  const settledMs = healed === undefined ? 0 : endOf(healed) + (settings.stabilise ?? settings.initial)
   const inputs = { attempts: tries.length, waitMs, untilMs: untilMs || null, settledAtMs: settledMs || null, lastVerdict: last?.verdict ?? null }
   if (last !== undefined && nowMs < untilMs) {
     const reason = `attempt ${tries.length} of ${runbook.name} on ${target} was ${last.verdict ?? 'begun'}: the next one not before ${time(untilMs)}`
@@ -39,6 +39,7 @@ export function recentAttempts(attempts: readonly Attempt[], runbook: string, si
   return attempts.filter(attempt => attempt.runbook === runbook && endOf(attempt) >= sinceMs)
 }
 
-function endOf(attempt: Attempt): number {
+/** When it ended, or was issued while it runs. */
+export function endOf(attempt: Attempt): number {
   return attempt.endedAtMs ?? attempt.issuedAtMs
 }

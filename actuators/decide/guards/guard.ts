@@ -27,7 +27,7 @@ export interface GuardContext {
 
 export type Guard = (context: GuardContext) => GuardResult
 
-type Inputs = GuardResult['inputs']
+export type Inputs = GuardResult['inputs']
 
 export function allow(guard: BlockReason, inputs: Inputs, reason: string): GuardResult {
   return { guard, verdict: 'allow', inputs, reason, counterfactual: '', retryAtMs: null }

@@ -6,6 +6,9 @@ import { attemptBudget } from './attempt-budget.ts'
 import { autonomy } from './autonomy.ts'
 import { blastRadius } from './blast-radius.ts'
 import { cooldown } from './cooldown.ts'
+import { costBudget } from './cost-budget.ts'
+import { deployWindow } from './deploy-window.ts'
+import { errorBudget } from './error-budget.ts'
 import { evidence } from './evidence.ts'
 import { flapping } from './flapping.ts'
 import { freshness } from './freshness.ts'
@@ -23,11 +26,14 @@ export const GUARDS: readonly Guard[] = [
   frozen,
   ownership,
   maintenance,
+  deployWindow,
   cooldown,
   attemptBudget,
   flapping,
   blastRadius,
   storm,
+  errorBudget,
+  costBudget,
   approval,
   autonomy,
   killSwitch

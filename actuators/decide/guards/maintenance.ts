@@ -1,12 +1,14 @@
-// Maintenance: planned work suppresses acting, never recording. Windows of the policy (cron in an IANA zone) and those that
-// people announce on the control topic. An announcement that cannot be understood holds for everything: silence is safe.
+// Maintenance: planned work suppresses acting, never recording. Windows of the policy (cron or RRULE in an IANA zone) and those
+// that people announce on the control topic. An announcement that cannot be understood holds for everything: silence is safe.
 
 import { Cron } from 'croner'
 import type { Control } from '../../../schemas/control.ts'
+import type { MaintenanceWindow } from '../../../schemas/runbook.ts'
 import { AppError } from '../../../schemas/errors.ts'
 import { compileCondition } from '../../cel.ts'
 import { POLICY_VARIABLES } from '../policy-file.ts'
 import { allow, type Guard, type GuardContext, time, wait } from './guard.ts'
+import { latestStartMs, parseLocal, parseRule } from './rrule.ts'
 
 const LOOK_AGAIN_MS = 60_000 // A window that ends "now" by rounding is looked at a minute later at most.
 
@@ -15,11 +17,12 @@ export const maintenance: Guard = context => {
   for (const window of policy.spec.maintenanceWindows) {
     const untilMs = windowEndMs(window, nowMs)
     if (untilMs === undefined) continue
-    const inputs = { window: window.schedule, timezone: window.timezone, untilMs, announced: null }
+    const name = window.schedule ?? `${window.rrule} from ${window.start}`
+    const inputs = { window: name, timezone: window.timezone, untilMs, announced: null }
     return wait(
       'maintenance_window',
       inputs,
-      `inside the policy's window "${window.schedule}" (${window.timezone}) until ${time(untilMs)}`,
+      `inside the policy's window "${name}" (${window.timezone}) until ${time(untilMs)}`,
       'The end of the window.',
       untilMs
     )
@@ -32,15 +35,24 @@ export const maintenance: Guard = context => {
 }
 
 /** End of the window that `nowMs` lies in, or undefined. A start every duration or oftener never ends: the latest start counts. */
-export function windowEndMs(window: { schedule: string; duration: number; timezone: string }, nowMs: number): number | undefined {
+export function windowEndMs(window: MaintenanceWindow, nowMs: number): number | undefined {
   try {
-    const cron = new Cron(window.schedule, { timezone: window.timezone, paused: true })
+    if (window.rrule !== undefined) return ruleEndMs(window, nowMs)
+    const cron = new Cron(window.schedule!, { timezone: window.timezone, paused: true })
     // nextRun is strictly after its argument, so a window that starts exactly `duration` ago is over.
     const start = cron.nextRun(new Date(nowMs - window.duration))?.getTime()
     return start !== undefined && start <= nowMs ? start + window.duration : undefined
   } catch {
     return nowMs + LOOK_AGAIN_MS // Checked when loaded; should it fail all the same, not acting is the safe answer.
   }
+}
+
+function ruleEndMs({ rrule, start, timezone, duration }: MaintenanceWindow, nowMs: number): number | undefined {
+  const rule = parseRule(rrule!)
+  const first = parseLocal(start ?? '')
+  if (typeof rule === 'string' || first === undefined) return nowMs + LOOK_AGAIN_MS
+  const startMs = latestStartMs(rule, first, timezone, duration, nowMs)
+  return startMs === undefined ? undefined : startMs + duration
 }
 
 /** The match is an entity, service, environment, `*`, or a CEL condition over incident and cause. */

@@ -1,25 +1,52 @@
-// Storm brake: when much breaks at once the cause is likely one that no single runbook knows. Acting waits until it is over.
+// Storm brake: when much breaks at once the cause is likely one that no single runbook knows. Acting waits until it is over,
+// and a while longer: what comes back all at once is still falling.
+//
+// Counted are incidents of the environment, also those that are over again, and series that broke, for one incident may hold them all.
 
 import { allow, type Guard, span, wait } from './guard.ts'
 
 /** Incidents that opened in one environment within the window; a busy fleet has one or two. */
 export const STORM_INCIDENTS_MAX = 10
+/** Series that broke within the window. A dead service and its callers break some tens; beyond this a rack or a network did. */
+export const STORM_SERIES_MAX = 150
 export const STORM_WINDOW_MS = 60_000
 /** How long after the last burst it stays on: remediation that starts too early meets a fleet that is still falling. */
 export const STORM_EXIT_MS = 120_000
 
 export const storm: Guard = ({ nowMs, incident, state }) => {
-  const opened = Object.values(state.watches)
-    .filter(watch => watch.incident.environment === incident.environment && nowMs - watch.incident.openedAtMs <= STORM_WINDOW_MS + STORM_EXIT_MS)
-    .map(watch => watch.incident.openedAtMs)
-    .sort((a, b) => a - b)
-  // The latest moment at which more than the maximum had opened within one window.
-  let burstAtMs: number | null = null
-  for (let index = STORM_INCIDENTS_MAX; index < opened.length; index++) {
-    if (opened[index]! - opened[index - STORM_INCIDENTS_MAX]! <= STORM_WINDOW_MS) burstAtMs = opened[index]!
+  const sinceMs = nowMs - STORM_WINDOW_MS - STORM_EXIT_MS
+  const watches = Object.values(state.watches).filter(watch => watch.incident.environment === incident.environment)
+  const openings = new Map((state.openings[incident.environment] ?? []).map(opening => [opening.incidentId, opening.atMs]))
+  for (const watch of watches) openings.set(watch.incident.id, watch.incident.openedAtMs)
+  const opened = [...openings.values()].filter(atMs => atMs >= sinceMs)
+  const broke = watches.flatMap(({ incident: { members, membersOmitted, startedAtMs } }) => [
+    ...members.map(member => member.sinceMs),
+    // What is not listed broke at the onset, as far as anybody knows.
+    ...new Array<number>(Math.min(membersOmitted, STORM_SERIES_MAX + 1)).fill(startedAtMs)
+  ])
+  const series = broke.filter(atMs => atMs >= sinceMs)
+  const burstOfIncidents = lastBurst(opened, STORM_INCIDENTS_MAX)
+  const burstOfSeries = lastBurst(series, STORM_SERIES_MAX)
+  const burstAtMs = Math.max(burstOfIncidents ?? 0, burstOfSeries ?? 0) || null
+  const inputs = {
+    openedLately: opened.length,
+    max: STORM_INCIDENTS_MAX,
+    seriesLately: series.length,
+    seriesMax: STORM_SERIES_MAX,
+    windowMs: STORM_WINDOW_MS,
+    burstAtMs
   }
-  const inputs = { openedLately: opened.length, max: STORM_INCIDENTS_MAX, windowMs: STORM_WINDOW_MS, burstAtMs }
   if (burstAtMs === null || nowMs >= burstAtMs + STORM_EXIT_MS) return allow('storm', inputs, `${opened.length} incidents opened lately`)
-  const reason = `more than ${STORM_INCIDENTS_MAX} incidents opened within ${span(STORM_WINDOW_MS)}: one cause is likely`
+  const what = burstOfIncidents === null ? `${STORM_SERIES_MAX} series broke` : `${STORM_INCIDENTS_MAX} incidents opened`
+  const reason = `more than ${what} within ${span(STORM_WINDOW_MS)}: one cause is likely`
   return wait('storm', inputs, reason, `${span(STORM_EXIT_MS)} without a new burst.`, burstAtMs + STORM_EXIT_MS)
+}
+
+/** The latest moment at which more than `max` had come within one window. */
+function lastBurst(timesMs: number[], max: number): number | null {
+  timesMs.sort((a, b) => a - b)
+  for (let index = timesMs.length - 1; index >= max; index--) {
+    if (timesMs[index]! - timesMs[index - max]! <= STORM_WINDOW_MS) return timesMs[index]!
+  }
+  return null
 }

@@ -1,6 +1,7 @@
 // The decide reducer over time: when it acts, when it holds back, and that it says so once.
 
 import { describe, expect, test } from 'vitest'
+import { GUARDS } from '../../../../actuators/decide/guards/guards.ts'
 import { commandSchema } from '../../../../schemas/command.ts'
 import { decisionSchema } from '../../../../schemas/decision.ts'
 import { aCause, aMember, anIncident, anOutcome, decider, killSwitch, policySet, policyYaml, runbookYaml, T0, TARGET } from './builders.ts'
@@ -15,7 +16,7 @@ describe('acting', () => {
     expect(decisions()).toHaveLength(1)
     expect(decisionSchema.safeParse(decisions()[0]).error).toBeUndefined()
     expect(decisions()[0]).toMatchObject({ outcome: 'act', policy: 'orders', runbook: 'restart', target: TARGET, attempt: 1, blockedBy: [] })
-    expect(decisions()[0]!.guards).toHaveLength(13)
+    expect(decisions()[0]!.guards).toHaveLength(GUARDS.length)
     const [command] = commands()
     expect(commandSchema.safeParse({ ...command, keyId: 'k', signature: 's' }).error).toBeUndefined()
     expect(command).toMatchObject({
@@ -175,13 +176,13 @@ describe('outcomes', () => {
     expect(commands()).toHaveLength(2)
   })
 
-  test('a harmful runbook is put in quarantine for the target, the next candidate takes over', () => {
+  test('a harmful runbook is put in quarantine for the target, the next candidate takes over, with people from then on', () => {
     const set = policySet(
       policyYaml(AUTO, 'orders', 'cause.service == "orders"', '[restart, rollback]'),
       runbookYaml(),
       runbookYaml('rollback', 'risk: medium\nsignatures: [silent]')
     )
-    const { incident, outcome, run, last, commands, state } = decider(set)
+    const { incident, outcome, control, run, last, commands, state } = decider(set)
     const members = [
       aMember(),
       aMember({ anomalyId: 'a2', entity: 'lab/gateway', metric: 'homeostat.edge.errors', attributes: { peer: 'lab/orders' }, direction: 'above' })
@@ -189,6 +190,8 @@ describe('outcomes', () => {
     incident(anIncident({ members }), 0)
     outcome(anOutcome(last(), 'harmful'), 5)
     run(6, 400)
+    expect(last()).toMatchObject({ outcome: 'ask', runbook: 'rollback', autonomy: 'approve' })
+    control({ kind: 'approval', incidentId: 'incident-1', decisionId: last().id, approved: true, by: 'ada', atMs: T0 + 401_000 }, 401)
     expect(commands().map(command => command.runbook)).toEqual(['restart', 'rollback'])
     expect(state.learned).toEqual({ 'restart|silent': { successes: 0, failures: 1 } })
   })
