@@ -11,6 +11,8 @@ import { Crash, type SimProcess } from './process.ts'
 import type { Stream } from './streams.ts'
 import type { Timeline } from './timeline.ts'
 
+const AGAIN_MS = 200
+
 export interface LogFaults {
   /** Probability that an append fails; half of those were taken all the same. */
   append: number
@@ -142,8 +144,8 @@ export class SimLog {
       onBatch: batch => this.#deliver(faults, options, batch, process, within)
     }
     const { onAssigned, onRevoked } = options
-    if (onAssigned) wrapped.onAssigned = (partitions: readonly AssignedPartition[]) => within(() => onAssigned(partitions), [])
-    if (onRevoked) wrapped.onRevoked = partitions => within(() => onRevoked(partitions), undefined)
+    if (onAssigned) wrapped.onAssigned = (partitions: readonly AssignedPartition[]) => within(() => this.#persistently(process, () => onAssigned(partitions)), [])
+    if (onRevoked) wrapped.onRevoked = partitions => within(() => this.#persistently(process, () => onRevoked(partitions)), undefined)
     const subscription = await this.#inTurn(async () => {
       if (!process.isAlive) throw new Crash('before it had joined') // Its session has ended already: nobody would end it again.
       members.push(member)
@@ -162,6 +164,18 @@ export class SimLog {
             await subscription.close()
           })
         )
+    }
+  }
+
+  /** As the real logs: a handover that meets trouble is told again. */
+  async #persistently<T>(process: SimProcess, work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof AppError && error.retriable)) throw error
+        await process.clock.sleep(AGAIN_MS)
+      }
     }
   }
 
