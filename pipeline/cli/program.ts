@@ -184,6 +184,15 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
       output().result(record, `${reject ? 'refused' : 'approved'} by ${by}`)
     })
   program
+    .command('acknowledge')
+    .description('say that you have an incident: nobody else is called for it, and who was called hears who has it')
+    .argument('<incident>', 'its id or the beginning of it')
+    .option('--by <name>', 'who you are', userName())
+    .action(async (incidentId: string, { by }: { by: string }) => {
+      const record = await client().post('/api/acknowledgements', { incidentId, by })
+      output().result(record, `taken by ${by}`)
+    })
+  program
     .command('kill')
     .description('kill switch: no new action begins until it is released with --off')
     .option('--off', 'release it')

@@ -12,6 +12,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { type Control, controlRecord, KILL_SCOPE } from '../../schemas/control.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
+import type { Incident } from '../../schemas/incident.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import type { DetectorReports } from '../roles/detectors.ts'
@@ -137,14 +138,7 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
     return view.incidents(Math.min(Number.isFinite(limit) ? limit : 50, INCIDENTS_SHOWN_MAX))
   })
   app.get('/api/incidents/:id', async request => {
-    const { id } = request.params as { id: string }
-    const matches = view.incidents(INCIDENTS_SHOWN_MAX).filter(incident => incident.id.startsWith(id))
-    if (matches.length !== 1)
-      throw new AppError(
-        'not_found',
-        matches.length === 0 ? `no incident ${id}: see \`homeostat incidents\`` : `${matches.length} incidents begin with ${id}: give more of the id`
-      )
-    const story = view.story(matches[0]!.id)!
+    const story = view.story(incidentOf(view, (request.params as { id: string }).id).id)!
     return { ...story, explanation: explain(story) }
   })
   app.get('/api/anomalies', async () => view.anomalies(200))
@@ -175,6 +169,16 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
     if (!(from < to) || to - from > SERIES_SPAN_MAX_MS) throw new AppError('usage', 'fromMs must lie before toMs, at most a day')
     return signals.series({ entity, metric, fromMs: from, toMs: to, ...(attributes ? { attributes: parseAttributes(attributes) } : {}) })
   })
+}
+
+/** @throws AppError `not_found` unless exactly one incident's id begins so */
+function incidentOf(view: LiveView, id: string): Incident {
+  const matches = view.incidents(INCIDENTS_SHOWN_MAX).filter(incident => incident.id.startsWith(id))
+  if (matches.length === 1) return matches[0]!
+  throw new AppError(
+    'not_found',
+    matches.length === 0 ? `no incident ${id}: see \`homeostat incidents\`` : `${matches.length} incidents begin with ${id}: give more of the id`
+  )
 }
 
 function parseAttributes(text: string): Record<string, string> {
@@ -208,6 +212,15 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
       approved: approved === true,
       by: String(by),
       atMs: clock.nowMs()
+    })
+  })
+  app.post('/api/acknowledgements', async request => {
+    const { incidentId = '', by = 'console' } = fields(request)
+    const incident = incidentOf(view, String(incidentId))
+    // Somebody has it: an answer to no question, so that it approves nothing.
+    return append({
+      ...{ kind: 'approval', incidentId: incident.id, decisionId: `acknowledge/${incident.id}`, approved: false },
+      ...{ by: String(by), atMs: clock.nowMs() }
     })
   })
   app.post('/api/labels', async request => {

@@ -167,6 +167,13 @@ describe('the console server', () => {
     expect((await post('/api/kill', { scope: 'everything' })).status).toBe(400)
   })
 
+  it('writes an acknowledgement that approves nothing', async () => {
+    expect((await post('/api/acknowledgements', { incidentId: 'aaaa', by: 'ada' })).status).toBe(200)
+    const id = 'a'.repeat(32)
+    expect(lastControl()).toMatchObject({ kind: 'approval', incidentId: id, decisionId: `acknowledge/${id}`, approved: false, by: 'ada' })
+    expect((await post('/api/acknowledgements', { incidentId: 'nope' })).status).toBe(404)
+  })
+
   it('is not ready while a check fails, and alive all the same', async () => {
     expect((await ask('/readyz')).status).toBe(503)
     expect((await ask('/livez')).status).toBe(200)
