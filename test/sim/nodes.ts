@@ -152,8 +152,8 @@ export class Nodes {
   async #control(machine: Machine, process: SimProcess): Promise<void> {
     const { mutant, policy, weights, settings } = this.#options
     const ports = this.#ports(process)
-    const checkpoints = this.#watched(process, mutant.checkpoints?.(checkpointStore(ports.log)) ?? checkpointStore(ports.log))
-    const shared = { ...ports, checkpoints }
+    const checkpoints = this.#watched(process, checkpointStore(ports.log))
+    const shared = { ...ports, checkpoints: mutant.checkpoints?.(checkpoints) ?? checkpoints }
     const diagnose = diagnoseWorker({ ...shared, config: { groupWindow: 15_000, resolveAfter: 8_000 } })
     const policiesOf = (from: SimPolicy) => mutant.policies?.(from.set) ?? from.set
     const decide = decideWorker({

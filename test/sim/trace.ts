@@ -9,10 +9,10 @@ const SHOWN_MAX = 50
 export class Trace {
   readonly #hash = createHash('sha256')
   readonly #last: string[] = []
-  readonly #onEvent: ((line: string) => void) | undefined
+  readonly #onEvent: ((line: string) => unknown) | undefined
 
   /** @param onEvent sees every event */
-  constructor(onEvent?: (line: string) => void) {
+  constructor(onEvent?: (line: string) => unknown) {
     this.#onEvent = onEvent
   }
 

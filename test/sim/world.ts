@@ -36,7 +36,7 @@ export interface WorldResult {
 }
 
 /** Runs the world of a seed to its end, or to its first violation. */
-export async function runWorld(seed: number, options: { mutant?: Mutant; without?: Without; onEvent?: (line: string) => void } = {}): Promise<WorldResult> {
+export async function runWorld(seed: number, options: { mutant?: Mutant; without?: Without; onEvent?: (line: string) => unknown } = {}): Promise<WorldResult> {
   const settings = settingsOf(seed, POLICIES.length, options.without)
   const timeline = new Timeline(START_MS)
   const trace = new Trace(options.onEvent)
