@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest'
 import { explain } from '../../../../actuators/decide/explain-text.ts'
 import { GUARDS } from '../../../../actuators/decide/guards/guards.ts'
-import { anIncident, decider, killSwitch, policySet, policyYaml, runbookYaml } from './builders.ts'
+import { anIncident, decider, killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
 
 function decided(spec: string, prepare: (made: ReturnType<typeof decider>) => void = () => {}) {
   const made = decider(policySet(policyYaml(spec), runbookYaml()))
@@ -30,6 +30,20 @@ test('not acting is explained with inputs, counterfactual and when it is looked 
   expect(text).toContain('  - kill_switch: ada stopped global at 2026-01-05T12:00:00Z: trouble')
   expect(text).toContain(`causeScore=0.9`)
   expect(text).toMatch(/what would change it: .*The kill switch global turned off\./)
+})
+
+test('every new guard says what it looked at, times as times and waits as waits', () => {
+  const spec = 'autonomy: auto\nerrorBudget: {}\ncostBudgets: [{action: "*", max: 0, window: 1h}]'
+  const text = decided(spec, made => {
+    made.control({ kind: 'change', id: 'd', environment: 'lab', target: '*', actor: 'ci', what: 'deploy', fromMs: T0, toMs: null, by: 'ci', atMs: T0 }, 0)
+    made.control({ kind: 'error_budget', environment: 'lab', service: '*', remainingRatio: 0, burnRate: 3, by: 'slo', atMs: T0 }, 0)
+  }).join('\n')
+  expect(text).toContain('  ~ deploy_window: ci is deploying * since 2026-01-05T12:00:00Z')
+  expect(text).toContain('settleMs=5 min deploy=d by=ci startedAtMs=2026-01-05T12:00:00.000Z untilMs=2026-01-05T14:05:00.000Z')
+  expect(text).toContain('  ? error_budget: 0 % of the error budget are left: nothing is done without people')
+  expect(text).toContain('  - cost_budget: * has cost 0 of 0 within 60 min, and restart costs 1')
+  expect(text).toMatch(/what would change it: .*More than 0 % of the budget left, or a person's yes\./)
+  expect(text).toContain('  + autonomy: orders may act by itself')
 })
 
 test('an undecided incident says so, decisions of other incidents are left out, times are in order', () => {

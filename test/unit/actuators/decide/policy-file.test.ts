@@ -78,6 +78,17 @@ test('maintenance windows need a cron schedule and an IANA zone', () => {
   ])
 })
 
+test('windows by rule need a rule that is understood, a first start, and no schedule beside it', () => {
+  const of = (window: string) => problemsOf(policyYaml(`maintenanceWindows: [${window}]`), runbookYaml())
+  expect(of('{rrule: "FREQ=WEEKLY;BYDAY=SA", start: "2026-01-03T02:00", duration: 2h, timezone: Europe/Berlin}')).toEqual([])
+  expect(of('{rrule: "FREQ=DAILY;COUNT=3", start: "2026-01-03T02:00", duration: 2h}')).toMatchObject([{ path: 'spec.maintenanceWindows[0].rrule' }])
+  expect(of('{rrule: "FREQ=DAILY", start: "2026-02-30T02:00", duration: 2h}')).toMatchObject([{ message: 'there is no 2026-02-30T02:00' }])
+  expect(of('{rrule: "FREQ=DAILY", start: "2026-01-03T02:00", duration: 2h, timezone: Mars/Base}')).toMatchObject([{ message: 'no time zone Mars/Base' }])
+  expect(of('{rrule: "FREQ=DAILY", start: "2026-01-03T02:00", duration: 40d}')).toMatchObject([{ path: 'spec.maintenanceWindows[0].duration' }])
+  expect(of('{rrule: "FREQ=DAILY", duration: 2h}')).toMatchObject([{ message: expect.stringContaining('belong together') }])
+  expect(of('{duration: 2h}')).toMatchObject([{ message: expect.stringContaining('either schedule or rrule') }])
+})
+
 test('spacing, comments and key order do not change a version, content does', () => {
   const version = (text: string) => policySet(text, runbookYaml()).policies[0]!.version
   const plain = policyYaml('attempts: {max: 3, window: 1h}')
