@@ -6,7 +6,7 @@
 import type { PointView } from '../../../schemas/otlp.ts'
 import { type Chance, wandering } from './chance.ts'
 import { instrumentsOf } from './points.ts'
-import { STEP_MS } from './service.ts'
+import { STEP_MS } from './kinds.ts'
 
 const STEP_S = STEP_MS / 1_000
 const MIB = 2 ** 20

@@ -19,7 +19,7 @@ import { Scorer } from '../../../detectors/score/scorer.ts'
 import { settingsFrom } from '../../../detectors/settings.ts'
 import { cursor, ENVIRONMENT, resourceOf } from './points.ts'
 import { EDGES, type Scenario } from './scenario.ts'
-import { STEP_MS } from './service.ts'
+import { STEP_MS } from './kinds.ts'
 
 const LOOK_MS = 600_000
 const EDGES_EVERY_MS = 3_600_000

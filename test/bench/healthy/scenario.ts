@@ -4,7 +4,8 @@
 
 import { type Chance, chanceOf, wandering } from './chance.ts'
 import { host, type Host } from './host.ts'
-import { FIRST_RELEASE, type Release, type ServiceInstance, serviceInstance, type ServiceKind, STEP_MS } from './service.ts'
+import { FIRST_RELEASE, type Release, type ServiceKind, STEP_MS } from './kinds.ts'
+import { type ServiceInstance, serviceInstance } from './service.ts'
 import type { PointView } from '../../../schemas/otlp.ts'
 
 export const SCENARIOS = ['day', 'week'] as const
