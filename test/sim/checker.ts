@@ -85,7 +85,8 @@ export class Checker implements Observer, Witness {
 
   onAppend(topic: string, record: LogRecordInput, position: Position, by: string): void {
     const { timeline, trace } = this.#options
-    if (topic !== TOPICS.checkpoints.name) trace.add(timeline.nowMs, `${by} → ${topic.slice('homeostat.'.length)} ${record.headers?.ce_id ?? '?'} ${summaryOf(record)}`)
+    if (topic !== TOPICS.checkpoints.name)
+      trace.add(timeline.nowMs, `${by} → ${topic.slice('homeostat.'.length)} ${record.headers?.ce_id ?? '?'} ${summaryOf(record)}`)
     if (topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq') && by !== FORGER && record.value !== null) this.#beforeCommand(record)
     if (topic === TOPICS.outcomes.name && record.value !== null) this.#outcome(Buffer.from(record.value).toString())
     const taken = this.facts.take(topic, record, position, by, timeline.nowMs)
@@ -112,10 +113,12 @@ export class Checker implements Observer, Witness {
     if (clocksAreOff) return // Orphans and cooldowns are told by stamps of machines that do not agree here.
     if (open.some(other => other.command.target === command.target)) this.fail('2 single owner', `${command.target} has a command in flight already`)
     const others = new Set(open.map(other => other.command.target).filter(target => target !== command.target))
-    if (others.size >= policy.concurrentMax) this.fail('5 blast radius', `${others.size} other targets are under treatment, ${policy.concurrentMax} at once are allowed`)
+    if (others.size >= policy.concurrentMax)
+      this.fail('5 blast radius', `${others.size} other targets are under treatment, ${policy.concurrentMax} at once are allowed`)
     const tries = earlier.filter(other => other.command.target === command.target && other.command.runbook === command.runbook)
     const lately = tries.filter(other => command.issuedAtMs - other.command.issuedAtMs < policy.windowMs)
-    if (lately.length >= policy.attemptsMax) this.fail('6 rate breaker', `${command.runbook} on ${command.target}: attempt ${lately.length + 1} of ${policy.attemptsMax}`)
+    if (lately.length >= policy.attemptsMax)
+      this.fail('6 rate breaker', `${command.runbook} on ${command.target}: attempt ${lately.length + 1} of ${policy.attemptsMax}`)
     const last = tries.at(-1)
     const ended = last && this.facts.outcomeList.find(outcome => outcome.commandId === last.command.id)
     if (ended && command.issuedAtMs < ended.recordedAtMs + policy.cooldownMs) {
@@ -127,6 +130,10 @@ export class Checker implements Observer, Witness {
     const { marks } = this.#options
     marks.reach(`decision ${decision.outcome}`)
     for (const reason of decision.blockedBy) marks.reach(`blocked by ${reason}`)
+    for (const { guard, inputs, reason } of decision.guards) {
+      if (guard === 'target_frozen' && typeof inputs.quarantinedSinceMs === 'number') marks.reach('quarantine')
+      if (reason.includes('has no outcome though its deadline passed')) marks.reach('orphan')
+    }
     if (decision.outcome !== 'act') return
     const before = [...this.facts.decisions.values()].filter(other => other.incidentId === decision.incidentId && other.outcome === 'blocked')
     if (before.length > 0) marks.reach('blocked, then acted')
@@ -169,7 +176,10 @@ export class Checker implements Observer, Witness {
   #begun(process: SimProcess, key: string, row: Row): void {
     const { ledgers } = this.#options
     const known = this.facts.byKey.get(key)
-    if (known === undefined) return this.fail('3 evidence', `step ${key} begins without a command in the log`)
+    if (known === undefined) {
+      this.fail('3 evidence', `step ${key} begins without a command in the log`)
+      return
+    }
     const { command } = known
     const rule = '4 policy at the time of acting'
     for (const scope of ['global', `environment/${ENVIRONMENT}`, `policy/${command.policy}`]) {
@@ -179,7 +189,8 @@ export class Checker implements Observer, Witness {
     }
     const index = command.steps.findIndex(({ idempotencyKey }) => idempotencyKey === key || derivedId('undo', idempotencyKey) === key)
     const budgetMs = command.steps.slice(0, index + (row.kind === 'undo' ? 1 : 0)).reduce((sum, { step }) => sum + stepMs(step), 0)
-    if (process.clock.nowMs() >= command.expiresAtMs + budgetMs) this.fail(rule, `step ${key} begins ${process.clock.nowMs() - command.expiresAtMs - budgetMs} ms too late`)
+    if (process.clock.nowMs() >= command.expiresAtMs + budgetMs)
+      this.fail(rule, `step ${key} begins ${process.clock.nowMs() - command.expiresAtMs - budgetMs} ms too late`)
     if (ledgers.isFrozen(process, command.target)) this.fail(rule, `step ${key} begins on a frozen target`)
     this.#approved(known)
   }
@@ -222,22 +233,35 @@ export class Checker implements Observer, Witness {
     if (order.fence < fence) this.fail('2 single owner', `fence ${order.fence} took effect after ${fence}`)
     this.#fences.set(target.entity, Math.max(fence, order.fence))
     const why = this.forbidden.get(key)
-    if (why !== undefined) return this.fail(why.startsWith('environment') ? '7 environment fence' : '8 signature first', `${why} command took effect`)
+    if (why !== undefined) {
+      this.fail(why.startsWith('environment') ? '7 environment fence' : '8 signature first', `${why} command took effect`)
+      return
+    }
     this.#evidence(order)
   }
 
   #evidence(order: DriverOrder): void {
     const rule = '3 evidence'
     const known = this.facts.byKey.get(order.idempotencyKey)
-    if (known === undefined) return this.fail(rule, `an effect without a command in the log: ${order.idempotencyKey}`)
+    if (known === undefined) {
+      this.fail(rule, `an effect without a command in the log: ${order.idempotencyKey}`)
+      return
+    }
     const { command } = known
     if (command.environment !== ENVIRONMENT) this.fail('7 environment fence', `command ${command.id} is for ${command.environment}`)
     if (verifier.verify(command) !== undefined) this.fail(rule, `command ${command.id} is not signed`)
     const decision = this.facts.decisions.get(command.decisionId)
-    if (decision?.outcome !== 'act' || decision.commandId !== command.id) return this.fail(rule, `command ${command.id} has no decision`)
-    if (!this.facts.incidents.has(decision.incidentId)) return this.fail(rule, `decision ${decision.id} has no incident in the log`)
+    if (decision?.outcome !== 'act' || decision.commandId !== command.id) {
+      this.fail(rule, `command ${command.id} has no decision`)
+      return
+    }
+    if (!this.facts.incidents.has(decision.incidentId)) {
+      this.fail(rule, `decision ${decision.id} has no incident in the log`)
+      return
+    }
     const { members } = command.incident as { members: { anomalyId: string }[] }
-    if (members.length === 0 || !members.every(({ anomalyId }) => this.facts.anomalies.has(anomalyId))) this.fail(rule, `incident ${decision.incidentId} stands on no anomaly`)
+    if (members.length === 0 || !members.every(({ anomalyId }) => this.facts.anomalies.has(anomalyId)))
+      this.fail(rule, `incident ${decision.incidentId} stands on no anomaly`)
   }
 
   onRefused(target: Target, order: DriverOrder, by: SimProcess): void {
@@ -255,7 +279,8 @@ export class Checker implements Observer, Witness {
     const texts = this.facts.outcomes.get(outcome.commandId) ?? new Map<string, string>()
     this.facts.outcomes.set(outcome.commandId, texts)
     const known = texts.get(outcome.id)
-    if (known !== undefined && known !== text) this.fail('15 one outcome', `command ${outcome.commandId} has two outcomes: ${verdictOf(known)} and ${outcome.verdict}`)
+    if (known !== undefined && known !== text)
+      this.fail('15 one outcome', `command ${outcome.commandId} has two outcomes: ${verdictOf(known)} and ${outcome.verdict}`)
     if (known !== undefined) this.#options.marks.reach('outcome published again')
     texts.set(outcome.id, text)
   }

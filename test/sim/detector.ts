@@ -22,6 +22,8 @@ export class Detector {
   readonly #log: SimLog
   readonly #targets: Targets
   readonly #random: Stream
+  /** Series → when its last alarm went out. */
+  readonly #lastMs = new Map<string, number>()
   readonly #open = new Map<Target, { anomaly: Anomaly; untilMs: number }>()
 
   constructor(options: { timeline: Timeline; log: SimLog; targets: Targets; random: Stream; disturbed: number }) {
@@ -58,8 +60,11 @@ export class Detector {
 
   #say(anomaly: Anomaly): void {
     const append = (): void => void this.#log.append(TOPICS.anomalies.name, [encodeRecord(anomalyRecord, anomaly)], 'detector')
-    if (this.#random.chance(this.disturbed)) this.#timeline.after(this.#random.between(100, 5_000), append)
-    else append()
+    // Late, but a series' alarms keep their order: they travel on one partition.
+    const lateMs = this.#random.chance(this.disturbed) ? this.#random.between(100, 5_000) : 0
+    const atMs = Math.max(this.#timeline.nowMs + lateMs, this.#lastMs.get(anomaly.series) ?? 0)
+    this.#lastMs.set(anomaly.series, atMs)
+    this.#timeline.after(atMs - this.#timeline.nowMs, append)
     if (this.#random.chance(this.disturbed)) this.#timeline.after(this.#random.between(10, 8_000), append)
   }
 }

@@ -13,7 +13,22 @@ import { signer, strangerSigner } from './signing.ts'
 import type { Stream } from './streams.ts'
 import type { Timeline } from './timeline.ts'
 
-const KINDS = ['malformed', 'future version', 'too large', 'stranger', 'changed', 'bit', 'environment', 'expired', 'of the future', 'nonce', 'replay', 'forbidden target', 'same key', 'old fence'] as const
+const KINDS = [
+  'malformed',
+  'future version',
+  'too large',
+  'stranger',
+  'changed',
+  'bit',
+  'environment',
+  'expired',
+  'of the future',
+  'nonce',
+  'replay',
+  'forbidden target',
+  'same key',
+  'old fence'
+] as const
 const FAR_MS = 10 * 86_400_000 // Farther than any clock here jumps.
 type Kind = (typeof KINDS)[number]
 
@@ -101,7 +116,10 @@ export class Forger {
       case 'nonce':
         return signer.sign({ ...base, nonce: real.nonce })
       case 'forbidden target':
-        return signer.sign({ ...base, steps: base.steps.map(each => ({ ...each, step: { ...each.step, action: { ...each.step.action, target: 'forbidden' } } })) })
+        return signer.sign({
+          ...base,
+          steps: base.steps.map(each => ({ ...each, step: { ...each.step, action: { ...each.step.action, target: 'forbidden' } } }))
+        })
       case 'same key':
         return signer.sign({ ...base, steps: real.steps })
       case 'old fence':

@@ -6,7 +6,7 @@ import { decideWorker } from '../../actuators/decide/worker.ts'
 import { diagnoseWorker } from '../../detectors/diagnose/worker.ts'
 import { checkpointStore } from '../../pipeline/log/checkpoint-store.ts'
 import { AppError } from '../../schemas/errors.ts'
-import type { CheckpointStore, Escalation, Logger, Meter, Page } from '../../schemas/ports.ts'
+import type { CheckpointStore, Driver, Escalation, Logger, Meter, Page } from '../../schemas/ports.ts'
 import type { Checker } from './checker.ts'
 import { ENVIRONMENT } from './checker.ts'
 import type { Ledgers } from './ledgers.ts'
@@ -25,6 +25,7 @@ import type { Trace } from './trace.ts'
 /** Probabilities of now: all zero once the world heals. */
 export interface Weights {
   crash: number
+  pause: number
   append: number
   redeliver: number
   reorder: number
@@ -60,6 +61,8 @@ export interface Machine {
 }
 
 const SESSION_MS = 10_000
+const HESITATES = 0.3
+const HESITATION_MS_MIN = 130_000 // About what decide waits for an outcome here.
 const DECIDE_CONFIG = { commandExpiry: 20_000, policiesDir: undefined, runbooksDir: undefined, signingKeyFile: undefined } as never
 const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet }
 
@@ -146,7 +149,13 @@ export class Nodes {
     const { seed } = settings
     const faults = live(weights, stream(seed, `net ${process.name}`))
     const port = log.of(process, faults)
-    return { clock: process.clock, logger: quiet, meter: this.#meter(), log: mutant.log?.(port, { process, timeline }) ?? port, random: stream(seed, `random ${process.name}`) }
+    return {
+      clock: process.clock,
+      logger: quiet,
+      meter: this.#meter(),
+      log: mutant.log?.(port, { process, timeline }) ?? port,
+      random: stream(seed, `random ${process.name}`)
+    }
   }
 
   async #control(machine: Machine, process: SimProcess): Promise<void> {
@@ -175,7 +184,7 @@ export class Nodes {
     const { seed, driverClass } = settings
     const store = ledgers.of(machine.name, process, live(weights, stream(seed, `disk ${process.name}`)), puts => checker.onCommit(process, puts))
     const network = live(weights, stream(seed, `driver ${process.name}`))
-    const driver = simDriver(targets, timeline, process, driverClass, network, checker, mutant.comparesFence ?? true)
+    const driver = this.#hesitant(machine, process, simDriver(targets, timeline, process, driverClass, network, checker, mutant.comparesFence ?? true))
     const signals = simSignals(targets, timeline, process, ENVIRONMENT, live(weights, stream(seed, `signals ${process.name}`)))
     const ports = this.#ports(process)
     const worker = actWorker({
@@ -193,6 +202,21 @@ export class Nodes {
     marks.reach('actuator started')
     await worker.start()
     await worker.finished
+  }
+
+  /** In long worlds a process is sometimes stopped between the durable `begun` and the act. */
+  #hesitant(machine: Machine, process: SimProcess, driver: Driver): Driver {
+    const { settings, weights } = this.#options
+    const chance = stream(settings.seed, `hesitate ${process.name}`)
+    const stop = (forMs: number): void => this.stop(machine, forMs)
+    if (!settings.isLong || settings.faults.pause === undefined) return driver
+    return {
+      ...driver,
+      apply(order, signal) {
+        if (weights.pause > 0 && chance.chance(HESITATES)) stop(chance.between(HESITATION_MS_MIN, 2 * HESITATION_MS_MIN))
+        return driver.apply(order, signal)
+      }
+    }
   }
 
   #escalation(process: SimProcess, faults: ReturnType<typeof live>): Escalation {

@@ -47,7 +47,7 @@ export class Operator {
     const weight = settings.faults.operator ?? 0
     timeline.after(LOOK_MS, () => {
       this.#answer()
-      if (this.#random.chance(this.#isHealing ? 0.2 : 0.05)) this.#release()
+      if (this.#random.chance(this.#isHealing ? 0.2 : 0.1)) this.#release()
       if (!this.#isHealing && this.#random.chance(weight * 0.15)) this.#meddle()
       this.start()
     })
@@ -66,7 +66,8 @@ export class Operator {
         this.#answered.add(decision.id)
         this.#approve(decision)
       }
-      if (decision.guards.some(({ guard, verdict, reason }) => guard === 'approval' && verdict === 'refuse' && reason.startsWith('nobody'))) marks.reach('approval expired')
+      if (decision.guards.some(({ guard, verdict, reason }) => guard === 'approval' && verdict === 'refuse' && reason.startsWith('nobody')))
+        marks.reach('approval expired')
     }
     void timeline
   }
@@ -105,7 +106,15 @@ export class Operator {
     if (what === 'maintenance') {
       const fromMs = Math.round(timeline.nowMs)
       const match = this.#random.chance(0.5) ? '*' : this.#random.pick(targets.all).entity
-      this.#say({ kind: 'maintenance', id: `window-${++this.#windows}`, match, fromMs, toMs: fromMs + Math.round(this.#random.between(5_000, 30_000)), by: 'ada', atMs: fromMs })
+      this.#say({
+        kind: 'maintenance',
+        id: `window-${++this.#windows}`,
+        match,
+        fromMs,
+        toMs: fromMs + Math.round(this.#random.between(5_000, 30_000)),
+        by: 'ada',
+        atMs: fromMs
+      })
       return
     }
     marks.reach('policy changed')

@@ -47,7 +47,10 @@ export interface RunResult {
 
 export function keptSeeds(): KeptSeed[] {
   if (!existsSync(SEEDS_FILE)) return []
-  return readFileSync(SEEDS_FILE, 'utf8').split('\n').filter(line => line !== '').map(line => JSON.parse(line) as KeptSeed)
+  return readFileSync(SEEDS_FILE, 'utf8')
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => JSON.parse(line) as KeptSeed)
 }
 
 /** Runs seeds `first`… and what was kept. */
@@ -70,7 +73,8 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
     show(result, say)
     const without = await shrink(seed, violation.invariant)
     say(`shrunk: it still fails without the faults ${without.faults?.join(', ') || '(none)'} and the models ${without.models?.join(', ') || '(none)'}`)
-    if (keep && !kept.includes(seed)) appendFileSync(SEEDS_FILE, `${JSON.stringify({ seed, invariant: violation.invariant, note: violation.detail } satisfies KeptSeed)}\n`)
+    if (keep && !kept.includes(seed))
+      appendFileSync(SEEDS_FILE, `${JSON.stringify({ seed, invariant: violation.invariant, note: violation.detail } satisfies KeptSeed)}\n`)
   }
   const cpu = process.cpuUsage(startedCpu)
   const figures = {
@@ -78,7 +82,16 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
     seedsPerCpuS: round((all.length / (cpu.user + cpu.system)) * 1e6)
   }
   const mutantsCaught = mutants ? await catchMutants(say) : 0
-  return { seeds: all.length, violations: failed.length, mutantsCaught, mutants: MUTANTS.length, ...figures, marksMissing: marks.missing(), traceHash: hash.digest('hex'), failed }
+  return {
+    seeds: all.length,
+    violations: failed.length,
+    mutantsCaught,
+    mutants: MUTANTS.length,
+    ...figures,
+    marksMissing: marks.missing(),
+    traceHash: hash.digest('hex'),
+    failed
+  }
 }
 
 /** @returns how many planted bugs are caught */
@@ -95,7 +108,8 @@ export async function catchMutants(say: (text: string) => void): Promise<number>
 async function catchMutant(mutant: (typeof MUTANTS)[number]): Promise<WorldResult | undefined> {
   for (let seed = 1; seed <= MUTANT_SEEDS_MAX; seed++) {
     const result = await runWorld(seed, { mutant })
-    if (result.violations.length > 0) return result
+    // Only what is well without the bug shows that it was the bug.
+    if (result.violations.length > 0 && (await runWorld(seed)).violations.length === 0) return result
   }
   return undefined
 }

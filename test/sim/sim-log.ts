@@ -144,7 +144,8 @@ export class SimLog {
       onBatch: batch => this.#deliver(faults, options, batch, process, within)
     }
     const { onAssigned, onRevoked } = options
-    if (onAssigned) wrapped.onAssigned = (partitions: readonly AssignedPartition[]) => within(() => this.#persistently(process, () => onAssigned(partitions)), [])
+    if (onAssigned)
+      wrapped.onAssigned = (partitions: readonly AssignedPartition[]) => within(() => this.#persistently(process, () => onAssigned(partitions)), [])
     if (onRevoked) wrapped.onRevoked = partitions => within(() => this.#persistently(process, () => onRevoked(partitions)), undefined)
     const subscription = await this.#inTurn(async () => {
       if (!process.isAlive) throw new Crash('before it had joined') // Its session has ended already: nobody would end it again.

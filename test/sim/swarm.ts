@@ -40,6 +40,8 @@ export interface Settings {
   safetyMs: number
   breaksEveryMs: number
   models: readonly HealthModel[]
+  /** Processes are stopped between `begun` and the act, for longer than decide waits. */
+  isLong: boolean
 }
 
 /** What shrinking took away. */
@@ -57,18 +59,21 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     const weight = 10 ** random.between(-1.5, 0)
     if (isOn && !without.faults?.includes(kind)) faults[kind] = weight
   }
-  const isLong = random.chance(0.15) // Long enough for a command to become an orphan.
+  // Long enough for a command to become an orphan while its process is stopped, and for its successor to act.
+  const isLong = random.chance(0.08)
+  if (isLong && !without.faults?.includes('pause')) faults.pause = 0.5
   const models = subset(random, HEALTH_MODELS).filter(model => !without.models?.includes(model))
   return {
     seed,
     faults,
     controls: random.chance(0.35) ? 2 : 1,
-    actuators: random.chance(0.5) ? 2 : 1,
-    targets: random.pick([1, 2, 2, 3, 4]),
+    actuators: random.chance(0.5) || isLong ? 2 : 1,
+    targets: random.pick([1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 12]),
     driverClass: random.pick(['detectable', 'convergent', 'opaque']),
     policy: Math.floor(random.next() * policies),
-    safetyMs: isLong ? random.between(240_000, 360_000) : random.between(60_000, 120_000),
-    breaksEveryMs: random.between(8_000, 60_000),
+    safetyMs: isLong ? random.between(300_000, 400_000) : random.between(30_000, 80_000),
+    breaksEveryMs: random.between(5_000, 30_000),
+    isLong,
     models: models.length > 0 ? models : ['plain']
   }
 }

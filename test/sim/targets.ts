@@ -43,7 +43,14 @@ export interface DriverFaults {
 }
 
 export function newTarget(entity: string, nowMs: number): Target {
-  return { entity, history: [{ atMs: nowMs - 3_600_000, latencyMs: HEALTHY_MS, really: HEALTHY_MS }], model: undefined, fence: 0, effects: new Map(), pending: [] }
+  return {
+    entity,
+    history: [{ atMs: nowMs - 3_600_000, latencyMs: HEALTHY_MS, really: HEALTHY_MS }],
+    model: undefined,
+    fence: 0,
+    effects: new Map(),
+    pending: []
+  }
 }
 
 /** Whether it was well at that time, whatever its telemetry said. */
@@ -75,7 +82,7 @@ export class Targets {
     this.#note(`${target.entity} breaks (${model})`)
     this.#set(target, BROKEN_MS)
     if (model === 'self') this.#later(target, this.#random.between(5_000, 40_000), () => this.#heal(target))
-    if (model === 'flap') this.#flap(target, 2 + Math.floor(this.#random.next() * 6))
+    if (model === 'flap') this.#flap(target, 2 + Math.floor(this.#random.next() * 15))
   }
 
   /** A person mends it. */
@@ -91,14 +98,14 @@ export class Targets {
       return
     }
     if (model === undefined || model === 'flap') return
-    if (verb === 'heavy' || model === 'plain') return this.#later(target, this.#random.between(200, 2_000), () => this.#heal(target))
-    if (model === 'slow') return this.#later(target, this.#random.between(4_000, 9_000), () => this.#heal(target))
-    if (model === 'worse') return this.#set(target, WORSE_MS)
-    if (model === 'mute') return this.#set(target, BROKEN_MS, null)
+    if (verb === 'heavy' || model === 'plain') this.#later(target, this.#random.between(200, 2_000), () => this.#heal(target))
+    else if (model === 'slow') this.#later(target, this.#random.between(4_000, 9_000), () => this.#heal(target))
+    else if (model === 'worse') this.#set(target, WORSE_MS)
+    else if (model === 'mute') this.#set(target, BROKEN_MS, null)
   }
 
   #flap(target: Target, turns: number): void {
-    this.#later(target, this.#random.between(3_000, 12_000), () => {
+    this.#later(target, this.#random.between(3_000, 8_000), () => {
       if (turns === 0) return this.#heal(target)
       this.#set(target, wasHealthy(target, this.#timeline.nowMs) ? BROKEN_MS : HEALTHY_MS)
       this.#flap(target, turns - 1)
@@ -122,7 +129,15 @@ export class Targets {
 }
 
 /** The hands of a process. Its target refuses what is fenced; the network loses orders and answers. */
-export function simDriver(targets: Targets, timeline: Timeline, process: SimProcess, driverClass: DriverClass, faults: DriverFaults, witness: Witness, comparesFence = true): Driver {
+export function simDriver(
+  targets: Targets,
+  timeline: Timeline,
+  process: SimProcess,
+  driverClass: DriverClass,
+  faults: DriverFaults,
+  witness: Witness,
+  comparesFence = true
+): Driver {
   const { disturb } = faults
 
   async function send(order: DriverOrder, signal: AbortSignal): Promise<{ detail: string }> {

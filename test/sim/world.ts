@@ -45,7 +45,15 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
   const targets = new Targets(entities, timeline, stream(seed, 'target'), what => trace.add(timeline.nowMs, what))
   const ledgers = new Ledgers(targets, marks)
   const policies = POLICIES[settings.policy]!
-  const checker = new Checker({ timeline, trace, marks, ledgers, driverClass: settings.driverClass, policy: policies[0], clocksAreOff: settings.faults.clock !== undefined })
+  const checker = new Checker({
+    timeline,
+    trace,
+    marks,
+    ledgers,
+    driverClass: settings.driverClass,
+    policy: policies[0],
+    clocksAreOff: settings.faults.clock !== undefined
+  })
   const log = new SimLog(timeline, checker)
   const weights = weightsOf(settings)
   let version: 0 | 1 = 0
@@ -60,7 +68,14 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
       for (const { process, usePolicies } of nodes.machines) if (process?.isAlive) void usePolicies?.(policies[version]).catch(() => {})
     }
   })
-  const forger = new Forger({ timeline, log, checker, random: stream(seed, 'forger'), weight: settings.faults.forgery ?? 0, isKnownToTheOneLedger: ({ id }) => settings.actuators === 1 && ledgers.hasAccepted(id) })
+  const forger = new Forger({
+    timeline,
+    log,
+    checker,
+    random: stream(seed, 'forger'),
+    weight: settings.faults.forgery ?? 0,
+    isKnownToTheOneLedger: ({ id }) => settings.actuators === 1 && ledgers.hasAccepted(id)
+  })
   const isOver = (): boolean => checker.violations.length > 0
   try {
     for (const machine of nodes.machines) nodes.start(machine)
@@ -135,13 +150,21 @@ function load({ models, breaksEveryMs, safetyMs }: Settings, timeline: Timeline,
       again(random.between(0.3, 1.7) * breaksEveryMs)
     })
   again(random.between(500, 8_000))
+  if (targets.all.length < STORM_TARGETS) return
+  const burst = (): void => {
+    for (const target of targets.all) timeline.after(random.between(0, 5_000), () => targets.break(target, random.pick(models)))
+  }
+  timeline.after(random.between(2_000, safetyMs / 2), burst) // One cause breaks them all.
 }
 
-const NO_FAULTS: Weights = { crash: 0, append: 0, redeliver: 0, reorder: 0, delay: 0, disk: 0, driver: 0, signals: 0, pages: 0 }
+const STORM_TARGETS = 12
+
+const NO_FAULTS: Weights = { crash: 0, pause: 0, append: 0, redeliver: 0, reorder: 0, delay: 0, disk: 0, driver: 0, signals: 0, pages: 0 }
 
 function weightsOf({ faults }: Settings): Weights {
   return {
     crash: faults.crash ?? 0,
+    pause: faults.pause ?? 0,
     append: (faults.append ?? 0) / 5,
     redeliver: (faults.redeliver ?? 0) / 3,
     reorder: (faults.reorder ?? 0) / 3,

@@ -64,10 +64,10 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
   let closed = false
 
   const partitionsOf = (topic: string): LogRecord[][] => {
-    const spec = topicSpec(topic)
-    if (spec === undefined) throw new AppError('unknown_topic', `topic ${topic} is not in schemas/topics.ts`)
     let partitions = topics.get(topic)
     if (partitions === undefined) {
+      const spec = topicSpec(topic)
+      if (spec === undefined) throw new AppError('unknown_topic', `topic ${topic} is not in schemas/topics.ts`)
       partitions = Array.from({ length: spec.partitions }, () => [])
       topics.set(topic, partitions)
     }

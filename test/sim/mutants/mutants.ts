@@ -40,7 +40,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'every third outcome is marked as sent and is not',
     log(log) {
       let count = 0
-      return { ...log, append: (topic, records) => (topic === TOPICS.outcomes.name && ++count % 3 === 0 ? log.read({ topic, partition: 0, offset: 0 }, 1).then(() => []) : log.append(topic, records)) }
+      return {
+        ...log,
+        append: (topic, records) =>
+          topic === TOPICS.outcomes.name && ++count % 3 === 0 ? log.read({ topic, partition: 0, offset: 0 }, 1).then(() => []) : log.append(topic, records)
+      }
     }
   },
   { name: 'the fence is not compared', comparesFence: false },
@@ -48,7 +52,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'every verb is taken for convergent',
     driver: driver => ({ ...driver, verbs: Object.fromEntries(Object.keys(driver.verbs).map(verb => [verb, 'convergent'])) as Driver['verbs'] })
   },
-  { name: 'the target is asked and its answer thrown away', driver: driver => ({ ...driver, wasApplied: order => driver.wasApplied!(order).then(() => 'no') }) },
+  {
+    name: 'the target is asked and its answer thrown away',
+    driver: driver => ({ ...driver, wasApplied: order => driver.wasApplied!(order).then(() => 'no') })
+  },
   {
     name: 'verification reads health of a minute ago',
     signals: signals => ({
@@ -79,7 +86,10 @@ export const MUTANTS: readonly Mutant[] = [
     log: (log, { process }) => {
       if (!process.name.startsWith('act')) return log
       let reads = 0
-      return { ...log, read: (from, recordsMax) => log.read(from, recordsMax).then(records => (from.topic === TOPICS.control.name && ++reads > 3 ? [] : records)) }
+      return {
+        ...log,
+        read: (from, recordsMax) => log.read(from, recordsMax).then(records => (from.topic === TOPICS.control.name && ++reads > 3 ? [] : records))
+      }
     }
   },
   {
@@ -116,7 +126,10 @@ export const MUTANTS: readonly Mutant[] = [
         async read(from, recordsMax) {
           const records = await log.read(from, recordsMax)
           if (from.topic !== TOPICS.executions.name || mine === undefined) return records
-          return records.map(record => ({ ...record, value: Buffer.from(JSON.stringify({ ...(JSON.parse(Buffer.from(record.value!).toString()) as object), ledgerId: mine })) }))
+          return records.map(record => ({
+            ...record,
+            value: Buffer.from(JSON.stringify({ ...(JSON.parse(Buffer.from(record.value!).toString()) as object), ledgerId: mine }))
+          }))
         }
       }
     }
@@ -130,7 +143,11 @@ export const MUTANTS: readonly Mutant[] = [
         log.subscribe({
           ...options,
           onBatch: batch =>
-            options.onBatch(batch.topic === TOPICS.control.name ? { ...batch, records: batch.records.map(record => (record.key?.startsWith('maintenance') ? { ...record, value: null } : record)) } : batch)
+            options.onBatch(
+              batch.topic === TOPICS.control.name
+                ? { ...batch, records: batch.records.map(record => (record.key?.startsWith('maintenance') ? { ...record, value: null } : record)) }
+                : batch
+            )
         })
     })
   }
@@ -146,7 +163,10 @@ function withSpec(set: PolicySet, change: (spec: Spec) => Spec): PolicySet {
   return { ...set, policies: set.policies.map(policy => ({ ...policy, spec: change(policy.spec) })) }
 }
 
-function afterVerifying(verifier: { verify(command: Command): { by: string; reason: string } | undefined }, change: (command: Command) => Partial<Command>): typeof verifier {
+function afterVerifying(
+  verifier: { verify(command: Command): { by: string; reason: string } | undefined },
+  change: (command: Command) => Partial<Command>
+): typeof verifier {
   return {
     verify(command) {
       const refusal = verifier.verify(command)

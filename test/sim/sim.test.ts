@@ -1,0 +1,31 @@
+// The simulated worlds in `npm test`: a short run. The long one is `npm run test:sim`.
+
+import { expect, test } from 'vitest'
+import { MUTANTS } from './mutants/mutants.ts'
+import { runSeeds } from './run.ts'
+import { runWorld } from './world.ts'
+
+const SEEDS = 300 // About 10 s on an idle core.
+const TIMEOUT_MS = 240_000 // For a core that is shared with everything else.
+const quiet = { mutants: false, keep: false, say: (text: string): void => void process.stderr.write(`${text}\n`) }
+
+test('no invariant breaks in any world', { timeout: TIMEOUT_MS }, async () => {
+  const { failed, marksMissing } = await runSeeds({ ...quiet, seeds: SEEDS, first: 1 })
+  expect(failed).toEqual([])
+  expect(marksMissing.length, `marks that a short run did not reach: ${marksMissing.join(', ')}`).toBeLessThan(8)
+})
+
+test('the same seed gives the same events, another seed others', { timeout: TIMEOUT_MS }, async () => {
+  const hashes: string[] = []
+  for (const seed of [7, 7, 8, 8]) hashes.push((await runWorld(seed)).traceHash)
+  expect(hashes[1]).toBe(hashes[0])
+  expect(hashes[3]).toBe(hashes[2])
+  expect(hashes[2]).not.toBe(hashes[0])
+})
+
+test('an invariant that is broken is found: a planted bug, at once', { timeout: TIMEOUT_MS }, async () => {
+  const mutant = MUTANTS.find(({ name }) => name === 'the signature is not checked')!
+  const { violations, last } = await runWorld(1, { mutant })
+  expect(violations[0]?.invariant).toBe('3 evidence')
+  expect(last.join('\n')).toContain('VIOLATION')
+})
