@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { countEvents, scoreEvents } from './event-score.ts'
+import { bestEventScore, countEvents, scoreEvents } from './event-score.ts'
 import { runs, vusPr } from './vus.ts'
 
 /** Labels and scores of a fixed small series; the expected figures are the data sets' scorer's on the same rows. */
@@ -46,6 +46,14 @@ describe('event counts', () => {
     const counts = countEvents(labels, scores, 1)
     expect(counts).toEqual({ events: 2, found: 2, falseAlarms: 4, delays: [19, 11] })
     expect(scoreEvents([counts])).toEqual({ f1: 0.5, precision: 2 / 6, recall: 1, delayRows: 15 })
+  })
+
+  it('are best at one threshold for all series', () => {
+    const { labels, scores } = aSeries()
+    const quiet = { labels: new Uint8Array(400), scores: scores.map(score => score / 10) }
+    const best = bestEventScore([{ labels, scores }, quiet])
+    for (const threshold of [0.5, 0.9, 1, 1.2, 1.4]) expect(best.f1).toBeGreaterThanOrEqual(scoreEvents([countEvents(labels, scores, threshold)]).f1 - 1e-9)
+    expect(best.recall).toBeGreaterThan(0.5)
   })
 
   it('are zero, not NaN, when nothing is found', () => {

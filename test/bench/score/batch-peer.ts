@@ -84,6 +84,7 @@ function run(program: string, args: readonly string[]): void {
 }
 
 function open(name: string, program: string, args: readonly string[]): BatchPeer {
+  execFileSync(program, ['--version'], { stdio: 'ignore' })
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   // A peer that ended is told by its missing answer.
