@@ -1,14 +1,23 @@
-// The contract of every driver, run on each of them: refusals without effect, one effect a key, and crash at each side of
-// the effect resolved by the verb's class, as the executor resolves it.
+// The contract of every driver, run on each of them: refusals without effect, nothing of a payload beyond its place, one effect a
+// key, and a crash at every step resolved by the verb's class, as the executor resolves it.
 
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, DriverOrder } from '../../schemas/ports.ts'
+import { INJECTIONS } from '../unit/actuators/drivers/injection-payloads.ts'
 
 /** A driver on something real, and a witness that counts effects without asking the driver. */
 export interface DriverRig {
   /** A driver as a fresh process would open it, on the same target. */
   open(): Driver
+  /** How another process opens it: a file of actuators/drivers, its factory, and JSON options. */
+  source: { file: string; factory: string; options: object }
+  /** What reached the target of an accepted order beyond the template, since the last call; for drivers that take free text. */
+  escapes?(order: DriverOrder): string[]
+  /** Brings the target into a state in which an order of `verb` has an effect to count. */
+  prepare?(verb: string): Promise<void>
   /** An order that works, of `verb`. */
   order(verb: string, key: string): DriverOrder
   /** Effects of the key on the target so far. */
@@ -30,6 +39,9 @@ export interface DriverContractOptions {
   /** Whether the driver keeps fences; one that passes them on to the target does not. */
   keepsFences: boolean
 }
+
+/** A driver's name, its rig, and what is particular about it. */
+export type DriverSubject = readonly [name: string, openRig: () => Promise<DriverRig>, options: DriverContractOptions]
 
 export function driverContract(name: string, openRig: () => Promise<DriverRig>, options: DriverContractOptions): void {
   describe(`driver contract: ${name}`, () => {
@@ -66,6 +78,7 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
     for (const verb of options.verbs) {
       const skipped = options.skip?.find(skip => skip.verb === verb)
       it.skipIf(skipped !== undefined)(`${verb}: one order, one effect, and a text that says so${skipped ? ` (${skipped.why})` : ''}`, async () => {
+        await rig.prepare?.(verb)
         const driver = rig.open()
         const order = rig.order(verb, key())
         driver.check(order)
@@ -77,6 +90,7 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
 
       it.skipIf(skipped !== undefined)(`${verb}: a crash on either side of the effect is resolved to at most one`, async () => {
         for (const when of ['before', 'after'] as const) {
+          await rig.prepare?.(verb)
           const order = rig.order(verb, key())
           await rig.crash(order, when)
           const resolved = await resume(rig.open(), order)
@@ -89,6 +103,65 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
       })
     }
 
+    for (const verb of options.verbs) {
+      if (options.skip?.some(skip => skip.verb === verb)) continue
+      it(`${verb}: kill -9 at every step is resolved to at most one effect`, { timeout: 240_000 }, async () => {
+        const driverClass = rig.open().verbs[verb]
+        let steps = 0
+        for (let isWhole = false; !isWhole; ) {
+          steps++
+          expect(steps, 'an order ends').toBeLessThan(STEPS_MAX)
+          await rig.prepare?.(verb)
+          const order = rig.order(verb, key())
+          isWhole = await applyAndDie(rig.source, order, steps)
+          const resolved = isWhole ? 'applied' : await resume(rig.open(), order)
+          const effects = await rig.effects(order.idempotencyKey)
+          if (driverClass !== 'convergent') expect(effects, `${verb}, killed at step ${steps}`).toBeLessThanOrEqual(1)
+          if (resolved === 'applied') expect(effects, `${verb}, killed at step ${steps}`).toBeGreaterThanOrEqual(1)
+          if (!isWhole) expect(resolved, `${verb}, killed at step ${steps}`).toBe(driverClass === 'opaque' ? 'unknown' : 'applied')
+        }
+        expect(steps, 'there are steps to die at').toBeGreaterThan(3)
+      })
+    }
+
+    it(`${INJECTIONS.length} payloads in every field: refused, or nothing beyond their place`, { timeout: 240_000 }, async () => {
+      const driver = rig.open()
+      const valid = rig.order(options.verbs[0]!, key())
+      const fields: Record<string, (payload: string) => Partial<DriverOrder>> = {
+        target: payload => ({ target: payload }),
+        verb: payload => ({ verb: payload }),
+        'name of an argument': payload => ({
+          args: JSON.parse(`${JSON.stringify(valid.args).slice(0, -1)}${Object.keys(valid.args).length ? ',' : ''}${JSON.stringify(payload)}:"x"}`)
+        }),
+        key: payload => ({ idempotencyKey: payload }),
+        ...Object.fromEntries(Object.keys(valid.args).map(name => [`argument ${name}`, (payload: string) => ({ args: { ...valid.args, [name]: payload } })]))
+      }
+      let refused = 0
+      let carried = 0
+      for (const [field, over] of Object.entries(fields)) {
+        for (const payload of INJECTIONS) {
+          const order = { ...valid, idempotencyKey: key(), deadlineMs: Date.now() + 10_000, ...over(payload) }
+          const what = `${field}: ${JSON.stringify(payload.slice(0, 100))}`
+          // A harmless key is taken; its order comes too late, so that only refusals are counted here.
+          const signal = field === 'key' ? AbortSignal.abort() : never
+          const failure = await driver.apply(order, signal).then(
+            () => undefined,
+            (error: AppError) => error
+          )
+          if (failure === undefined) {
+            expect(rig.escapes, `${what} was accepted: the rig must judge it`).toBeDefined()
+            expect(rig.escapes!(order), what).toEqual([])
+            carried++
+          } else {
+            expect(['step_refused', 'driver_failed'], `${what}: ${failure.message}`).toContain(failure.code)
+            refused++
+          }
+        }
+      }
+      expect(refused + carried).toBe(INJECTIONS.length * Object.keys(fields).length)
+      expect(await rig.effects(valid.idempotencyKey)).toBe(0)
+    })
+
     it('does nothing when its time is over before it begins', async () => {
       const driver = rig.open()
       const order = rig.order(options.verbs[0]!, key())
@@ -98,12 +171,39 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
 
     it.runIf(options.keepsFences)('refuses an older fence', async () => {
       const driver = rig.open()
-      await driver.apply({ ...rig.order(options.verbs[0]!, key()), fence: 10 }, never)
-      const older = { ...rig.order(options.verbs[0]!, key()), fence: 9 }
+      const newer = rig.order(options.verbs[0]!, key())
+      await driver.apply(newer, never)
+      const older = { ...rig.order(options.verbs[0]!, key()), fence: newer.fence - 1 }
       await expect(driver.apply(older, never)).rejects.toMatchObject({ code: 'step_refused' })
       expect(await rig.effects(older.idempotencyKey)).toBe(0)
     })
   })
+}
+
+const STEPS_MAX = 300 // The longest order has about fifty.
+const PROGRAM = `
+  const { file, factory, options, order } = JSON.parse(process.argv[1])
+  const driver = (await import(file))[factory](options)
+  globalThis.crashArmed = true
+  await driver.apply(order, new AbortController().signal)
+  process.stdout.write('applied')
+  process.exit(0)`
+
+/** Applies the order in a process that is killed at its Nth step. @returns true when it had no such step: the order was applied */
+async function applyAndDie(source: DriverRig['source'], order: DriverOrder, step: number): Promise<boolean> {
+  const file = join(import.meta.dirname, '../../actuators/drivers', source.file)
+  const preload = join(import.meta.dirname, 'drivers/crash-step.ts')
+  const argv = ['--disable-warning=ExperimentalWarning', '--import', preload, '--input-type=module', '-e', PROGRAM, JSON.stringify({ ...source, file, order })]
+  const child = spawn(process.execPath, argv, { env: { ...process.env, CRASH_AT: String(step) } })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', chunk => {
+      output += String(chunk)
+    })
+  }
+  const signal = await new Promise<NodeJS.Signals | null>(resolve => child.once('exit', (_code, by) => resolve(by)))
+  if (signal !== 'SIGKILL' && !output.endsWith('applied')) throw new Error(`step ${step} of ${order.verb}: neither killed nor applied: ${output}`)
+  return signal !== 'SIGKILL'
 }
 
 /** What the executor does with an order that was begun by a process that died. */

@@ -57,6 +57,11 @@ describe.skipIf(missing !== undefined)(`systemd driver${missing === undefined ? 
       if (world.run('show', '--property=ActiveState', '--value', UNIT) !== 'active') world.run('start', UNIT)
       return {
         open,
+        source: {
+          file: 'systemd.ts',
+          factory: 'systemdDriver',
+          options: { units: [UNIT], verbs: ['restart'], stateDir, systemctl: world.systemctl }
+        },
         order(verb, key) {
           seen.set(key, invocation())
           return anOrder(verb, key)

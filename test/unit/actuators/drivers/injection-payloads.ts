@@ -133,3 +133,10 @@ const LOGS = [
 ]
 
 export const PAYLOADS: readonly string[] = [...new Set([SHELL, OPTIONS, PATHS, URLS, HEADERS, SQL, TEMPLATES, OBJECTS, LOGS].flat())]
+
+const HONEST = 'orders'
+
+/** The payloads alone, behind, before and below an honest name: at least 500 texts. */
+export const INJECTIONS: readonly string[] = [
+  ...new Set(PAYLOADS.flatMap(payload => [payload, `${HONEST}${payload}`, `${payload}${HONEST}`, `${HONEST}/${payload}`]))
+].filter(text => text !== HONEST)

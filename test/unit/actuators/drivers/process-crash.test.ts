@@ -1,4 +1,4 @@
-// What a crash leaves of a start, and how it is resolved: the driver contract, marks, and kill -9 of a real actuator.
+// What a crash leaves of a start, and how it is resolved: marks, and kill -9 of a real actuator (test/contract has every step of it).
 
 import { spawn } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
@@ -6,59 +6,11 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { processDriver } from '../../../../actuators/drivers/process.ts'
-import { readRunFile, writeRunFile } from '../../../../actuators/drivers/run-file.ts'
 import { decideStart, MARKING_LAUNCHER, nextMark } from '../../../../actuators/drivers/start-mark.ts'
 import { spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
-import { driverContract } from '../../../contract/driver.ts'
-import { aFolder, anOrder, definitions, endAll, NAME, never, starts, tidyUp, until } from './process-world.ts'
+import { aFolder, anOrder, definitions, NAME, never, starts, tidyUp, until } from './process-world.ts'
 
 afterEach(tidyUp)
-
-driverContract(
-  'process',
-  async () => {
-    const folder = aFolder()
-    const processes = definitions(folder)
-    const runDir = join(folder, 'run')
-    await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    await until(() => starts(folder).length === 1)
-    const open = () => processDriver({ definitions: processes, runDir })
-    return {
-      open,
-      order: anOrder,
-      async effects(key) {
-        await pause(300) // A process that was started must have had the time to say so.
-        return starts(folder).filter(line => line.startsWith(`${key} `)).length
-      },
-      async crash(order, when) {
-        const before = readRunFile(runDir, NAME)
-        if (order.verb === 'start') await open().apply(anOrder('stop', `stop-${order.idempotencyKey}`), never)
-        if (when === 'before') return
-        await open().apply(order, never)
-        await until(() => starts(folder).some(line => line.startsWith(`${order.idempotencyKey} `)))
-        // The pid never reached the disk.
-        writeRunFile(runDir, NAME, before)
-      },
-      async close() {
-        await endAll(folder)
-      }
-    }
-  },
-  {
-    verbs: ['restart', 'start', 'stop'],
-    skip: [
-      { verb: 'start', why: 'the service runs already; tested below' },
-      { verb: 'stop', why: 'a stop starts nothing to count; tested below' }
-    ],
-    refused: [
-      { what: 'a process without definition', order: { target: 'other' } },
-      { what: 'a path', order: { target: '../../etc/passwd' } },
-      { what: 'a verb that it does not have', order: { verb: 'constructor' } },
-      { what: 'any argument', order: { args: { argv: ['/bin/sh'] } } }
-    ],
-    keepsFences: true
-  }
-)
 
 describe('a start and a crash', () => {
   let folder: string
