@@ -192,8 +192,7 @@ function isIdle(target: TargetState): boolean {
 
 /** Commands without an outcome, over all targets of an environment. */
 export function inFlight(state: DecideState, environment: string): Attempt[] {
-  const prefix = `${environment}|`
-  return Object.entries(state.targets).flatMap(([key, target]) => (key.startsWith(prefix) ? target.attempts.filter(attempt => attempt.verdict === null) : []))
+  return attemptsIn(state, environment, attempt => attempt.verdict === null)
 }
 
 export function addAttempt(target: TargetState, attempt: Attempt): void {
@@ -227,10 +226,15 @@ export function trustOf(state: DecideState, policy: string): Trust {
   return made
 }
 
-/** Every attempt of the environment, in no order. */
-export function attemptsIn(state: DecideState, environment: string): Attempt[] {
+/** Attempts of the environment that `isWanted`, target by target. No array per target: decisions are made by the thousand in a storm. */
+export function attemptsIn(state: DecideState, environment: string, isWanted: (attempt: Attempt) => boolean): Attempt[] {
   const prefix = `${environment}|`
-  return Object.entries(state.targets).flatMap(([key, target]) => (key.startsWith(prefix) ? target.attempts : []))
+  const wanted: Attempt[] = []
+  for (const key in state.targets) {
+    if (!key.startsWith(prefix)) continue
+    for (const attempt of state.targets[key]!.attempts) if (isWanted(attempt)) wanted.push(attempt)
+  }
+  return wanted
 }
 
 export function learnedOf(state: DecideState, runbook: string, signature: string): TrackRecord {

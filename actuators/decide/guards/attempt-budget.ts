@@ -15,7 +15,8 @@ export const attemptBudget: Guard = context => {
   const tries = recentAttempts(targetState.attempts, runbook.name, nowMs - window)
   const recurrences = tries.filter(attempt => cameBack(context, attempt)).length
   const verdicts = tries.map(attempt => attempt.verdict ?? 'in flight').join(', ')
-  const everywhere = attemptsIn(state, incident.environment)
+  const sinceMs = nowMs - Math.max(wider.runbook.window, wider.environment.window)
+  const everywhere = attemptsIn(state, incident.environment, attempt => endOf(attempt) >= sinceMs)
   const ofRunbook = recentAttempts(everywhere, runbook.name, nowMs - wider.runbook.window)
   const ofAll = everywhere.filter(attempt => endOf(attempt) >= nowMs - wider.environment.window)
   const inputs = {

@@ -16,8 +16,8 @@ export const blastRadius: Guard = context => {
   const { running, unverified } = underTreatment(context, group)
   const treated = running.size + unverified.size
   const told = state.groups[`${incident.environment}/${group}`]?.size ?? null
-  const size = told ?? heardOf(context, group).size
-  const limit = Math.max(concurrentMax, Math.floor((size * percentMax) / 100))
+  const size = told ?? (percentMax > 0 ? heardOf(context, group).size : null) // Counting all is for those who need it.
+  const limit = Math.max(concurrentMax, Math.floor(((size ?? 0) * percentMax) / 100))
   const inputs: Inputs = {
     group,
     size,
@@ -67,12 +67,14 @@ function underTreatment({ nowMs, incident, policy, target, state, inFlight }: Gu
   const prefix = `${incident.environment}|`
   const running = new Set(inFlight.filter(attempt => attempt.target !== target && isIn(attempt.target, group)).map(attempt => attempt.target))
   const unverified = new Set<string>()
-  for (const [key, other] of Object.entries(state.targets)) {
-    const name = key.slice(prefix.length)
-    if (!key.startsWith(prefix) || name === target || running.has(name) || !isIn(name, group)) continue
+  for (const key in state.targets) {
+    if (!key.startsWith(prefix)) continue
+    const other = state.targets[key]!
     const last = other.attempts.at(-1)
     const doubtful = last?.verdict === 'inconclusive' && nowMs - (last.endedAtMs ?? last.issuedAtMs) < policy.spec.recurrenceWindow
-    if (other.frozen !== null || doubtful) unverified.add(name)
+    if (other.frozen === null && !doubtful) continue
+    const name = key.slice(prefix.length)
+    if (name !== target && !running.has(name) && isIn(name, group)) unverified.add(name)
   }
   return { running, unverified }
 }

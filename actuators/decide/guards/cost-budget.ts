@@ -12,7 +12,7 @@ export const costBudget: Guard = ({ nowMs, incident, policy, runbook, state }) =
   const { cost } = runbook.spec
   const actions = actionsOf(runbook.spec.steps)
   const own = costBudgets.filter(({ action }) => action === EVERY_ACTION || actions.includes(action))
-  const charged = own.length === 0 ? [] : attemptsIn(state, incident.environment).filter(attempt => attempt.verdict !== 'refused' && (attempt.cost ?? 0) > 0)
+  const charged = own.length === 0 ? [] : attemptsIn(state, incident.environment, attempt => attempt.verdict !== 'refused' && (attempt.cost ?? 0) > 0)
   for (const { action, max, window } of own) {
     const inWindow = charged
       .filter(attempt => attempt.issuedAtMs > nowMs - window && (action === EVERY_ACTION || attempt.actions?.includes(action)))

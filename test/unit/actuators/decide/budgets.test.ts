@@ -202,6 +202,19 @@ describe('storm', () => {
     })
     expect(storm(context)).toMatchObject({ verdict: 'wait', retryAtMs: T0 + STORM_EXIT_MS })
   })
+  test('automation that resolves each incident at once still sees the storm, and people are told once', () => {
+    const one = decider(policySet(policyYaml('autonomy: auto'), runbookYaml()))
+    for (let index = 0; index <= STORM_INCIDENTS_MAX; index++) {
+      const fields = { id: `i${index}`, openedAtMs: T0 + index * 1_000, causes: [{ ...anIncident().causes[0]!, entity: `lab/orders@${index}` }] }
+      one.incident(anIncident(fields), index)
+      one.incident(anIncident({ ...fields, version: 2, status: 'resolved', resolution: 'self_healed' }), index)
+    }
+    const before = one.commands().length
+    one.incident(anIncident({ id: 'late', openedAtMs: T0 + 12_000, causes: [{ ...anIncident().causes[0]!, entity: 'lab/mail@1' }] }), 12)
+    expect(one.last().blockedBy).toContain('storm')
+    expect(one.commands()).toHaveLength(before)
+    expect(one.state.pages.filter(page => page.page.action === 'trigger')).toHaveLength(1)
+  })
   test('so does a single incident that holds very many series, listed or not, until the exit delay has passed', () => {
     const withSeries = (omitted: number, nowMs = T0 + 1_000) => storm(aContext({ nowMs, incident: { membersOmitted: omitted } }))
     expect(withSeries(STORM_SERIES_MAX - 1).verdict).toBe('allow')
