@@ -7,7 +7,7 @@ import { commandSigner, commandVerifier } from '../../../../actuators/execute/si
 import { diagnoseWorker } from '../../../../detectors/diagnose/worker.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { type Command, commandRecord } from '../../../../schemas/command.ts'
-import { controlRecord } from '../../../../schemas/control.ts'
+import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { type Decision, decisionRecord } from '../../../../schemas/decision.ts'
 import { decodeRecord, encodeRecord, type RecordType } from '../../../../schemas/envelope.ts'
 import { AppError } from '../../../../schemas/errors.ts'
@@ -214,6 +214,35 @@ test('without a checkpoint the state is rebuilt from what was published', async 
   expect(decisions()).toHaveLength(4)
   expect(pages).toHaveLength(1)
   await workers.close()
+})
+
+test('a level that harm cost is still lost when the checkpoint is, and what a person gave back stays given', async () => {
+  for (const isGranted of [false, true]) {
+    const { open, put, settle, decisions, answer, checkpoints, clock } = rig()
+    let workers = await open()
+    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+    await settle(1_000)
+    await answer('harmful')
+    await settle(1_000)
+    if (isGranted)
+      await put<Control>(TOPICS.control.name, controlRecord, { kind: 'autonomy', policy: 'orders', reason: 'repaired', by: 'ada', atMs: clock.nowMs() })
+    await settle(1_000)
+    await workers.close()
+    checkpoints.rewind(0)
+    workers = await open()
+    await put<Control>(TOPICS.control.name, controlRecord, { kind: 'release_target', target: 'lab/orders@orders-1', by: 'ada', atMs: clock.nowMs() })
+    await settle(30_000)
+    expect(decisions().at(-1)!.outcome).toBe(isGranted ? 'act' : 'ask')
+    expect(
+      decisions()
+        .at(-1)!
+        .guards.find(guard => guard.guard === 'autonomy')!.inputs
+    ).toMatchObject({
+      demotions: isGranted ? 0 : 1,
+      level: isGranted ? 'auto' : 'approve'
+    })
+    await workers.close()
+  }
 })
 
 test('what cannot be written now is written later, once', async () => {
