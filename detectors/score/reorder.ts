@@ -11,9 +11,9 @@ import { F32, F32_STRIDE, F64, F64_STRIDE, type SeriesPage, U32 } from './record
 
 /** A point this many intervals after the one before leaves a gap. */
 const GAP_INTERVALS = 1.5
-/** Points held per series and of all; beyond them the earliest is judged as if nothing could come before it. */
+/** Points held per series and of all; beyond them points are judged as if nothing could come before them. */
 const HELD_PER_SERIES_MAX = 64
-const HELD_MAX = 100_000
+const HELD_MAX = 10_000
 const YOUNG_SAMPLES = 2
 
 /** What judging needs of a point. */
@@ -66,9 +66,8 @@ export class Reorder {
     return this.#held.get(series)?.[0]
   }
 
-  /** Whether the earliest point has to go to make room. */
-  isFull(series: number): boolean {
-    return this.#count > HELD_MAX || (this.#held.get(series)?.length ?? 0) > HELD_PER_SERIES_MAX
+  hasRoom(series: number): boolean {
+    return this.#count < HELD_MAX && (this.#held.get(series)?.length ?? 0) < HELD_PER_SERIES_MAX
   }
 
   /** Forgets the earliest point of the series. */

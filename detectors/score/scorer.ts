@@ -236,13 +236,20 @@ export class Scorer implements PointSink {
   /** A point of a gauge or a counter, when none can come before it any more. */
   #takeInOrder(point: HeldPoint, series: number, page: SeriesPage, row: number, descriptor: Descriptor, entity: EntityState): void {
     const reorder = this.#reorder
-    if (isEarly(page, row, point.timeMs, entity.maxEventMs, this.settings.latenessMs)) {
+    if (isEarly(page, row, point.timeMs, entity.maxEventMs, this.settings.latenessMs) && reorder.hasRoom(series)) {
       if (!reorder.hold(series, point)) this.stats.duplicate++
-      if (reorder.isFull(series)) this.#takeHeld(series, page, row, descriptor)
       return
     }
+    if (reorder.count === 0 || !reorder.has(series)) {
+      this.#takePoint(point, series, page, row, descriptor)
+      return
+    }
+    // What was held and lies before the point had its time, too.
+    for (let held = reorder.first(series); held !== undefined && held.timeMs < point.timeMs; held = reorder.first(series)) {
+      this.#takeHeld(series, page, row, descriptor)
+    }
     this.#takePoint(point, series, page, row, descriptor)
-    if (reorder.count > 0 && reorder.has(series)) this.#takeReady(series, entity.maxEventMs)
+    this.#takeReady(series, entity.maxEventMs)
   }
 
   /** Takes held points of the series that no other can come before. @param maxEventMs the watermark, before stragglers have their time */

@@ -18,7 +18,7 @@ const ROW_MS_MIN = 54_000
 /** What an unfinished row holds is dropped when the next value is so much later: it is of another time. */
 const ROW_AGE_MS_MAX = 2 * ROW_MS_MIN
 /** Slots that one request for a slot looks at when all are taken: bounded work, and the next request looks at the next ones. */
-const STEAL_STEPS = 64
+const STEAL_STEPS = 256
 const SLOT_MASK = PAGE_SLOTS - 1
 const ROWS_PART = 'rich-rows'
 /** Of that part: f64 sums of all slots, u32 counts of all, then the u32 hand. */
@@ -196,16 +196,20 @@ export class RichTier {
     this.#rowCounts = counts
   }
 
-  /** The next slot whose series matters less or has stopped, and has no anomaly open; −1 when there is none near. (Clock, as in paging.) */
+  /** Of the next slots without an open anomaly one whose series has stopped, else the youngest that matters less; −1: none. (Clock, as in paging.) */
   #findWeaker(importance: Importance, isIdle: (series: number) => boolean): number {
+    let weakest = -1
     for (let step = Math.min(STEAL_STEPS, this.#used); step > 0; step--) {
       const slot = this.#hand
       this.#hand = (this.#hand + 1) % this.#used
       this.#areRowsDirty = true
       if (this.#u32(slot, U32.told) !== 0) continue
-      if (this.importanceOf(slot) < importance || isIdle(this.#u32(slot, U32.series) - 1)) return slot
+      if (isIdle(this.#u32(slot, U32.series) - 1)) return slot
+      if (this.importanceOf(slot) >= importance) continue
+      // Of those that matter less the one that has learned least: a flood of new series does not cost the old ones what they know.
+      if (weakest < 0 || this.#u32(slot, U32.points) < this.#u32(weakest, U32.points)) weakest = slot
     }
-    return -1
+    return weakest
   }
 
   #u32(slot: number, field: number): number {

@@ -67,7 +67,10 @@ export function cardinalityAttack(memoryMax: number, keys: number, onProgress: (
     const attacked = step - QUIET_STEPS
     if (attacked === Math.floor(steps / 2)) Object.assign(before, { slotsOfOrdinaryBefore: slots(FIRST.ordinary), slotsOfLateBefore: slots(FIRST.late) })
     if (budget.slotsLeft <= 0) feed(ordinary, FIRST.late, step, attacked >= steps / 2 ? TROUBLE : undefined)
-    if (attacked < 0) continue
+    if (attacked < 0) {
+      scorer.close(START_MS + step * STEP_MS)
+      continue
+    }
     const isFull = budget.left <= 0
     if (isFull) feed(important, FIRST.newKey, step)
     const begun = process.cpuUsage()

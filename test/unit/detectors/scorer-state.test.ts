@@ -95,6 +95,14 @@ describe('scorer: state', () => {
     }
   })
 
+  it.each([1_000, 300_000])('takes a backlog of a new series in one request whole, points %d ms apart', intervalMs => {
+    const backlog = Array.from({ length: 300 }, (_, index) => aPoint({ timeMs: at(0) + index * intervalMs, value: 50 + (index % 7) }))
+    const fed = aScorer()
+    fed.feed(backlog, at(0) + 300 * intervalMs)
+    fed.feed([], at(20) + 300 * intervalMs)
+    expect(fed.scorer.stats).toMatchObject({ points: 300, scored: 300, late: 0, duplicate: 0 })
+  })
+
   it('changes nothing when every point is delivered twice', () => {
     const seconds = traffic(6)
     const once = aScorer(SETTINGS)
