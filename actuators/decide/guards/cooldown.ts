@@ -41,5 +41,7 @@ export function recentAttempts(attempts: readonly Attempt[], runbook: string, si
 
 /** When it ended, or was issued while it runs. */
 export function endOf(attempt: Attempt): number {
-  return attempt.endedAtMs ?? attempt.issuedAtMs
+  // The end is stamped by the actuator's clock. Were that far behind ours, an attempt just made would count as long ago, and
+  // nothing would bound the next ones.
+  return Math.max(attempt.endedAtMs ?? 0, attempt.issuedAtMs)
 }
