@@ -60,7 +60,7 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     if (isOn && !without.faults?.includes(kind)) faults[kind] = weight
   }
   // Long enough for a command to become an orphan while its process is stopped, and for its successor to act.
-  const isLong = random.chance(0.08)
+  const isLong = random.chance(0.05)
   if (isLong && !without.faults?.includes('pause')) faults.pause = 0.5
   const models = subset(random, HEALTH_MODELS).filter(model => !without.models?.includes(model))
   return {
@@ -71,8 +71,8 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     targets: random.pick([1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 12]),
     driverClass: random.pick(['detectable', 'convergent', 'opaque']),
     policy: Math.floor(random.next() * policies),
-    safetyMs: isLong ? random.between(300_000, 400_000) : random.between(30_000, 80_000),
-    breaksEveryMs: random.between(5_000, 30_000),
+    safetyMs: isLong ? random.between(300_000, 400_000) : random.between(20_000, 60_000),
+    breaksEveryMs: random.between(4_000, 20_000),
     isLong,
     models: models.length > 0 ? models : ['plain']
   }

@@ -1,7 +1,7 @@
 // One simulated world: machines, targets, people and faults of a seed, first disturbed, then healed and held to liveness.
 
-import { TOPICS } from '../../schemas/topics.ts'
-import { Checker, type Violation } from './checker.ts'
+import { commandsTopic, deadLetterTopic } from '../../schemas/topics.ts'
+import { Checker, ENVIRONMENT, type Violation } from './checker.ts'
 import { Detector } from './detector.ts'
 import { Forger } from './forger.ts'
 import { Ledgers } from './ledgers.ts'
@@ -100,8 +100,10 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
     ledgers.close()
   }
   checker.checkBounds()
-  checker.atEnd()
-  await checkDeadLetters(log, marks)
+  const topic = commandsTopic(ENVIRONMENT)
+  const letters = log.memory.records(deadLetterTopic(topic))
+  if (letters.length > 0) marks.reach('dead letter')
+  checker.atEnd(log.memory.records(topic), letters)
   const { violations, facts } = checker
   return { seed, settings, violations, marks, traceHash: trace.digest(), last: [...trace.last()], events: timeline.events, commands: facts.commands.size }
 }
@@ -114,10 +116,6 @@ async function liveness(timeline: Timeline, checker: Checker, targets: Targets, 
     if (checker.missing().length === 0) return
   }
   for (const what of isOver() ? [] : checker.missing().slice(0, 3)) checker.fail(what.slice(0, what.indexOf(':')), what)
-}
-
-async function checkDeadLetters(log: SimLog, marks: Marks): Promise<void> {
-  if (log.memory.records(`${TOPICS.commands.name.replace('{environment}', 'sim')}.dlq`).length > 0) marks.reach('dead letter')
 }
 
 /** Processes are stopped, and clocks are set. Deaths come by themselves (process.ts). */
