@@ -84,3 +84,14 @@ test('a page carries what a person needs to begin: the signs with their values, 
   expect(details.signs).not.toEqual([])
   expect(details.blockedBy).toMatchObject([{ guard: 'approval', reason: expect.any(String), counterfactual: expect.any(String) }])
 })
+
+test('a page whose call was lost with its checkpoint is resolved for everyone who may have been called', () => {
+  const { incident, due, said, state } = rig('autonomy: approve\nescalate: {channels: [default, boss]}')
+  incident(anIncident(), 0)
+  due(1)
+  state.calls = {}
+  state.pages = []
+  incident(anIncident({ version: 2, status: 'resolved', resolution: 'self_healed' }), 400)
+  expect(said().sort()).toEqual(['resolve ada', 'resolve bob', 'resolve boss'])
+  expect(state.calls).toEqual({})
+})
