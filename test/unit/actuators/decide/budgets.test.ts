@@ -16,7 +16,9 @@ const HOUR = 60 * MINUTE
 
 describe('attempt budgets', () => {
   const elsewhere = (count: number, fields = {}) =>
-    Array.from({ length: count }, (_, index) => anAttempt({ commandId: `c${index}`, target: `lab/mail@${index}`, endedAtMs: T0 - index * MINUTE, ...fields }))
+    Array.from({ length: count }, (_, index) =>
+      anAttempt({ commandId: `c${index}`, target: `lab/mail@${index}`, issuedAtMs: T0 - index * MINUTE - 5_000, endedAtMs: T0 - index * MINUTE, ...fields })
+    )
   test('a runbook is tried so often in the environment, wherever, and it waits until the oldest is forgotten', () => {
     const spec = 'attempts: {runbook: {max: 3, window: 10m}}'
     expect(attemptBudget(aContext({ spec, attempts: elsewhere(2) })).verdict).toBe('allow')
