@@ -89,13 +89,17 @@ async function askTarget(context: ExecuteContext, driver: Driver, row: StepRow):
   return 'unknown'
 }
 
+const LATE: NotBegun = { refusedBy: 'expiry', reason: 'the command expired before the step could begin' }
+const isLate = (context: ExecuteContext, input: EffectInput): boolean => context.clock.nowMs() >= input.latestBeginMs
+
 /** The gates, judged at this moment, then the durable `begun`. */
 async function begin(context: ExecuteContext, row: StepRow, input: EffectInput): Promise<StepRow | NotBegun> {
   for (;;) {
     if (context.stopping.aborted) return { refusedBy: 'closing', reason: 'the actuator is closing' }
-    if (context.clock.nowMs() >= input.latestBeginMs) return { refusedBy: 'expiry', reason: 'the command expired before the step could begin' }
+    if (isLate(context, input)) return LATE
     try {
       await context.control.refresh()
+      if (isLate(context, input)) return LATE // The process may have been stopped while it read.
       break
     } catch (error) {
       context.meter.count('homeostat.act.control.unreadable')
