@@ -151,8 +151,9 @@ export function simDriver(
       const ended = Promise.withResolvers<void>()
       signal.addEventListener('abort', () => ended.resolve(), { once: true })
       await Promise.race([timeline.wait(disturb.between(10, 3_000)), ended.promise, process.death.promise])
-      if ((!process.isAlive || signal.aborted) && !arrives) throw new AppError('driver_unknown', 'given up')
     }
+    process.boundary('during apply')
+    if ((!process.isAlive || signal.aborted) && !arrives) throw new AppError('driver_unknown', 'given up')
     if (fate === 'refused') throw new AppError('driver_failed', 'it says no')
     if (fate === 'lost') throw new AppError('driver_unknown', 'the connection broke')
     if (fate === 'hangs') return new Promise(() => {})
