@@ -11,7 +11,7 @@ import type { Decision } from '../../schemas/decision.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Batch, BatchFate, DriverClass, DriverOrder, LedgerKind, LogRecord, LogRecordInput, Position } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
-import { FORGER, Facts, type KnownCommand } from './facts.ts'
+import { FORGER, Facts, type KnownCommand, type Said } from './facts.ts'
 import type { Ledgers } from './ledgers.ts'
 import type { Marks } from './marks.ts'
 import type { SimPolicy } from './policies.ts'
@@ -80,6 +80,7 @@ export class Checker implements Observer, Witness {
   readonly settled = new Map<string, number>()
   /** Topic → offset of its next record. */
   readonly #ends = new Map<string, number>()
+  readonly #heardMs = new Map<Said, number>()
   readonly #fences = new Map<string, number>()
   readonly #saved = new Map<SimProcess, Map<string, Map<string, number>>>()
   readonly #options: CheckerOptions
@@ -149,8 +150,10 @@ export class Checker implements Observer, Witness {
     if (decision.outcome !== 'act') return
     const before = [...this.facts.decisions.values()].filter(other => other.incidentId === decision.incidentId && other.outcome === 'blocked')
     if (before.length > 0) marks.reach('blocked, then acted')
-    const settled = this.settled.get(`homeostat-decide ${TOPICS.control.name}`) ?? 0
-    for (const { control } of this.facts.said.filter(({ offset }) => offset < settled)) {
+    // Judged by what was known when it was decided; it may have been published later.
+    for (const said of this.facts.said) {
+      const { control } = said
+      if ((this.#heardMs.get(said) ?? Number.POSITIVE_INFINITY) >= decision.decidedAtMs) continue
       if (control.kind !== 'maintenance' || this.#options.clocksAreOff) continue
       const superseded = this.facts.said.some(({ control: later }) => later.kind === 'maintenance' && later.id === control.id && later.atMs > control.atMs)
       if (!superseded && control.fromMs <= decision.decidedAtMs && decision.decidedAtMs < control.toMs && ['*', decision.target].includes(control.match)) {
@@ -307,6 +310,7 @@ export class Checker implements Observer, Witness {
       const place = `homeostat-${name} ${topic}`
       this.settled.set(place, Math.max(this.settled.get(place) ?? 0, offset)) // An owner that restarts seeks past what it holds.
     }
+    this.#hear()
     names.set(name, new Map(positions.map(({ topic, partition, offset }) => [`${topic}/${partition}`, offset])))
   }
 
@@ -332,6 +336,12 @@ export class Checker implements Observer, Witness {
   }
 
   // ── 13: bounds ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What people said and decide has taken in is noted with the time. Called after every event that may have changed it. */
+  #hear(): void {
+    const settled = this.settled.get(`homeostat-decide ${TOPICS.control.name}`) ?? 0
+    for (const said of this.facts.said) if (said.offset < settled && !this.#heardMs.has(said)) this.#heardMs.set(said, this.#options.timeline.nowMs)
+  }
 
   checkBounds(): void {
     const open = this.#options.ledgers.openRows()
