@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
+import { registerAnnounce } from './announce.ts'
 import { registerAnomalies } from './anomalies.ts'
 import { registerBacktest } from './backtest.ts'
 import { openHistory } from './backtest-history.ts'
@@ -139,6 +140,7 @@ function buildProgram(ports: ProgramPorts): Command {
   registerTune(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerScore(program, { loaded, output, clock: systemClock, folder: process.cwd(), stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
+  registerAnnounce(program, { client, output, clock: systemClock })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
   topicsCommands(program, { config, output, openAdmin: openKafkaAdmin, clock: systemClock })

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fastifyStatic from '@fastify/static'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { type Control, controlRecord, KILL_SCOPE } from '../../schemas/control.ts'
+import { type Control, controlRecord, controlSchema, KILL_SCOPE } from '../../schemas/control.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Incident } from '../../schemas/incident.ts'
@@ -20,6 +20,8 @@ import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
 
+/** Control records that have no route of their own: what others do, and how things stand. */
+const ANNOUNCED: readonly string[] = ['change', 'maintenance', 'group', 'error_budget', 'autonomy']
 /** A request body of the API is a few fields. */
 const BODY_BYTES_MAX = 64 * 1024
 const INCIDENTS_SHOWN_MAX = 500
@@ -231,6 +233,13 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
   app.post('/api/releases', async request => {
     const { target, by = 'console' } = fields(request)
     return append({ kind: 'release_target', target: String(target), by: String(by), atMs: clock.nowMs() })
+  })
+  app.post('/api/controls', async request => {
+    const given = fields(request)
+    if (!ANNOUNCED.includes(String(given.kind))) throw new AppError('usage', `kind is one of ${ANNOUNCED.join(', ')}`)
+    const parsed = controlSchema.safeParse({ id: randomUUID(), by: 'console', ...given, atMs: clock.nowMs() })
+    if (parsed.success) return append(parsed.data)
+    throw new AppError('usage', parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '))
   })
   app.post('/api/train', async () => {
     const run = randomUUID()

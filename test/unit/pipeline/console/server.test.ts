@@ -174,6 +174,18 @@ describe('the console server', () => {
     expect((await post('/api/acknowledgements', { incidentId: 'nope' })).status).toBe(404)
   })
 
+  it('takes announcements of what others do, whole or not at all', async () => {
+    const change = { kind: 'change', environment: 'lab', target: 'shop/orders', actor: 'ci', what: 'deploy', fromMs: 1, toMs: null, by: 'ada' }
+    expect((await post('/api/controls', { ...change, id: 'deploy-481', atMs: 7 })).status).toBe(200)
+    expect(lastControl()).toMatchObject({ ...change, id: 'deploy-481' })
+    expect(lastControl()).not.toMatchObject({ atMs: 7 })
+    expect((await post('/api/controls', { kind: 'group', environment: 'lab', group: 'shop/orders', size: 12 })).status).toBe(200)
+    expect(lastControl()).toMatchObject({ kind: 'group', size: 12, by: 'console' })
+    const refused = await post('/api/controls', { ...change, what: 'magic' })
+    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('what:')])
+    expect((await post('/api/controls', { kind: 'kill_switch', scope: 'global', on: false })).status).toBe(400)
+  })
+
   it('is not ready while a check fails, and alive all the same', async () => {
     expect((await ask('/readyz')).status).toBe(503)
     expect((await ask('/livez')).status).toBe(200)
