@@ -12,8 +12,7 @@ import { contributions } from '../score/multivariate/contributions.ts'
 import { SCALAR } from '../score/multivariate/entity-state.ts'
 import { isReady } from '../score/multivariate/update.ts'
 import { F64, F64_STRIDE, STATE, U8, U8_STRIDE } from '../score/record.ts'
-import { scoreOf } from '../score/rich/calibration.ts'
-import { F32 as RICH_F32, F32_STRIDE as RICH_F32_STRIDE } from '../score/rich/page.ts'
+import { lastScore } from '../score/rich/rich.ts'
 import { Scorer } from '../score/scorer.ts'
 import type { ScorerStats } from '../score/scorer-settings.ts'
 import { judgement } from '../score/telling.ts'
@@ -128,9 +127,7 @@ export function openRowScorer({ config, environment, entity, columns }: RowScore
   function noveltyOf(series: number): number {
     const slot = tiers.rich.slotOf(series)
     if (slot < 0) return 0
-    const { f32 } = tiers.rich.page(slot)
-    const base = tiers.rich.row(slot) * RICH_F32_STRIDE
-    return scoreOf(f32[base + RICH_F32.strength]!, f32[base + RICH_F32.intervalMs]!)
+    return lastScore(tiers.rich.page(slot), tiers.rich.row(slot))
   }
 
   /** The entity's model, where it says more than any column alone: about the column that contributed most. */

@@ -3,9 +3,8 @@
 import type { EntityState } from './entities.ts'
 import { SCALAR } from './multivariate/entity-state.ts'
 import { isReady } from './multivariate/update.ts'
-import { scoreOf } from './rich/calibration.ts'
-import { F32, F32_STRIDE, U32 } from './rich/page.ts'
-import { RICH_READY_POINTS } from './rich/rich.ts'
+import { F32_STRIDE, U32 } from './rich/page.ts'
+import { lastScore, RICH_READY_POINTS } from './rich/rich.ts'
 import { IMPORTANCE } from './rich/tier.ts'
 import type { Scorer } from './scorer.ts'
 
@@ -43,14 +42,12 @@ export function explainRich({ tiers, settings }: Pick<Scorer, 'tiers' | 'setting
   const { rich, models } = tiers
   const slot = rich.slotOf(series)
   if (slot < 0) return null
-  const { f32, u32 } = rich.page(slot)
-  const base = rich.row(slot) * F32_STRIDE
-  const rows = u32[base + U32.points]!
+  const rows = rich.page(slot).u32[rich.row(slot) * F32_STRIDE + U32.points]!
   return {
     importance: IMPORTANCE_NAMES[rich.importanceOf(slot)]!,
     rows,
     rowsMissing: Math.max(0, RICH_READY_POINTS - rows),
-    score: rows === 0 ? 0 : scoreOf(f32[base + F32.strength]!, f32[base + F32.intervalMs]!),
+    score: lastScore(rich.page(slot), rich.row(slot)),
     threshold: settings.noveltyThreshold,
     isColumn: models.isColumn(series)
   }

@@ -10,8 +10,8 @@ import { anomalyId } from '../../schemas/ids.ts'
 import type { Descriptor } from './descriptor.ts'
 import { formatDuration, formatTime, formatValue } from './format.ts'
 import { severityOf } from './metric-class.ts'
-import { type Channel, F32, F32_STRIDE, F64, F64_STRIDE, RECENT_ROWS, RESIDUAL_ROWS, SHAPE_STEPS, U32, WORD_STEPS } from './rich/page.ts'
-import { readRich, type RichReading } from './rich/rich.ts'
+import { type Channel, F32, F32_STRIDE, F64, F64_STRIDE, RESIDUAL_ROWS, SHAPE_STEPS, U32, WORD_STEPS } from './rich/page.ts'
+import { lastRow, readRich, type RichReading } from './rich/rich.ts'
 import type { RichTier } from './rich/tier.ts'
 import { identity, rarity, seriesName, type Told } from './telling.ts'
 
@@ -47,7 +47,7 @@ export function tellNovelty(told: NoveltyTold, series: number, slot: number, row
   const { expected, ready } = readRich(page, rich.row(slot), reading)
   if (!ready) return undefined
   const { points } = reading
-  const value = lastRow(page.f64, base64, points)
+  const value = lastRow(page, rich.row(slot))
   const deviation = Math.abs(value - expected)
   const direction = value < expected ? 'below' : 'above'
   const matters = deviation >= Math.max(descriptor.deviationMin, descriptor.deviationMinRelative * Math.abs(expected)) && descriptor[direction]
@@ -93,7 +93,7 @@ export function closeNovelty(told: NoveltyTold, series: number, slot: number, de
   page.u32[base32 + U32.told] = 0
   page.dirty = true
   const { expected, lower, upper, points } = readRich(page, rich.row(slot), reading)
-  const value = lastRow(page.f64, base64, points)
+  const value = lastRow(page, rich.row(slot))
   const timeMs = page.f64[base64 + F64.lastTimeMs]!
   const sinceMs = page.f64[base64 + F64.sinceMs]!
   const descriptor = table.descriptorOf(series)
@@ -146,8 +146,4 @@ function isMoment(channel: Channel | undefined): boolean {
 /** A novelty alone is a reason to look, not yet a reason to be woken. */
 function capped(severity: Severity): Severity {
   return severity === 'critical' ? 'warning' : severity
-}
-
-function lastRow(f64: Float64Array, base64: number, points: number): number {
-  return f64[base64 + F64.recent + ((points - 1) & (RECENT_ROWS - 1))]!
 }

@@ -18,8 +18,8 @@ import { VERDICT, type Verdict } from './level.ts'
 import { COLUMNS_MAX, COLUMNS_MIN, EntityTier, ROW_MS, ROW_VERDICT } from './multivariate/tier.ts'
 import { F32, F32_STRIDE, F64, F64_STRIDE, FLAG, type SeriesPage, STATE, U32, U8, U8_STRIDE } from './record.ts'
 import { RICH_VERDICT } from './rich/alarm.ts'
-import { F32 as RICH_F32, F32_STRIDE as RICH_F32_STRIDE, F64 as RICH_F64, F64_STRIDE as RICH_F64_STRIDE, RECENT_ROWS, U32 as RICH_U32 } from './rich/page.ts'
-import { scoreOf } from './rich/calibration.ts'
+import { F32_STRIDE as RICH_F32_STRIDE, U32 as RICH_U32 } from './rich/page.ts'
+import { lastRow, lastScore } from './rich/rich.ts'
 import { IMPORTANCE, type Importance, RichTier } from './rich/tier.ts'
 import type { ScorerSettings } from './scorer-settings.ts'
 import type { SeriesTable } from './series-table.ts'
@@ -95,10 +95,7 @@ export class Tiers {
       return closeNovelty(this, series, slot, nowMs(), false)
     }
     if (page.u8[row * U8_STRIDE + U8.state] === STATE.open) return undefined
-    const richPage = this.rich.page(slot)
-    const base = this.rich.row(slot) * RICH_F32_STRIDE
-    const score = scoreOf(richPage.f32[base + RICH_F32.strength]!, richPage.f32[base + RICH_F32.intervalMs]!)
-    const anomaly = tellNovelty(this, series, slot, score, nowMs())
+    const anomaly = tellNovelty(this, series, slot, lastScore(this.rich.page(slot), this.rich.row(slot)), nowMs())
     if (anomaly !== undefined) this.#open.add(series)
     return anomaly
   }
@@ -161,22 +158,14 @@ export class Tiers {
   }
 
   readonly #isIdle = (series: number): boolean => {
-    const page = this.table.page(series)
-    const row = this.table.row(series)
-    const behindMs = this.entities.all[this.table.entityOf(series)]!.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
-    return behindMs > Math.max(IDLE_MS_MIN, IDLE_INTERVALS * page.f32[row * F32_STRIDE + F32.intervalMs]!)
+    return this.#behindMs(series) > Math.max(IDLE_MS_MIN, IDLE_INTERVALS * this.#intervalMs(series))
   }
 
   readonly #heldValue = (series: number): number => {
-    const page = this.table.page(series)
-    const row = this.table.row(series)
     const slot = this.rich.slotOf(series)
-    const intervalMs = page.f32[row * F32_STRIDE + F32.intervalMs]!
-    const behindMs = this.entities.all[this.table.entityOf(series)]!.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
-    if (slot < 0 || intervalMs < ROW_MS || behindMs > HELD_INTERVALS * intervalMs + this.#rowDelayMs) return Number.NaN
-    const richPage = this.rich.page(slot)
-    const points = this.#richU32(series, RICH_U32.points)
-    return richPage.f64[this.rich.row(slot) * RICH_F64_STRIDE + RICH_F64.recent + ((points - 1) & (RECENT_ROWS - 1))]!
+    const intervalMs = this.#intervalMs(series)
+    if (slot < 0 || intervalMs < ROW_MS || this.#behindMs(series) > HELD_INTERVALS * intervalMs + this.#rowDelayMs) return Number.NaN
+    return lastRow(this.rich.page(slot), this.rich.row(slot))
   }
 
   /** Those of its watched series that matter most, in the order of their names. */
@@ -187,7 +176,7 @@ export class Tiers {
       const page = this.table.page(series)
       const row = this.table.row(series)
       next = page.u32[row * F32_STRIDE + U32.nextOfEntity]!
-      if ((page.u8[row * U8_STRIDE + U8.flags]! & FLAG.watched) === 0 || this.#isStale(series, entity)) continue
+      if ((page.u8[row * U8_STRIDE + U8.flags]! & FLAG.watched) === 0 || this.#isStale(series)) continue
       const attributes = this.table.attributesOf(series)
       const name = `${seriesName(this.table.descriptorOf(series), attributes)}${JSON.stringify(Object.entries(attributes).sort())}`
       candidates.push({ series, importance: this.rich.importanceOf(this.rich.slotOf(series)), name })
@@ -202,11 +191,18 @@ export class Tiers {
     if (!this.models.begin(entity.index, columns) && this.#forgetOne(entity)) this.models.begin(entity.index, columns)
   }
 
-  #isStale(series: number, entity: EntityState): boolean {
-    const page = this.table.page(series)
-    const row = this.table.row(series)
-    const behindMs = entity.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
-    return behindMs > this.#rowDelayMs + HELD_INTERVALS * Math.max(ROW_MS, page.f32[row * F32_STRIDE + F32.intervalMs]!)
+  #isStale(series: number): boolean {
+    return this.#behindMs(series) > this.#rowDelayMs + HELD_INTERVALS * Math.max(ROW_MS, this.#intervalMs(series))
+  }
+
+  /** How far the series lags behind the newest of its entity, event time. */
+  #behindMs(series: number): number {
+    const lastTimeMs = this.table.page(series).f64[this.table.row(series) * F64_STRIDE + F64.lastTimeMs]!
+    return this.entities.all[this.table.entityOf(series)]!.maxEventMs - lastTimeMs
+  }
+
+  #intervalMs(series: number): number {
+    return this.table.page(series).f32[this.table.row(series) * F32_STRIDE + F32.intervalMs]!
   }
 
   /** Gives up the model of an entity that has been silent for long. @returns whether there was one near the hand */

@@ -64,6 +64,17 @@ export function updateRich(page: RichPage, slot: number, value: number, timeMs: 
   return scoreOf(f32[base32 + F32.strength]!, f32[base32 + F32.intervalMs]!)
 }
 
+/** Score of the row that was learned last: what `updateRich` returned for it; 0 before the first. */
+export function lastScore({ f32 }: RichPage, slot: number): number {
+  const base = slot * F32_STRIDE
+  return scoreOf(f32[base + F32.strength]!, f32[base + F32.intervalMs]!)
+}
+
+/** Value of the row that was learned last. */
+export function lastRow({ f64, u32 }: RichPage, slot: number): number {
+  return f64[slot * F64_STRIDE + F64.recent + ((u32[slot * F32_STRIDE + U32.points]! - 1) & (RECENT_ROWS - 1))]!
+}
+
 /** What the last point was judged by, into `reading`: for sentences and drawings, not for the hot path. */
 export function readRich({ f64, f32, u32 }: RichPage, slot: number, reading: RichReading): RichReading {
   const base64 = slot * F64_STRIDE

@@ -3,8 +3,7 @@
 
 import { openShard, type Shard } from '../../../detectors/shard.ts'
 import { budgetOf } from '../../../detectors/score/budget.ts'
-import { scoreOf } from '../../../detectors/score/rich/calibration.ts'
-import { F32, F32_STRIDE } from '../../../detectors/score/rich/page.ts'
+import { lastScore } from '../../../detectors/score/rich/rich.ts'
 import { settingsFrom } from '../../../detectors/settings.ts'
 import { openReader } from '../../../pipeline/otlp/reader.ts'
 import { encodeDerived } from '../../../pipeline/otlp/writer.ts'
@@ -59,9 +58,7 @@ export async function scoresThroughIntake(series: Series): Promise<Float64Array>
 function scoreIn({ scorer }: Shard, series: number): number {
   const { rich } = scorer!.tiers
   const slot = rich.slotOf(series)
-  const { f32 } = rich.page(slot)
-  const base = rich.row(slot) * F32_STRIDE
-  return scoreOf(f32[base + F32.strength]!, f32[base + F32.intervalMs]!)
+  return lastScore(rich.page(slot), rich.row(slot))
 }
 
 function aRequest({ values, timesMs }: Series, first: number, last: number): Uint8Array {
