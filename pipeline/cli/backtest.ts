@@ -84,18 +84,14 @@ async function backtest(ports: BacktestPorts, options: BacktestOptions): Promise
   const graceMs = parseDuration(options.grace, '--grace')
   const config =
     options.with === undefined ? loaded.config : { ...loaded.config, detect: loadConfig(options.with, ports.folder, ports.environment).config.detect }
-  // A mistake in the file is told before minutes of replay.
-  const written = options.labels === undefined || options.labels === INCIDENTS ? undefined : parseLabels(readText(options.labels), options.labels)
+  const written = writtenLabels(options.labels)
   const output = ports.output()
   const history = await ports.openHistory(loaded)
   try {
-    const labels = options.labels === INCIDENTS ? await incidentLabels(history, fromMs, toMs) : written
-    const inside = labels?.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs)
-    if (labels && inside!.length < labels.length)
-      output.say(`${labels.length - inside!.length} of ${labels.length} labels lie outside of --from and --to and are left out`)
+    const labels = labelsWithin(options.labels === INCIDENTS ? await incidentLabels(history, fromMs, toMs) : written, { fromMs, toMs, ...options }, output)
     const { anomalies, ...replayed } = await replayAll(ports, history, config, { fromMs, toMs, learnMs, entity: options.entity })
     if (replayed.points === 0) throw new AppError('not_found', nothingThere(options))
-    const evaluation = evaluate(anomalies, inside && only(inside, options.entity), { seriesDays: replayed.seriesDays, graceMs })
+    const evaluation = evaluate(anomalies, labels, { seriesDays: replayed.seriesDays, graceMs })
     const result: Backtest = {
       fromMs,
       toMs,
@@ -124,7 +120,7 @@ async function backtest(ports: BacktestPorts, options: BacktestOptions): Promise
   }
 }
 
-interface ReplayRange {
+export interface ReplayRange {
   fromMs: number
   toMs: number
   learnMs: number
@@ -163,8 +159,25 @@ async function replayAll(ports: BacktestPorts, history: History, config: LoadedC
   return { points, scored, series, seriesDays: seriesDays - learnedDays, anomalies: anomalies.filter(({ id }) => isJudged.has(id)) }
 }
 
+/** Labels of a file, before anything is replayed: a mistake in it is told before minutes of work. @throws AppError `usage` */
+export function writtenLabels(source: string | undefined): Label[] | undefined {
+  return source === undefined || source === INCIDENTS ? undefined : parseLabels(readText(source), source)
+}
+
+/** Those of the range and the entity that are replayed; says how many lie outside of the range. */
+export function labelsWithin(
+  labels: readonly Label[] | undefined,
+  { fromMs, toMs, entity }: { fromMs: number; toMs: number; entity?: string },
+  output: Pick<Output, 'say'>
+): Label[] | undefined {
+  const inside = labels?.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs)
+  if (labels === undefined || inside === undefined) return undefined
+  if (inside.length < labels.length) output.say(`${labels.length - inside.length} of ${labels.length} labels lie outside of --from and --to and are left out`)
+  return only(inside, entity)
+}
+
 /** Labels of what is replayed. */
-export function only(labels: readonly Label[], entity: string | undefined): Label[] {
+function only(labels: readonly Label[], entity: string | undefined): Label[] {
   if (entity === undefined) return [...labels]
   const isOf = (one: string): boolean => one === entity || one.startsWith(`${entity}@`) || entity.startsWith(`${one}@`)
   return labels.filter(({ entities }) => entities.some(isOf))
@@ -175,7 +188,7 @@ export function nothingThere({ from, to, entity }: { from: string; to: string; e
 }
 
 /** @throws AppError `usage` */
-export function readText(file: string): string {
+function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {

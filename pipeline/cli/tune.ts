@@ -10,9 +10,9 @@ import type { Anomaly } from '../../schemas/anomaly.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { openTrials, tune as propose } from '../roles/tune.ts'
-import { type BacktestPorts, INCIDENTS, nothingThere, only, readText } from './backtest.ts'
+import { type BacktestPorts, INCIDENTS, labelsWithin, nothingThere, type ReplayRange, writtenLabels } from './backtest.ts'
 import { type History, historyRequests } from './backtest-history.ts'
-import { incidentLabels, parseLabels } from './backtest-labels.ts'
+import { incidentLabels } from './backtest-labels.ts'
 import { parseDuration, parseMoment } from './backtest-moment.ts'
 import { openProgress } from './backtest-progress.ts'
 import { formatDuration, formatUtcMinute } from './output.ts'
@@ -68,15 +68,11 @@ async function tune(ports: TunePorts, options: TuneOptions): Promise<void> {
   if (fromMs >= toMs) throw new AppError('usage', `--from ${options.from} is not before --to ${options.to}`)
   const learnMs = parseDuration(options.learn, '--learn')
   const graceMs = parseDuration(options.grace, '--grace')
-  const written = options.labels === undefined || options.labels === INCIDENTS ? undefined : parseLabels(readText(options.labels), options.labels)
+  const written = writtenLabels(options.labels)
   const output = ports.output()
   const history = await ports.openHistory(loaded)
   try {
-    const all = options.labels === INCIDENTS ? await incidentLabels(history, fromMs, toMs) : written
-    const inside = all?.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs)
-    if (all !== undefined && inside!.length < all.length)
-      output.say(`${all.length - inside!.length} of ${all.length} labels lie outside of --from and --to and are left out`)
-    const labels = inside && only(inside, options.entity)
+    const labels = labelsWithin(options.labels === INCIDENTS ? await incidentLabels(history, fromMs, toMs) : written, { fromMs, toMs, ...options }, output)
     const { points, ...replayed } = await replayTrials(ports, history, loaded.config, { fromMs, toMs, learnMs, entity: options.entity })
     if (points === 0) throw new AppError('not_found', nothingThere(options))
     const tuning = propose({ ...replayed, labels, graceMs, fromMs, toMs })
@@ -96,13 +92,6 @@ async function tune(ports: TunePorts, options: TuneOptions): Promise<void> {
   } finally {
     await history.close()
   }
-}
-
-interface ReplayRange {
-  fromMs: number
-  toMs: number
-  learnMs: number
-  entity: string | undefined
 }
 
 /** All trials in one pass. @returns of each the alarms that were raised in [fromMs, toMs) */
