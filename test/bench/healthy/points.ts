@@ -96,7 +96,8 @@ export function cursor(resource: ResourceView, name: string, unit: string, kind:
   }
 }
 
-function hash(text: string, seed: number): number {
+/** 32 bits of a text; another seed, another hash. */
+export function hash(text: string, seed: number): number {
   let value = seed
   for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x9e3779b1) ^ (value >>> 15)
   value = Math.imul(value ^ (value >>> 16), 0x85ebca6b)

@@ -8,6 +8,7 @@ import type { LearnedDetector } from '../../../detectors/score/model-hook.ts'
 import { type Config, configSchema } from '../../../schemas/config.ts'
 import type { Anomaly } from '../../../schemas/anomaly.ts'
 import { type LogView, POINT_KIND, type PointView, type ResourceView, type SpanView, TEMPORALITY } from '../../../schemas/otlp.ts'
+import { cursor, hash } from '../../bench/healthy/points.ts'
 import { seededRandom } from '../../support/virtual-clock.ts'
 
 /** A Tuesday; a multiple of every window that tests use. */
@@ -43,41 +44,8 @@ export function aPoint(overrides: PointOverrides = {}): PointView {
   const { entity, name = 'queue.depth', unit = '{item}', attributes = {}, ...fields } = overrides
   const resource = aResource(entity)
   const kind = fields.kind ?? POINT_KIND.gauge
-  const identity = JSON.stringify([resource.entity, name, kind, Object.entries(attributes).sort()])
-  return {
-    resource,
-    keyLow: hash(identity, 17),
-    keyHigh: hash(identity, 91),
-    temporality: TEMPORALITY.unspecified,
-    monotonic: false,
-    timeMs: START_MS,
-    startMs: 0,
-    value: kind === POINT_KIND.gauge || kind === POINT_KIND.sum ? 0 : Number.NaN,
-    noRecordedValue: false,
-    count: 0,
-    sum: 0,
-    min: Number.NaN,
-    max: Number.NaN,
-    boundCount: 0,
-    bucketCount: 0,
-    bounds: new Float64Array(0),
-    buckets: new Float64Array(0),
-    scale: 0,
-    zeroCount: 0,
-    positiveOffset: 0,
-    negativeOffset: 0,
-    negativeBucketCount: 0,
-    negativeBuckets: new Float64Array(0),
-    quantileCount: 0,
-    quantiles: new Float64Array(0),
-    quantileValues: new Float64Array(0),
-    ...fields,
-    kind,
-    name: () => name,
-    unit: () => unit,
-    description: () => '',
-    attributes: () => attributes
-  }
+  const value = kind === POINT_KIND.gauge || kind === POINT_KIND.sum ? 0 : Number.NaN
+  return { ...cursor(resource, name, unit, kind, attributes), timeMs: START_MS, value, ...fields }
 }
 
 export const aCounter = (overrides: PointOverrides): PointView =>
@@ -227,11 +195,4 @@ export function chance(seed: number) {
       return count
     }
   }
-}
-
-function hash(text: string, seed: number): number {
-  let value = seed
-  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x9e3779b1) ^ (value >>> 15)
-  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
-  return (value ^ (value >>> 13)) | 0
 }
