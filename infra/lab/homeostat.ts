@@ -26,7 +26,7 @@ export async function openSingle(seed: number): Promise<Stage> {
     folder: layout.folder,
     homeostat: prepareHomeostat(layout),
     fleets: [layout],
-    processes: () => [{ name: 'homeostat', role: 'all', pid: leaderOf(layout)?.pid }],
+    processes: () => [{ name: 'homeostat', role: 'all', pid: leaderOf(layout.folder)?.pid }],
     failures: async () => [],
     end: keep => destroyLab(layout, keep)
   }
@@ -34,13 +34,26 @@ export async function openSingle(seed: number): Promise<Stage> {
 
 /** Writes configuration, process definitions, policies and runbooks of the run; nothing is started yet. */
 export function prepareHomeostat(layout: LabLayout): Homeostat {
-  const dataDir = join(layout.folder, 'homeostat')
-  const configFile = join(layout.folder, 'homeostat.yaml')
-  const logFile = join(layout.folder, 'homeostat.log')
-  mkdirSync(dataDir, { recursive: true })
   renderRules(layout.folder, [layout])
+  return homeostatProcess({ folder: layout.folder, config: { ...fastSettings(layout.folder), ...oneProcessSettings(layout), act: actSettings(layout) } })
+}
+
+export interface HomeostatOptions {
+  /** Of the run: configuration, log and data go below it. */
+  folder: string
+  config: ConfigInput
+  /** Entry of the program; the project's own unless a run wraps it. */
+  main?: string
+}
+
+/** One process with all roles, started anew by each `start`. Its configuration is written, nothing is started yet. */
+export function homeostatProcess({ folder, config, main = MAIN }: HomeostatOptions): Homeostat {
+  const dataDir = dataDirOf(folder)
+  const configFile = join(folder, 'homeostat.yaml')
+  const logFile = join(folder, 'homeostat.log')
+  mkdirSync(dataDir, { recursive: true })
   // JSON is YAML; a run's configuration is written by no person and read by those who look for a failure.
-  writeFileSync(configFile, JSON.stringify(configOf(layout, dataDir), null, 2))
+  writeFileSync(configFile, JSON.stringify(config, null, 2))
 
   function address(): string {
     const { console } = JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console: string }
@@ -51,9 +64,9 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
     address,
     async start() {
       const begunMs = Date.now()
-      const argv = [process.execPath, '--disable-warning=ExperimentalWarning', MAIN, 'start', '--config', configFile]
+      const argv = [process.execPath, '--disable-warning=ExperimentalWarning', main, 'start', '--config', configFile]
       const definition = { argv, env: {}, passEnv: [], logFile, grace: 0 }
-      const started = await spawnSupervised({ runDir: join(layout.folder, 'lab'), name: 'homeostat', definition })
+      const started = await spawnSupervised({ runDir: join(folder, 'lab'), name: 'homeostat', definition })
       while (Date.now() - begunMs < READY_DEADLINE_MS) {
         if (!sameProcess(started)) throw new Error(`Homeostat ended at its start:\n${logTail(logFile)}`)
         if (existsSync(join(dataDir, 'addresses.json')) && (await whyNotReady(address())) === undefined) return Date.now() - begunMs
@@ -62,15 +75,15 @@ export function prepareHomeostat(layout: LabLayout): Homeostat {
       throw new Error(`Homeostat is not ready after ${READY_DEADLINE_MS} ms:\n${logTail(logFile)}`)
     },
     async kill() {
-      const leader = leaderOf(layout)
+      const leader = leaderOf(folder, main)
       if (leader) await killGroup(leader)
     },
-    ...consoleClient(address, () => (leaderOf(layout) ? '' : `, it has ended:\n${logTail(logFile)}`))
+    ...consoleClient(address, () => (leaderOf(folder, main) ? '' : `, it has ended:\n${logTail(logFile)}`))
   }
 }
 
-function leaderOf({ folder }: LabLayout): ProcessStat | undefined {
-  return findProcesses(folder).find(({ argv }) => argv.includes(MAIN))
+function leaderOf(folder: string, main = MAIN): ProcessStat | undefined {
+  return findProcesses(folder).find(({ argv }) => argv.includes(main))
 }
 
 /** kill -9 of a process and of those in its group (roles that it hosts); services that it restarted lead groups of their own and live on. */
@@ -86,14 +99,17 @@ export function logTail(file: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n').slice(-LOG_TAIL_LINES).join('\n') : '(no log)'
 }
 
-function configOf(layout: LabLayout, dataDir: string): ConfigInput {
+function dataDirOf(folder: string): string {
+  return join(folder, 'homeostat')
+}
+
+/** Where one process of all roles keeps its data and listens. */
+export function oneProcessSettings({ folder, environment, otlp, consolePort }: Pick<LabLayout, 'folder' | 'otlp' | 'consolePort'> & { environment: string }) {
   return {
-    ...fastSettings(layout.folder),
-    dataDir,
-    environment: layout.environment,
-    intake: { grpc: listenAt(layout.otlp.grpc), http: listenAt(layout.otlp.http) },
-    act: actSettings(layout),
-    console: { listen: { port: layout.consolePort } },
+    dataDir: dataDirOf(folder),
+    environment,
+    intake: { grpc: listenAt(otlp.grpc), http: listenAt(otlp.http) },
+    console: { listen: { port: consolePort } },
     self: { interval: '5s' }
-  }
+  } satisfies Partial<ConfigInput>
 }

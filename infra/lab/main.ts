@@ -1,10 +1,14 @@
-// `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end.
+// `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end. With --case: acceptance cases (cases/).
 //
 // usage: npm run -s lab -- [--seed N] [--distributed [--kafka-client platformatic]] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
+//        npm run -s lab -- --case UC1,UC6 [--seed N] [--json] [--keep]
 // --distributed: every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP.
 // Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
 
 import { parseArgs } from 'node:util'
+import { reportLines } from './cases/assertions.ts'
+import { CASES } from './cases/catalogue.ts'
+import { findCases, runCases } from './cases/run.ts'
 import { FAULTS, type FaultName } from './faults.ts'
 import { runLab } from './lab.ts'
 import { closingTable, openView } from './view.ts'
@@ -16,6 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     'healthy-s': { type: 'string', default: String(HEALTHY_S) },
     cases: { type: 'string', default: FAULTS.join(',') },
+    case: { type: 'string' },
     json: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     distributed: { type: 'boolean', default: false },
@@ -33,6 +38,7 @@ if (kafkaClient === undefined || unknown.length > 0 || !/^\d+$/.test(values.seed
 const interrupted = new AbortController()
 const abort = (): void => interrupted.abort()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, abort)
+if (values.case !== undefined) await acceptance(values.case.split(','))
 
 const run = runLab({
   seed: Number(values.seed),
@@ -55,3 +61,18 @@ process.stdout.write(`${report.healthy.actions} actions in ${report.healthy.seco
 for (const failure of report.failures) process.stdout.write(`${failure}\n`)
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 process.exit(interrupted.signal.aborted ? 130 : report.pass ? 0 : 1)
+
+/** Runs acceptance cases instead of the five faults, and ends the process. */
+async function acceptance(names: readonly string[]): Promise<never> {
+  const found = findCases(names)
+  if (found.unknown.length > 0) {
+    const known = CASES.map(({ name, title }) => `  ${name.padEnd(5)} ${title}`).join('\n')
+    process.stderr.write(`lab: there is no case ${found.unknown.join(', ')}; there are\n${known}\n`)
+    process.exit(2)
+  }
+  const say = (line: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 23)} ${line}\n`)
+  const run = await runCases(found.cases, { seed: Number(values.seed), keep: values.keep, say, signal: interrupted.signal })
+  if (run.cases.length > 0) process.stdout.write(`${reportLines(run.cases).join('\n')}\n`)
+  if (values.json) process.stdout.write(`${JSON.stringify(run)}\n`)
+  process.exit(interrupted.signal.aborted ? 130 : run.pass ? 0 : 1)
+}

@@ -30,12 +30,18 @@ export interface Telemetry {
   close(): Promise<void>
 }
 
-export function openTelemetry(service: string, { environment, otlp }: LabLayout): Telemetry {
+/** `attributes` are more of the resource, or in place of those here: `service.version`, `service.instance.id`, … */
+export function openTelemetry(
+  service: string,
+  { environment, otlp }: Pick<LabLayout, 'otlp'> & { environment: string },
+  attributes: Attributes = {}
+): Telemetry {
   const resource = resourceFromAttributes({
     'service.namespace': NAMESPACE,
     'service.name': service,
     'service.instance.id': `${service}-1`,
-    'deployment.environment.name': environment
+    'deployment.environment.name': environment,
+    ...attributes
   })
   const http = `http://${otlp.http}/v1`
   const tracerProvider = new NodeTracerProvider({

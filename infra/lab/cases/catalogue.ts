@@ -1,0 +1,5 @@
+// All acceptance cases, in the order in which they are run. A new case is a folder beside this file and one line here.
+
+import type { AcceptanceCase } from './case.ts'
+
+export const CASES: readonly AcceptanceCase[] = []
