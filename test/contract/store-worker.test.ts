@@ -82,7 +82,11 @@ describe('the store role', () => {
         (SELECT count() FROM otel_logs WHERE ServiceName = 'soon') AS lines, (SELECT count() FROM otel_traces WHERE ServiceName = 'soon') AS spans,
         (SELECT count() FROM otel_traces_trace_id_ts WHERE TraceId IN (SELECT TraceId FROM otel_traces WHERE ServiceName = 'soon')) AS traces`)
     await eventually('all rows', async () => JSON.stringify(await counts()) === JSON.stringify([{ points: 3, lines: 1, spans: 2, traces: 2 }]))
-    const entities = await opened.store.query(`SELECT Environment, Entity, Signal FROM homeostat_entities_latest WHERE Entity = 'soon' ORDER BY Signal`)
+    // Entities are the last insert of a flush.
+    const entitiesNow = (): Promise<unknown[]> =>
+      opened.store.query(`SELECT Environment, Entity, Signal FROM homeostat_entities_latest WHERE Entity = 'soon' ORDER BY Signal`)
+    await eventually('its entities', async () => (await entitiesNow()).length >= 3)
+    const entities = await entitiesNow()
     expect(entities).toEqual(['log', 'metric', 'span'].map(Signal => ({ Environment: 'lab', Entity: 'soon', Signal })))
   })
 
