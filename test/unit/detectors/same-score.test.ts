@@ -1,7 +1,9 @@
 // What the benchmark measures is what the pipeline runs: the same code with the same settings gives the same scores.
 
 import { describe, expect, it } from 'vitest'
+import { FALSE_ALARMS_PER_DAY } from '../../../detectors/score/multivariate/calibration.ts'
 import { RICH_FALSE_ALARMS_PER_DAY, richThreshold } from '../../../detectors/score/rich/alarm.ts'
+import { configSchema } from '../../../schemas/config.ts'
 import type { Series } from '../../bench/nab/corpus.ts'
 import { everyRichScore, richScores } from '../../bench/nab/detect.ts'
 import { scoresThroughIntake } from '../../bench/nab/through-intake.ts'
@@ -24,6 +26,12 @@ function plantedSeries(seed: number): Series {
   const timesMs = Float64Array.from(rows, row => START_MS + row * ROW_MS)
   return { path: 'planted/series.csv', folder: 'planted', stamps: Array.from(timesMs, String), timesMs, values: Float64Array.from(rows, valueAt) }
 }
+
+it('the rates that the benchmarks ship are the defaults of the configuration', () => {
+  const { detect } = configSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'Homeostat' })
+  expect(detect.novelty.falseAlarmsPerSeriesDay).toBe(RICH_FALSE_ALARMS_PER_DAY)
+  expect(detect.multivariate.falseAlarmsPerEntityDay).toBe(FALSE_ALARMS_PER_DAY)
+})
 
 describe('the rich tier', () => {
   it('scores each point that came through the intake as the benchmark does, bit for bit', async () => {
