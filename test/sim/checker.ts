@@ -340,7 +340,9 @@ export class Checker implements Observer, Witness {
   /** What people said and decide has taken in is noted with the time. Called after every event that may have changed it. */
   #hear(): void {
     const settled = this.settled.get(`homeostat-decide ${TOPICS.control.name}`) ?? 0
-    for (const said of this.facts.said) if (said.offset < settled && !this.#heardMs.has(said)) this.#heardMs.set(said, this.#options.timeline.nowMs)
+    // In the whole milliseconds of the machines' clocks: what was decided and heard within one of them has no order.
+    const nowMs = Math.round(this.#options.timeline.nowMs)
+    for (const said of this.facts.said) if (said.offset < settled && !this.#heardMs.has(said)) this.#heardMs.set(said, nowMs)
   }
 
   checkBounds(): void {
