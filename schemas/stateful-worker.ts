@@ -98,6 +98,8 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   const positions = new Map<string, Position>()
   /** Partitions whose delivery is not at the position of the state: it was loaded between two assignments. */
   const unsought = new Set<string>()
+  /** The group does not know yet how far the state is that came with an assignment. */
+  let isUntold = false
   const inTurn = turns()
   let state: State | undefined
   let owner = ''
@@ -157,6 +159,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     await inTurn(async () => {
       if (state === undefined && held.has(lead)) await takeOver()
     })
+    isUntold = true
     return partitions.flatMap(partition => positions.get(placeOf(partition)) ?? [])
   }
 
@@ -195,6 +198,26 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
       return undefined
     } catch (error) {
       return obstacle(error)
+    }
+  }
+
+  /**
+   * Commits what was taken over, with the first tick after it: whoever was replaced may have saved and not committed, and where no
+   * record follows, no batch would tell the group that nothing waits there.
+   */
+  async function commitTakenOver(): Promise<void> {
+    if (!isUntold || subscription === undefined || pending.length > 0) return
+    const known = [...positions.values()].flatMap(position => {
+      const place = placeOf(position)
+      const generation = held.get(place)
+      return generation === undefined || unsought.has(place) ? [] : [{ ...position, generation }]
+    })
+    try {
+      // Refused: the partitions went, or another has them; whoever has them tells.
+      if (known.length > 0) await subscription.commit(known)
+      isUntold = false
+    } catch (error) {
+      obstacle(error)
     }
   }
 
@@ -298,7 +321,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
         }
         // What is pending must be out before more is decided: that bounds it.
         if (pending.length === 0) take(options.tick)
-        await settle()
+        if ((await settle()) === undefined) await commitTakenOver()
       }).catch(fail)
     }
   }

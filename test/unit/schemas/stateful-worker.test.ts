@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, it } from 'vitest'
 import { checkpointStore } from '../../../pipeline/log/checkpoint-store.ts'
+import { AppError } from '../../../schemas/errors.ts'
 import type { Logger } from '../../../schemas/ports.ts'
 import { type StatefulWorker, statefulWorker } from '../../../schemas/stateful-worker.ts'
 import { TOPICS } from '../../../schemas/topics.ts'
@@ -173,6 +174,37 @@ describe('a state with several instances', () => {
     // What was on its way may come again; nothing that only it believes.
     expect(new Set(told(world))).toEqual(new Set([1, 2]))
     expect(first.worker.state()).toBeUndefined()
+  })
+
+  it('tells the group with the first tick after a takeover what its former owner saved and did not commit', async () => {
+    const world = aWorld()
+    const committed = async (): Promise<number | undefined> => (await world.log.groups()).find(({ group }) => group === GROUP)?.committed
+    const first = await start(world)
+    const second = await start(world)
+    // Stopped between the save and the telling, hence before the commit.
+    const append = first.process.log.append
+    first.process.log.append = (topic, records) => {
+      if (topic === OUT) first.process.stop()
+      return append(topic, records)
+    }
+    await feed(world, 3)
+    await turns()
+    // The successor cannot tell them at first: until it has, they are not done.
+    const appendOfSecond = second.process.log.append
+    second.process.log.append = (topic, records) => {
+      if (topic === OUT) throw new AppError('log_unavailable', 'no quorum')
+      return appendOfSecond(topic, records)
+    }
+    await world.log.expel(GROUP, 0)
+    await world.clock.advance(1_000)
+    await turns()
+    expect(second.worker.state()?.count).toBe(3)
+    expect(await committed()).toBeUndefined()
+    second.process.log.append = appendOfSecond
+    await world.clock.advance(1_000)
+    await turns()
+    expect(told(world)).toEqual([1, 2, 3])
+    expect(await committed()).toBe(3)
   })
 
   it('is taken back by the instance to which the log gives records, with what lies in between', async () => {
