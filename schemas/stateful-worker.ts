@@ -206,16 +206,15 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
    * record follows, no batch would tell the group that nothing waits there.
    */
   async function commitTakenOver(): Promise<void> {
-    if (!isUntold || subscription === undefined || pending.length > 0) return
+    if (!isUntold || subscription === undefined) return
     const known = [...positions.values()].flatMap(position => {
       const place = placeOf(position)
       const generation = held.get(place)
       return generation === undefined || unsought.has(place) ? [] : [{ ...position, generation }]
     })
     try {
-      // Refused: the partitions went, or another has them; whoever has them tells.
-      if (known.length > 0) await subscription.commit(known)
-      isUntold = false
+      // Refused while the group rebalances: the next tick tells, or another owner.
+      isUntold = known.length > 0 && !(await subscription.commit(known))
     } catch (error) {
       obstacle(error)
     }
