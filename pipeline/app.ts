@@ -157,10 +157,11 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
 async function openContext(opening: Opening, meter: SelfMeter): Promise<{ context: RoleContext; door: HealthServer }> {
   const { config, roles, options, logger, closers, shown, published } = opening
   const hosts = new Map<string, RoleHost>()
+  const warnings = new Map<string, string>()
   let progress: Progress | undefined
   let reads: StoreReads = hostedReads(() => hosts.get('store'))
   const probes = openProbes({
-    ...{ config, roles, meter, hosts },
+    ...{ config, roles, meter, hosts, warnings },
     version: options.version,
     addresses: shown,
     clock: systemClock,
@@ -193,6 +194,7 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
     log: progress.log,
     clock: systemClock,
     random: systemRandom,
+    warn: (what, detail) => void (detail === undefined ? warnings.delete(what) : warnings.set(what, detail)),
     logger: role => openLogger({ level: config.self.logLevel, role, pretty: options.pretty }),
     async host(role, kind, extra = {}) {
       const name = extra.name ?? role

@@ -22,87 +22,133 @@ const count = z.number().int().min(1)
 const ratio = z.number().min(0).max(1)
 const riskSchema = z.enum(['low', 'medium', 'high'])
 export type Risk = z.infer<typeof riskSchema>
-const metadata = z.strictObject({ name, description: z.string().default('') })
-/** CEL. In policies: `incident`, `cause`. In runbooks: `incident`, `cause`, `target`, `facts`; in checks also `value`, `samples`, `before`. */
+/** What every kind that people write begins with. */
+export const metadataSchema = z
+  .strictObject({
+    name: name.describe('Unique among the documents of its kind.'),
+    description: z.string().default('').describe('For people.')
+  })
+  .describe('Who it is.')
 const expression = z.string().min(1)
 
-const metricCheck = z.strictObject({
-  name,
-  type: z.literal('metric'),
-  /** Defaults to the target's entity. */
-  entity: z.string().optional(),
-  metric: z.string(),
-  attributes: z.record(z.string(), z.string()).default({}),
-  aggregate: z.enum(['last', 'mean', 'max', 'min', 'p95', 'sum', 'count']).default('mean'),
-  window: durationSchema,
-  /** Fewer samples than this is inconclusive, never healed. */
-  minSamples: z.number().int().min(1).default(3),
-  /** CEL over `value`, `samples`, `before` (the same aggregate before the onset; null if unknown). */
-  expect: expression
-})
-const httpCheck = z.strictObject({
-  name,
-  type: z.literal('http'),
-  url: z.string(),
-  status: z.number().int().default(200),
-  timeout: durationSchema.prefault('2s')
-})
-const stateCheck = z.strictObject({ name, type: z.literal('state'), driver: z.string(), target: z.string().optional(), expect: expression })
-export const checkSchema = z.discriminatedUnion('type', [metricCheck, httpCheck, stateCheck])
+const metricCheck = z
+  .strictObject({
+    name: name.describe('Unique within the step.'),
+    type: z.literal('metric').describe('A value from stored telemetry, never from an alert.'),
+    entity: z.string().optional().describe('`namespace/service@instance` whose telemetry is read. Default: the target of the command.'),
+    metric: z.string().describe('Name of the metric, as its sender wrote it.'),
+    attributes: z.record(z.string(), z.string()).default({}).describe('Attributes that a point must have.'),
+    aggregate: z
+      .enum(['last', 'mean', 'max', 'min', 'p95', 'sum', 'count'])
+      .default('mean')
+      .describe('How the samples of the window become one value. Counters are read as differences.'),
+    window: durationSchema.describe('How far back samples are taken, at most to the act.'),
+    minSamples: z.number().int().min(1).default(3).describe('Fewer samples than this is inconclusive, never healed.'),
+    expect: expression.describe('CEL over `value`, `samples`, `before` (the same aggregate before the onset; null if unknown), `incident`, `cause`, `target`.')
+  })
+  .describe('A metric check.')
+const httpCheck = z
+  .strictObject({
+    name: name.describe('Unique within the step.'),
+    type: z.literal('http').describe('One GET, redirects are not followed. This machine, and the hosts of `act.probeHosts`.'),
+    url: z.string().describe('What is asked.'),
+    status: z.number().int().default(200).describe('The answer that passes.'),
+    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
+  })
+  .describe('An HTTP check.')
+const stateCheck = z
+  .strictObject({
+    name: name.describe('Unique within the step.'),
+    type: z.literal('state').describe('What a driver knows of a target.'),
+    driver: z.string().describe('A driver of `act.drivers`.'),
+    target: z.string().optional().describe("As the driver names it. Default: the step's own target."),
+    expect: expression.describe("CEL over `facts` (the driver's, and `facts.state`), `incident`, `cause`, `target`.")
+  })
+  .describe('A state check.')
+const tcpCheck = z
+  .strictObject({
+    name: name.describe('Unique within the step.'),
+    type: z.literal('tcp').describe('One connection. This machine, and the hosts of `act.probeHosts`.'),
+    address: z
+      .string()
+      .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/, 'host:port')
+      .describe('`host:port`.'),
+    send: z.string().max(1_024).optional().describe('Sent once the connection stands.'),
+    answer: z
+      .string()
+      .min(1)
+      .max(1_024)
+      .optional()
+      .describe('Text that must come back. Absent: that the connection stands is enough, which a hung process still grants (its kernel accepts).'),
+    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
+  })
+  .describe('A TCP check.')
+export const checkSchema = z.discriminatedUnion('type', [metricCheck, httpCheck, stateCheck, tcpCheck])
 export type Check = z.infer<typeof checkSchema>
 
-const actSchema = z.strictObject({ driver: z.string(), verb: z.string(), target: z.string().optional(), args: z.record(z.string(), z.unknown()).default({}) })
+const actSchema = z.strictObject({
+  driver: z.string().describe('A driver of `act.drivers`: `process`, `systemd`, `http`, `exec`.'),
+  verb: z.string().describe('What the driver does; for `http` an endpoint, for `exec` a command of the configuration.'),
+  target: z.string().optional().describe('On what, as the driver names it. Default: the entity of the cause.'),
+  args: z.record(z.string(), z.unknown()).default({}).describe('Arguments that the driver allows for the verb.')
+})
 
 export const stepSchema = z.strictObject({
-  name,
-  /** CEL over facts read again at the moment of acting; false skips the step. */
-  when: expression.optional(),
-  action: actSchema,
-  timeout: durationSchema.prefault('30s'),
-  /** Time the effect needs before checking makes sense. */
-  settle: durationSchema.prefault('5s'),
-  verify: z.strictObject({
-    deadline: durationSchema.prefault('60s'),
-    /** All checks must pass without a break for this long. */
-    holdFor: durationSchema.prefault('10s'),
-    checks: z.array(checkSchema).min(1)
-  }),
-  undo: actSchema.optional()
+  name: name.describe('Unique within the runbook; part of the key that keeps an effect from happening twice.'),
+  when: expression
+    .optional()
+    .describe('CEL over `facts`, `incident`, `cause`, `target`, read again at the moment of acting. False skips the step, unknown stops the command.'),
+  waitFor: z
+    .strictObject({
+      timeout: durationSchema.describe('Then the command gives up without having done anything, and the incident is decided again.'),
+      checks: z.array(checkSchema).min(1).describe('All must pass in one look.')
+    })
+    .optional()
+    .describe('What must be true first: at the moment of acting the actuator looks until it is, and does nothing meanwhile.'),
+  action: actSchema.describe('What is done.'),
+  timeout: durationSchema.prefault('30s').describe('What the act itself may take; beyond it nobody knows whether it happened.'),
+  settle: durationSchema.prefault('5s').describe('Time that the effect needs before checking makes sense.'),
+  verify: z
+    .strictObject({
+      deadline: durationSchema.prefault('60s').describe('From the end of `settle`: until then all checks must have begun to pass.'),
+      holdFor: durationSchema.prefault('10s').describe('All checks must pass without a break for this long.'),
+      checks: z.array(checkSchema).min(1).describe('All must pass.')
+    })
+    .describe('How it is known that the step helped.'),
+  undo: actSchema.optional().describe('Done, and verified, when the step was ineffective or harmful.')
 })
 export type RunbookStep = z.infer<typeof stepSchema>
 
 export const runbookSchema = z.strictObject({
   apiVersion: z.literal('homeostat.io/v1'),
   kind: z.literal('Runbook'),
-  metadata,
-  spec: z.strictObject({
-    risk: riskSchema,
-    /** Cost of one run in the units of M8. */
-    cost: z.number().min(0).default(1),
-    /** The kinds of trouble it answers. */
-    signatures: z.array(z.string()).min(1),
-    /** Lightest first: the next step runs only when the one before did not heal. */
-    steps: z.array(stepSchema).min(1).max(10)
-  })
+  metadata: metadataSchema,
+  spec: z
+    .strictObject({
+      risk: riskSchema.describe('From `medium` on missing telemetry stops it; see also `approval.twoPersonRisk` of the policy.'),
+      cost: z.number().min(0).default(1).describe('Cost of one run in the units of M8 and of `costBudgets`.'),
+      signatures: z
+        .array(z.string())
+        .min(1)
+        .describe('The kinds of trouble it answers: `silent`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'),
+      steps: z.array(stepSchema).min(1).max(10).describe('Lightest first: the next step runs only when the one before did not heal.')
+    })
+    .describe('What is done, and how it is checked.')
 })
 export type Runbook = z.infer<typeof runbookSchema>
 
 /** Planned work: starts by cron (`schedule`) or by RFC 5545 recurrence (`rrule` with its first `start`), each lasting `duration`. */
 const windowSchema = z
   .strictObject({
-    /** Minute, hour, day, month, weekday. */
-    schedule: z.string().optional(),
-    /** FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL. */
-    rrule: z.string().optional(),
-    /** Local date and time of the first window, `2026-01-03T02:00`; with `rrule` only. */
+    schedule: z.string().optional().describe('Cron: minute, hour, day, month, weekday. Either this or `rrule`.'),
+    rrule: z.string().optional().describe('RFC 5545 with FREQ, INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, UNTIL. Needs `start`.'),
     start: z
       .string()
       .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/, 'a local date and time such as 2026-01-03T02:00')
-      .optional(),
-    /** Elapsed time, also across a change of the clocks. */
-    duration: durationSchema,
-    /** IANA name. */
-    timezone: z.string().default('UTC')
+      .optional()
+      .describe('Local date and time of the first window of an `rrule`.'),
+    duration: durationSchema.describe('Elapsed time, also across a change of the clocks.'),
+    timezone: z.string().default('UTC').describe('IANA name such as `Europe/Berlin`.')
   })
   .refine(window => (window.schedule === undefined) !== (window.rrule === undefined), 'either schedule or rrule is needed, not both')
   .refine(window => (window.rrule === undefined) === (window.start === undefined), 'rrule and start belong together')
@@ -114,86 +160,129 @@ const membersSchema = z.union([z.number().int().min(0), z.string().regex(/^(100|
 export const policySchema = z.strictObject({
   apiVersion: z.literal('homeostat.io/v1'),
   kind: z.literal('Policy'),
-  metadata,
-  spec: z.strictObject({
-    /** CEL over `incident` and `cause`. Empty is an error: it would hit the whole fleet. */
-    match: expression,
-    runbooks: z.array(name).min(1),
-    autonomy: autonomySchema.default('observe'),
-    /** Least score of the first cause, 0..1, and least members, for the evidence guard. */
-    evidence: z.strictObject({ causeScoreMin: z.number().min(0).max(1).default(0.5), membersMin: z.number().int().min(1).default(1) }).prefault({}),
-    /** How long an incident is watched before deciding; lets the anomalies of one cause gather. */
-    confirmFor: durationSchema.prefault('0s'),
-    cooldown: z
-      .strictObject({
-        initial: durationSchema.prefault('60s'),
-        factor: z.number().min(1).default(2),
-        max: durationSchema.prefault('1h'),
-        jitter: z.number().min(0).max(1).default(0.1),
-        /** How long a target that healed may settle before any runbook acts on it; `initial` when absent. */
-        stabilise: durationSchema.optional()
-      })
-      .prefault({}),
-    /** Attempts over all verdicts within the window: of a runbook on a target, of a runbook anywhere, of anything in the environment. */
-    attempts: z
-      .strictObject({
-        max: count.default(3),
-        window: durationSchema.prefault('1h'),
-        runbook: z.strictObject({ max: count.default(20), window: durationSchema.prefault('1h') }).prefault({}),
-        environment: z.strictObject({ max: count.default(60), window: durationSchema.prefault('1h') }).prefault({})
-      })
-      .prefault({}),
-    /** At once under treatment within the group: `concurrentMax`, or `percentMax` of its members where that is more. */
-    blastRadius: z
-      .strictObject({
-        concurrentMax: count.default(1),
-        percentMax: z.number().min(0).max(100).default(0),
-        group: z.enum(['environment', 'service']).default('environment'),
-        /** Members that must stay well while one is treated. */
-        minHealthy: membersSchema.default(0)
-      })
-      .prefault({}),
-    maintenanceWindows: z.array(windowSchema).default([]),
-    /** What a deploy of the target means, and how long after its end. */
-    deploys: z.strictObject({ during: z.enum(['wait', 'ask', 'allow']).default('wait'), settle: durationSchema.prefault('5m') }).prefault({}),
-    /** After another's change of the target nobody acts for `handsOff`; two reverts by one actor within `revertWindow` end automation there. */
-    ownership: z.strictObject({ handsOff: durationSchema.prefault('15m'), revertWindow: durationSchema.prefault('1d') }).prefault({}),
-    /** Makes automation more careful as the budget goes; absent: it plays no part. */
-    errorBudget: z
-      .strictObject({
-        /** Objective of the service, 0..1: with it error ratios in the incident's own anomalies tell the burn rate too. */
-        objective: z.number().gt(0).lt(1).optional(),
-        /** From this burn rate on only low-risk runbooks act by themselves: 2 % of 30 days' budget in one hour (SRE workbook, chapter 5). */
-        burnRateMax: z.number().gt(0).default(14.4),
-        /** Less than this left: everything asks. */
-        remainingMin: z.number().min(0).max(1).default(0),
-        /** What was reported longer ago is not known. */
-        staleAfter: durationSchema.prefault('15m')
-      })
-      .optional(),
-    /** Most cost within a window, of one class of actions (`driver/verb`) or `*` for all, in the environment. */
-    costBudgets: z.array(z.strictObject({ action: z.string().min(1), max: z.number().min(0), window: durationSchema })).default([]),
-    approval: z
-      .strictObject({
-        expiresAfter: durationSchema.prefault('30m'),
-        approvers: count.default(1),
-        /** Role → its people. Someone of each role must approve, one person for one role; then others do not count. */
-        roles: z.record(name, z.array(z.string().min(1)).min(1)).default({}),
-        /** From this risk on two people are needed at least, whatever `approvers` says. */
-        twoPersonRisk: riskSchema.optional()
-      })
-      .prefault({}),
-    /** What earns a level: the lower bound of the precision (Wilson) over enough scored decisions. */
-    trust: z
-      .strictObject({
-        confidence: z.number().gt(0.5).lt(1).default(0.95),
-        trialsMin: count.default(20),
-        precisionMin: z.strictObject({ suggest: ratio.default(0.5), approve: ratio.default(0.7), auto: ratio.default(0.9) }).prefault({})
-      })
-      .prefault({}),
-    /** A healed target that breaks again within this time counts as recurrence. */
-    recurrenceWindow: durationSchema.prefault('10m'),
-    escalate: z.strictObject({ channels: z.array(z.string()).default(['default']) }).prefault({})
-  })
+  metadata: metadataSchema,
+  spec: z
+    .strictObject({
+      match: expression.describe('CEL over `incident` and `cause` (the first). In order of name the first policy that matches decides.'),
+      runbooks: z.array(name).min(1).describe('What may be done; ranked by what healed before, lightest first.'),
+      autonomy: autonomySchema
+        .default('observe')
+        .describe('`observe` records, `suggest` shows and waits for a person to take it, `approve` asks, `auto` acts.'),
+      evidence: z
+        .strictObject({
+          causeScoreMin: ratio.default(0.5).describe('Least score of the first cause.'),
+          membersMin: count.default(1).describe('Least open anomalies of `warning` or above.')
+        })
+        .prefault({})
+        .describe('Guard `evidence`: how sure it must be.'),
+      confirmFor: durationSchema.prefault('0s').describe('How long an incident is watched before deciding; lets the anomalies of one cause gather.'),
+      cooldown: z
+        .strictObject({
+          initial: durationSchema.prefault('60s').describe('After the first attempt of a runbook on a target.'),
+          factor: z.number().min(1).default(2).describe('Each further attempt waits this many times longer.'),
+          max: durationSchema.prefault('1h').describe('Longest wait.'),
+          jitter: ratio.default(0.1).describe('Share by which a wait is longer or shorter, so that a fleet does not act in step.'),
+          stabilise: durationSchema.optional().describe('How long a target that healed may settle before any runbook acts on it. Default: `initial`.')
+        })
+        .prefault({})
+        .describe('Guard `cooldown`: waits between attempts.'),
+      attempts: z
+        .strictObject({
+          max: count.default(3).describe('Of one runbook on one target, over all verdicts and incidents.'),
+          window: durationSchema.prefault('1h').describe('Within this time. Then a person is called.'),
+          runbook: z
+            .strictObject({ max: count.default(20).describe('Attempts.'), window: durationSchema.prefault('1h').describe('Within this time.') })
+            .prefault({})
+            .describe('Of one runbook anywhere in the environment.'),
+          environment: z
+            .strictObject({ max: count.default(60).describe('Attempts.'), window: durationSchema.prefault('1h').describe('Within this time.') })
+            .prefault({})
+            .describe('Of anything in the environment.')
+        })
+        .prefault({})
+        .describe('Guard `attempt_budget`.'),
+      blastRadius: z
+        .strictObject({
+          concurrentMax: count.default(1).describe('Targets in flight or not verified at the same time.'),
+          percentMax: z.number().min(0).max(100).default(0).describe('This share of the group instead, where that is more.'),
+          group: z.enum(['environment', 'service']).default('environment').describe('Of what the targets are counted.'),
+          minHealthy: membersSchema.default(0).describe('Members that must stay well while one is treated: a number, or a share such as `50%`.')
+        })
+        .prefault({})
+        .describe('Guard `blast_radius`.'),
+      maintenanceWindows: z.array(windowSchema).default([]).describe('Guard `maintenance_window`: planned work, in which nothing is done.'),
+      deploys: z
+        .strictObject({
+          during: z.enum(['wait', 'ask', 'allow']).default('wait').describe('What a deploy of the target means.'),
+          settle: durationSchema.prefault('5m').describe('How long after its end.')
+        })
+        .prefault({})
+        .describe('Guard `deploy_window`.'),
+      ownership: z
+        .strictObject({
+          handsOff: durationSchema.prefault('15m').describe("After another's change of the target nobody acts for so long."),
+          revertWindow: durationSchema.prefault('1d').describe('Two reverts by one actor within it end automation there.')
+        })
+        .prefault({})
+        .describe('Guard `ownership`.'),
+      errorBudget: z
+        .strictObject({
+          objective: z
+            .number()
+            .gt(0)
+            .lt(1)
+            .optional()
+            .describe("Objective of the service: with it error ratios in the incident's own anomalies tell the burn rate too."),
+          // 2 % of 30 days' budget in one hour (SRE workbook, chapter 5).
+          burnRateMax: z.number().gt(0).default(14.4).describe('From this burn rate on only low-risk runbooks act by themselves.'),
+          remainingMin: ratio.default(0).describe('Less than this share left: everything asks.'),
+          staleAfter: durationSchema.prefault('15m').describe('What was reported longer ago is not known.')
+        })
+        .optional()
+        .describe('Guard `error_budget`: more careful as the budget goes. Absent: it plays no part.'),
+      costBudgets: z
+        .array(
+          z.strictObject({
+            action: z.string().min(1).describe('`driver/verb`, or `*` for all.'),
+            max: z.number().min(0).describe('Cost of the runbooks.'),
+            window: durationSchema.describe('Within this time, in the environment.')
+          })
+        )
+        .default([])
+        .describe('Guard `cost_budget`.'),
+      approval: z
+        .strictObject({
+          expiresAfter: durationSchema.prefault('30m').describe('A question that nobody answered, or a yes that was not used, is over then.'),
+          approvers: count.default(1).describe('People who must say yes.'),
+          roles: z
+            .record(name, z.array(z.string().min(1)).min(1))
+            .default({})
+            .describe('Role → its people. Someone of each role must approve, one person for one role; then others do not count.'),
+          twoPersonRisk: riskSchema.optional().describe('From this risk on two people are needed at least.')
+        })
+        .prefault({})
+        .describe('Guard `approval`: who must say yes, at level `approve`.'),
+      trust: z
+        .strictObject({
+          confidence: z.number().gt(0.5).lt(1).default(0.95).describe('Of the interval.'),
+          trialsMin: count.default(20).describe('Scored decisions before a level is proposed.'),
+          precisionMin: z
+            .strictObject({
+              suggest: ratio.default(0.5).describe('For `suggest`.'),
+              approve: ratio.default(0.7).describe('For `approve`.'),
+              auto: ratio.default(0.9).describe('For `auto`.')
+            })
+            .prefault({})
+            .describe('What the lower end of the interval (Wilson) must reach.')
+        })
+        .prefault({})
+        .describe('Guard `autonomy`: what earns a level.'),
+      recurrenceWindow: durationSchema.prefault('10m').describe('A healed target that breaks again within this time counts as recurrence.'),
+      escalate: z
+        .strictObject({ channels: z.array(z.string()).default(['default']).describe('Names of `act.escalation.channels`; `default` is who is on call.') })
+        .prefault({})
+        .describe('Who is told when it asks or gives up.')
+    })
+    .describe('When may what be done.')
 })
 export type Policy = z.infer<typeof policySchema>

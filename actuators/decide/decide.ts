@@ -69,8 +69,7 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       onCallDue(state, event, rules.escalation, nowMs)
       return []
     case 'policies_changed':
-      reviewPolicies(state, nowMs, rules)
-      return decideAll(state, nowMs, random, rules)
+      return onPolicies(state, nowMs, random, rules)
     case 'tick':
       return onTick(state, nowMs, random, rules)
   }
@@ -169,6 +168,7 @@ function reviewPolicies(state: DecideState, nowMs: number, rules: DecideRules): 
 }
 
 function onTick(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  if (state.policiesVersion !== rules.policies.version) return onPolicies(state, nowMs, random, rules)
   const orphans = Object.values(state.targets).flatMap(target => target.attempts.filter(attempt => attempt.verdict === null && nowMs >= attempt.deadlineMs))
   for (const orphan of orphans) {
     orphan.verdict = 'unknown'
@@ -180,6 +180,13 @@ function onTick(state: DecideState, nowMs: number, random: Random, rules: Decide
   return Object.values(state.watches)
     .filter(watch => (watch.retryAtMs !== null && watch.retryAtMs <= nowMs) || (watch.holdUntilMs !== null && watch.holdUntilMs <= nowMs))
     .flatMap(watch => decideOne(state, watch, nowMs, random, rules))
+}
+
+/** Other policies are in force: since the last look, or since whoever had this state before. */
+function onPolicies(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  state.policiesVersion = rules.policies.version
+  reviewPolicies(state, nowMs, rules)
+  return decideAll(state, nowMs, random, rules)
 }
 
 function reopenEscalated(state: DecideState, target: string): void {

@@ -7,12 +7,13 @@ import { Cron } from 'croner'
 import { AppError } from '../../schemas/errors.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import { causeSchema } from '../../schemas/incident.ts'
-import { type MaintenanceWindow, type Policy, policySchema, type Runbook, type RunbookStep, runbookSchema } from '../../schemas/runbook.ts'
-import { type ParsedDocument, type Problem, parseYamlDocuments, problemAt } from '../../schemas/yaml.ts'
+import type { Check, MaintenanceWindow, Policy, Runbook, RunbookStep } from '../../schemas/runbook.ts'
+import type { Problem } from '../../schemas/yaml.ts'
 import { closestName } from '../../schemas/yaml-hints.ts'
 import { type CelType, type CompiledExpression, compileCondition } from '../cel.ts'
 import { latestStartMs, parseLocal, parseRule, WINDOW_DAYS_MAX } from './guards/rrule.ts'
 import { METRIC_VARIABLES, STATE_VARIABLES, STEP_VARIABLES } from '../verify/conditions.ts'
+import { type Found, type PolicyFile, problemIn, readPolicyDocuments } from './policy-documents.ts'
 
 /** What a policy's `match` sees. */
 export const POLICY_VARIABLES = { incident: 'map', cause: 'map' } as const satisfies Record<string, CelType>
@@ -29,89 +30,57 @@ export interface LoadedRunbook {
   spec: Runbook['spec']
 }
 export interface PolicySet {
+  /** Hash of all names and versions: another one is another set. */
+  version: string
   /** In order of name: the first that matches decides. */
   policies: readonly LoadedPolicy[]
   runbooks: ReadonlyMap<string, LoadedRunbook>
 }
-export interface PolicyFile {
-  file: string
-  text: string
-}
 export type LoadedPolicySet = { ok: true; set: PolicySet } | { ok: false; problems: Problem[] }
 
+/** Plenty to tell the versions of one file apart. */
+const VERSION_DIGITS = 12
 const SIGNATURES: readonly string[] = causeSchema.shape.signature.options
 const SIGNATURE_TESTS = [/cause\.signature\s*[!=]=\s*(["'])(.*?)\1/dg, /cause\.signature\s+in\s+\[(.*?)\]/dg] as const
 
-type Kind = Policy | Runbook
-interface Found<T extends Kind> {
-  file: string
-  document: ParsedDocument<T>
-}
-
 /** Reads, checks and links all files. Problems are those of every file, in file and line order. */
 export function loadPolicySet(files: readonly PolicyFile[]): LoadedPolicySet {
-  const problems: Problem[] = []
-  const policies: Found<Policy>[] = []
-  const runbooks: Found<Runbook>[] = []
-  for (const { file, text } of files) {
-    const parsed = parseYamlDocuments<Kind>(schemaOf, text, file)
-    if (!parsed.ok) {
-      problems.push(...parsed.problems)
-      continue
-    }
-    for (const document of parsed.documents) {
-      if (document.value.kind === 'Policy') policies.push({ file, document: document as ParsedDocument<Policy> })
-      else runbooks.push({ file, document: document as ParsedDocument<Runbook> })
-    }
-  }
-  problems.push(...duplicates(policies), ...duplicates(runbooks), ...runbooks.flatMap(runbookProblems))
+  const { documents, problems } = readPolicyDocuments(files)
+  const { policies, runbooks } = documents
+  problems.push(...runbooks.flatMap(runbookProblems))
   const names = runbooks.map(found => found.document.value.metadata.name)
   const loaded = policies.map(found => loadPolicy(found, names, problems))
   if (problems.length > 0) return { ok: false, problems }
-  const set: PolicySet = {
-    policies: loaded.filter(policy => policy !== undefined).sort((a, b) => (a.name < b.name ? -1 : 1)),
-    runbooks: new Map(
-      runbooks.map(({ document: { value } }) => [value.metadata.name, { name: value.metadata.name, version: versionOf(value), spec: value.spec }])
+  return {
+    ok: true,
+    set: policySetOf(
+      loaded.filter(policy => policy !== undefined),
+      runbooks.map(({ document: { value } }) => ({ name: value.metadata.name, version: versionOf(value), spec: value.spec }))
     )
   }
-  return { ok: true, set }
 }
 
-/** Hash of the content: 12 hex digits are plenty to tell the versions of one file apart. */
-export function versionOf(document: Kind): string {
-  return derivedId(document.kind, canonical(document)).slice(0, 12)
+/** A set of what was loaded; its order does not matter. */
+export function policySetOf(policies: readonly LoadedPolicy[], runbooks: readonly LoadedRunbook[]): PolicySet {
+  const byName = <T extends { name: string }>(items: readonly T[]): T[] => [...items].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const parts = [byName(policies), byName(runbooks)].map(items => items.map(({ name, version }) => `${name}@${version}`).join(','))
+  return {
+    version: derivedId('policies', ...parts).slice(0, VERSION_DIGITS),
+    policies: byName(policies),
+    runbooks: new Map(runbooks.map(runbook => [runbook.name, runbook]))
+  }
 }
 
-function schemaOf(raw: unknown) {
-  const kind = typeof raw === 'object' && raw !== null ? (raw as { kind?: unknown }).kind : undefined
-  if (kind === 'Policy') return policySchema
-  if (kind === 'Runbook') return runbookSchema
-  return `kind is ${kind === undefined ? 'missing' : JSON.stringify(kind)}: Policy or Runbook is expected`
-}
-
-function duplicates(found: readonly Found<Kind>[]): Problem[] {
-  const first = new Map<string, string>()
-  return found.flatMap(({ file, document }) => {
-    const { kind, metadata } = document.value
-    const before = first.get(metadata.name)
-    if (before === undefined) first.set(metadata.name, file)
-    const path = ['metadata', 'name']
-    return before === undefined
-      ? []
-      : [problemAt(file, document.positions.at(path), path, `a second ${kind} named ${metadata.name}, the first is in ${before}`, 'Rename one of the two.')]
-  })
+/** Hash of the content. */
+export function versionOf(document: Policy | Runbook): string {
+  return derivedId(document.kind, canonical(document)).slice(0, VERSION_DIGITS)
 }
 
 function loadPolicy(found: Found<Policy>, runbooks: readonly string[], problems: Problem[]): LoadedPolicy | undefined {
-  const { file, document } = found
-  const { value, positions } = document
+  const { value } = found.document
   for (const [index, name] of value.spec.runbooks.entries()) {
-    if (runbooks.includes(name)) continue
-    const near = closestName(name, runbooks)
-    const path = ['spec', 'runbooks', index]
-    problems.push(
-      problemAt(file, positions.at(path), path, `there is no runbook ${name}`, near === undefined ? known('Runbooks', runbooks) : `Did you mean ${near}?`)
-    )
+    if (!runbooks.includes(name))
+      problems.push(problemIn(found, ['spec', 'runbooks', index], `there is no runbook ${name}`, didYouMean('Runbooks', name, runbooks)))
   }
   for (const [index, window] of value.spec.maintenanceWindows.entries()) problems.push(...windowProblems(found, index, window))
   const match = compiled(found, ['spec', 'match'], value.spec.match, POLICY_VARIABLES, problems)
@@ -121,21 +90,20 @@ function loadPolicy(found: Found<Policy>, runbooks: readonly string[], problems:
 }
 
 /** A condition that holds (or fails) whatever the incident is: it selects nothing. */
-function matchProblems({ file, document }: Found<Policy>, match: CompiledExpression): Problem[] {
+function matchProblems(found: Found<Policy>, match: CompiledExpression): Problem[] {
   const path = ['spec', 'match']
   const problems: Problem[] = []
   const blank = match.evaluate({ incident: {}, cause: {} })
   if (blank.ok) {
     const message = blank.value === true ? 'matches every incident: the whole fleet would be acted upon' : 'can never match: it does not depend on the incident'
-    problems.push(problemAt(file, document.positions.at(path), path, message, 'Name what it is for, such as cause.service == "orders".'))
+    problems.push(problemIn(found, path, message, 'Name what it is for, such as cause.service == "orders".'))
   }
   for (const pattern of SIGNATURE_TESTS) {
     for (const test of match.text.matchAll(pattern)) {
       const literal = test.at(-1)!
       const listed = pattern === SIGNATURE_TESTS[0] ? [{ name: literal, at: test.indices!.at(-1)![0] }] : quoted(literal, test.indices!.at(-1)![0])
       for (const { name, at } of listed) {
-        if (!SIGNATURES.includes(name))
-          problems.push(problemAt(file, document.positions.at(path, at), path, `no cause has the signature ${name}`, signatureHint(name)))
+        if (!SIGNATURES.includes(name)) problems.push(problemIn(found, path, `no cause has the signature ${name}`, signatureHint(name), at))
       }
     }
   }
@@ -146,13 +114,12 @@ function quoted(list: string, from: number): { name: string; at: number }[] {
   return [...list.matchAll(/(["'])(.*?)\1/g)].map(item => ({ name: item[2]!, at: from + item.index + 1 }))
 }
 
-function windowProblems({ file, document }: Found<Policy>, index: number, window: MaintenanceWindow): Problem[] {
+function windowProblems(found: Found<Policy>, index: number, window: MaintenanceWindow): Problem[] {
   const path = ['spec', 'maintenanceWindows', index]
   if (window.rrule !== undefined) {
     const wrong = ruleProblem(window)
     if (wrong === undefined) return []
-    const at = [...path, wrong.field]
-    return [problemAt(file, document.positions.at(at), at, wrong.message, wrong.hint)]
+    return [problemIn(found, [...path, wrong.field], wrong.message, wrong.hint)]
   }
   try {
     new Cron(window.schedule!, { timezone: window.timezone, paused: true }).nextRun(new Date(0))
@@ -160,9 +127,8 @@ function windowProblems({ file, document }: Found<Policy>, index: number, window
   } catch (error) {
     const reason = (error instanceof Error ? error.message : String(error)).replace(/^\w+: /, '')
     const wrongZone = /timezone/i.test(reason)
-    const at = [...path, wrongZone ? 'timezone' : 'schedule']
     const hint = wrongZone ? 'An IANA name such as Europe/Berlin.' : 'Minute, hour, day, month, weekday: "0 2 * * 6" is Saturday at two.'
-    return [problemAt(file, document.positions.at(at), at, wrongZone ? `no time zone ${window.timezone}` : reason, hint)]
+    return [problemIn(found, [...path, wrongZone ? 'timezone' : 'schedule'], wrongZone ? `no time zone ${window.timezone}` : reason, hint)]
   }
 }
 
@@ -183,22 +149,16 @@ function ruleProblem({ rrule, start, timezone, duration }: MaintenanceWindow): {
 }
 
 function runbookProblems(found: Found<Runbook>): Problem[] {
-  const { file, document } = found
-  const { value, positions } = document
+  const { signatures, steps } = found.document.value.spec
   const problems: Problem[] = []
-  for (const [index, signature] of value.spec.signatures.entries()) {
-    const path = ['spec', 'signatures', index]
+  for (const [index, signature] of signatures.entries()) {
     if (!SIGNATURES.includes(signature))
-      problems.push(problemAt(file, positions.at(path), path, `no cause has the signature ${signature}`, signatureHint(signature)))
+      problems.push(problemIn(found, ['spec', 'signatures', index], `no cause has the signature ${signature}`, signatureHint(signature)))
   }
-  const steps = value.spec.steps
   for (const [index, step] of steps.entries()) {
     const path = ['spec', 'steps', index]
-    if (steps.findIndex(other => other.name === step.name) < index) {
-      problems.push(
-        problemAt(file, positions.at([...path, 'name']), [...path, 'name'], `a second step named ${step.name}`, 'A step is known by its name: rename one.')
-      )
-    }
+    if (steps.findIndex(other => other.name === step.name) < index)
+      problems.push(problemIn(found, [...path, 'name'], `a second step named ${step.name}`, 'A step is known by its name: rename one.'))
     problems.push(...stepProblems(found, step, path))
   }
   return problems
@@ -207,20 +167,24 @@ function runbookProblems(found: Found<Runbook>): Problem[] {
 function stepProblems(found: Found<Runbook>, step: RunbookStep, path: readonly PropertyKey[]): Problem[] {
   const problems: Problem[] = []
   if (step.when !== undefined) compiled(found, [...path, 'when'], step.when, STEP_VARIABLES, problems)
-  for (const [index, check] of step.verify.checks.entries()) {
-    const at = [...path, 'verify', 'checks', index]
-    if (step.verify.checks.findIndex(other => other.name === check.name) < index) {
-      problems.push(
-        problemAt(found.file, found.document.positions.at([...at, 'name']), [...at, 'name'], `a second check named ${check.name}`, 'Rename one of the two.')
-      )
-    }
-    if (check.type !== 'http') compiled(found, [...at, 'expect'], check.expect, check.type === 'metric' ? METRIC_VARIABLES : STATE_VARIABLES, problems)
+  problems.push(...checkProblems(found, step.waitFor?.checks ?? [], [...path, 'waitFor', 'checks']))
+  problems.push(...checkProblems(found, step.verify.checks, [...path, 'verify', 'checks']))
+  return problems
+}
+
+function checkProblems(found: Found<Runbook>, checks: readonly Check[], path: readonly PropertyKey[]): Problem[] {
+  const problems: Problem[] = []
+  for (const [index, check] of checks.entries()) {
+    const at = [...path, index]
+    if (checks.findIndex(other => other.name === check.name) < index)
+      problems.push(problemIn(found, [...at, 'name'], `a second check named ${check.name}`, 'Rename one of the two.'))
+    if ('expect' in check) compiled(found, [...at, 'expect'], check.expect, check.type === 'metric' ? METRIC_VARIABLES : STATE_VARIABLES, problems)
   }
   return problems
 }
 
 function compiled(
-  { file, document }: Found<Kind>,
+  found: Found<Policy | Runbook>,
   path: readonly PropertyKey[],
   text: string,
   variables: Readonly<Record<string, CelType>>,
@@ -231,17 +195,19 @@ function compiled(
   } catch (error) {
     if (!(error instanceof AppError)) throw error
     const offset = typeof error.details.offset === 'number' ? error.details.offset : 0
-    problems.push(problemAt(file, document.positions.at(path, offset), path, error.message, ''))
+    problems.push(problemIn(found, path, error.message, '', offset))
     return undefined
   }
 }
 
 function signatureHint(name: string): string {
-  const near = closestName(name, SIGNATURES)
-  return near === undefined ? known('Signatures', SIGNATURES) : `Did you mean ${near}?`
+  return didYouMean('Signatures', name, SIGNATURES)
 }
 
-function known(what: string, names: readonly string[]): string {
+/** The nearest of the names that there are, or all of them. @param what they are, as the beginning of a sentence */
+export function didYouMean(what: string, name: string, names: readonly string[]): string {
+  const near = closestName(name, names)
+  if (near !== undefined) return `Did you mean ${near}?`
   return names.length === 0 ? `There are no ${what.toLowerCase()}.` : `${what}: ${names.join(', ')}.`
 }
 

@@ -129,6 +129,8 @@ export interface DecideState extends CallState {
   heldTold: Record<string, number>
   /** Incidents that were resolved, the last OVER_MAX of them. */
   over: string[]
+  /** Set of policies by which the open incidents were decided last; by another one they are decided again. */
+  policiesVersion: string
 }
 
 /** Targets remembered; the one unused longest makes room unless it is frozen or in flight. Fences follow the clock, so forgetting one is safe. */
@@ -163,7 +165,8 @@ export function emptyState(): DecideState {
     heldTold: {},
     calls: {},
     pages: [],
-    over: []
+    over: [],
+    policiesVersion: ''
   }
 }
 

@@ -50,7 +50,7 @@ function outcomeText(outcome: Outcome): string[] {
   ]
   for (const step of outcome.steps) {
     lines.push(
-      `  ${step.begunAtMs === null ? '        ' : formatTime(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
+      `  ${step.begunAtMs === null ? '        ' : formatTime(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.waited?.untilMs ? ` after a wait of ${formatDuration(step.waited.untilMs - step.waited.sinceMs)}` : ''}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
     )
     for (const check of step.checks)
       lines.push(
@@ -73,6 +73,7 @@ export function statusText(health: PipelineHealth): string {
       health.checks.map(({ name, ok, detail }) => ({ check: name, ok: ok ? 'yes' : 'NO', detail })),
       ['check', 'ok', 'detail']
     ),
+    ...Object.entries(health.warnings).map(([what, detail]) => `\n${paint('yellow', what)}: ${detail}`),
     '',
     formatTable(
       Object.entries(health.lag).map(([consumer, records]) => ({ consumer, 'records behind': records })),

@@ -28,6 +28,8 @@ export interface RoleContext {
   /** Runs `<role>-role.ts` beside the main thread; with `restart: false` for one call, and the caller closes it. */
   host(role: Role, kind: RoleOptions['kind'], extra?: Partial<RoleOptions>): Promise<RoleHost>
   probes: Probes
+  /** Says on the health of this process what people should mend though the work goes on; undefined: it is mended. */
+  warn(what: string, detail: string | undefined): void
 }
 
 export interface OpenRole {

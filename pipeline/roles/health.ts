@@ -40,6 +40,8 @@ export interface HealthSources {
   /** Of the roles on the main thread, as `Progress.heldMs`. */
   heldMs(): number
   phase(): Phase
+  /** What people should mend, by what it is about. */
+  warnings: ReadonlyMap<string, string>
 }
 
 const PHASES: Readonly<Record<Phase, string>> = { opening: 'opening', open: 'every part is open', closing: 'stopping' }
@@ -93,6 +95,7 @@ export function openProbes(sources: HealthSources): Probes {
       startedAtMs,
       addresses,
       checks,
+      warnings: Object.fromEntries(sources.warnings),
       lag: lag.groups,
       counters: counterTotals(meter)
     }

@@ -23,6 +23,8 @@ export interface PipelineHealth {
   startedAtMs: number
   addresses: Readonly<Record<string, string>>
   checks: HealthCheck[]
+  /** What people should mend though the work goes on, by what it is about. */
+  warnings: Readonly<Record<string, string>>
   /** Records behind, by consumer group: of all processes, since the log keeps them. */
   lag: Readonly<Record<string, number>>
   counters: Readonly<Record<string, number>>

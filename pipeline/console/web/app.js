@@ -122,7 +122,8 @@ function Health({ health }) {
   return html`<section class="health" aria-label="Pipeline health">
     <div>
       <h2>Pipeline</h2>
-      <table><tbody>${health.checks.map(check => html`<tr><td><span class="state ${check.ok ? 'good' : 'bad'}"><i></i>${check.name}</span></td><td>${check.detail}</td></tr>`)}</tbody></table>
+      <table><tbody>${health.checks.map(check => html`<tr><td><span class="state ${check.ok ? 'good' : 'bad'}"><i></i>${check.name}</span></td><td>${check.detail}</td></tr>`)}
+        ${Object.entries(health.warnings).map(([what, detail]) => html`<tr><td><span class="state bad"><i></i>${what}</span></td><td>${detail}</td></tr>`)}</tbody></table>
     </div>
     <div>
       <h2>Records behind</h2>

@@ -14,6 +14,7 @@ import { executionRecord } from '../../../schemas/execution.ts'
 import { incidentRecord } from '../../../schemas/incident.ts'
 import { modelRecord } from '../../../schemas/model.ts'
 import { outcomeRecord } from '../../../schemas/outcome.ts'
+import { policyTestSchema } from '../../../schemas/policy-test.ts'
 import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
 import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
 import { edgeRecord } from '../../../schemas/topology.ts'
@@ -62,7 +63,8 @@ describe('generated pages', () => {
   it.each([
     ['config', configSchema],
     ['policy', policySchema],
-    ['runbook', runbookSchema]
+    ['runbook', runbookSchema],
+    ['policy-test', policyTestSchema]
   ] as const)('infra/docs/json-schema holds what editors need for %s files', (name, schema) => {
     agrees(`infra/docs/json-schema/${name}.json`, jsonSchema(schema, 'input', `homeostat.io/v1/${name}`))
   })

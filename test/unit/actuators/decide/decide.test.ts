@@ -252,3 +252,17 @@ test('changed policies are applied to open incidents', () => {
   feed({ kind: 'policies_changed' }, 1)
   expect(last().outcome).toBe('act')
 })
+
+test('a state that comes to an instance with other policies is decided again by them, once', () => {
+  const { incident, tick, rules, state, last, decisions } = auto('')
+  incident(anIncident(), 0)
+  tick(1)
+  const before = rules.policies.version
+  expect(state.policiesVersion).toBe(before)
+  rules.policies = policySet(policyYaml(AUTO), runbookYaml())
+  tick(2)
+  expect(last()).toMatchObject({ outcome: 'act', policyVersion: rules.policies.policies[0]!.version })
+  tick(3)
+  expect(decisions().map(({ outcome }) => outcome)).toEqual(['would_act', 'act'])
+  expect(state.policiesVersion).not.toBe(before)
+})

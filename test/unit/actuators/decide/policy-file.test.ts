@@ -98,7 +98,7 @@ test('spacing, comments and key order do not change a version, content does', ()
 })
 
 test('a wrong kind is named', () => {
-  expect(problemsOf('kind: Polciy\n')).toMatchObject([{ message: 'kind is "Polciy": Policy or Runbook is expected' }])
+  expect(problemsOf('kind: Polciy\n')).toMatchObject([{ message: 'kind is "Polciy": Policy, Runbook or PolicyTest is expected' }])
 })
 
 test('the examples that ship with the product load', () => {

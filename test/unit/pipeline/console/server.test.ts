@@ -90,7 +90,18 @@ describe('the console server', () => {
         overview: async () => ({ ...overviewOf([], { memoryMax: 2 ** 20, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
       },
       probes: {
-        health: async () => ({ ready: false, version: '0', environment: 'lab', roles: [], startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }),
+        health: async () => ({
+          ready: false,
+          version: '0',
+          environment: 'lab',
+          roles: [],
+          startedAtMs: 0,
+          addresses: {},
+          checks: [],
+          warnings: {},
+          lag: {},
+          counters: {}
+        }),
         live: async () => ({ ok: true, checks: [] }),
         readings: () => [{ name: 'homeostat.seen', kind: 'counter', attributes: { door: 'grpc' }, value: 3 }]
       },

@@ -28,7 +28,10 @@ const aPosition = (group: string, behind: number): GroupPosition => ({ group, to
 const aHost = (state: Partial<Pick<RoleHost, 'alive' | 'silentMs' | 'heldMs'>> = {}): RoleHost =>
   ({ alive: true, silentMs: 500, heldMs: 0, ...state }) as unknown as RoleHost
 
-function aProcess(roles: string, more: { hosts?: Record<string, RoleHost>; phase?: Phase; held?: () => number; url?: string } = {}): Probes {
+function aProcess(
+  roles: string,
+  more: { hosts?: Record<string, RoleHost>; phase?: Phase; held?: () => number; url?: string; warnings?: Record<string, string> } = {}
+): Probes {
   const meter = memoryMeter()
   meter.count('homeostat.seen', 2, { door: 'a' })
   meter.count('homeostat.seen', 3, { door: 'b' })
@@ -46,7 +49,8 @@ function aProcess(roles: string, more: { hosts?: Record<string, RoleHost>; phase
     meter,
     hosts: new Map(Object.entries(more.hosts ?? {})),
     heldMs: more.held ?? (() => 0),
-    phase: () => more.phase ?? 'open'
+    phase: () => more.phase ?? 'open',
+    warnings: new Map(Object.entries(more.warnings ?? {}))
   })
 }
 const failing = async (probes: Probes): Promise<string[]> => (await probes.health()).checks.filter(({ ok }) => !ok).map(({ name }) => name)

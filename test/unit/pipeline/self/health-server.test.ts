@@ -5,7 +5,18 @@ import type { HealthCheck, PipelineHealth, Probes } from '../../../../pipeline/s
 import { type HealthServer, openHealthServer } from '../../../../pipeline/self/health-server.ts'
 import { prometheusText } from '../../../../pipeline/self/prometheus-text.ts'
 
-const aHealth: PipelineHealth = { ready: true, version: '1', environment: 'e', roles: [], startedAtMs: 0, addresses: {}, checks: [], lag: {}, counters: {} }
+const aHealth: PipelineHealth = {
+  ready: true,
+  version: '1',
+  environment: 'e',
+  roles: [],
+  startedAtMs: 0,
+  addresses: {},
+  checks: [],
+  warnings: {},
+  lag: {},
+  counters: {}
+}
 const failed: HealthCheck = { name: 'detect role', ok: false, detail: 'not heard for 61 s' }
 const somewhere = { host: '127.0.0.1', port: 0 }
 

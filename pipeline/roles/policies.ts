@@ -1,0 +1,51 @@
+// Policies and runbooks as files: what the control role and the command line (which may not know the domain) read of them.
+
+import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
+import { loadPolicySet, type PolicySet } from '../../actuators/decide/policy-file.ts'
+import type { Config } from '../../schemas/config.ts'
+import { AppError } from '../../schemas/errors.ts'
+import { formatProblem, type Problem } from '../../schemas/yaml.ts'
+
+const YAML_FILES = '**/*.{yaml,yml}'
+
+/** Every file of the two folders. @throws AppError `config_invalid` when a folder is not there */
+export function configuredPolicyFiles({ runbooksDir, policiesDir }: Config['decide']): PolicyFile[] {
+  // One folder may hold both.
+  const folders = new Map([
+    [runbooksDir, 'decide.runbooksDir'],
+    [policiesDir, 'decide.policiesDir']
+  ])
+  return [...folders].flatMap(([folder, key]) => {
+    if (!folder) return []
+    if (!existsSync(folder)) throw new AppError('config_invalid', `${key}: there is no folder ${folder}: create it, or take the key out`)
+    return filesIn(folder)
+  })
+}
+
+/** Files that are named, and those of folders that are named; each once. @throws AppError `not_found` */
+export function policyFilesAt(paths: readonly string[]): PolicyFile[] {
+  const files = paths.flatMap(path => {
+    if (!existsSync(path)) throw new AppError('not_found', `there is no file or folder ${path}`)
+    return statSync(path).isDirectory() ? filesIn(path) : [{ file: path, text: readFileSync(path, 'utf8') }]
+  })
+  return [...new Map(files.map(file => [file.file, file])).values()]
+}
+
+function filesIn(folder: string): PolicyFile[] {
+  return globSync(YAML_FILES, { cwd: folder })
+    .sort()
+    .map(name => ({ file: join(folder, name), text: readFileSync(join(folder, name), 'utf8') }))
+}
+
+/** The set, or what is wrong with the files: each problem with its line and what to do. */
+export function readPolicySet(files: readonly PolicyFile[]): { ok: true; set: PolicySet } | { ok: false; problems: string[] } {
+  const loaded = loadPolicySet(files)
+  return loaded.ok ? loaded : { ok: false, problems: problemTexts(files, loaded.problems) }
+}
+
+export function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]): string[] {
+  const texts = new Map(files.map(({ file, text }) => [file, text]))
+  return problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? ''))
+}
