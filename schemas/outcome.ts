@@ -29,6 +29,8 @@ export const stepResultSchema = z.object({
   /** skipped: its condition was false; unknown: may have happened, target frozen. */
   result: z.enum(['applied', 'failed', 'unknown', 'skipped', 'refused']),
   detail: z.string(),
+  /** Before it began, for its `waitFor`; null when it had nothing to wait for. */
+  waited: z.object({ sinceMs: z.number(), untilMs: z.number().nullable() }).nullable().default(null),
   begunAtMs: z.number().nullable(),
   appliedAtMs: z.number().nullable(),
   verdict: verdictSchema.nullable(),

@@ -69,8 +69,11 @@ export function actionsOf(steps: readonly RunbookStep[]): string[] {
   return [...new Set(steps.map(({ action }) => `${action.driver}/${action.verb}`))]
 }
 
-/** By when the outcome of a command must have come: expiry, then every step with its checks and its verified undo. */
+/** By when the outcome of a command must have come: expiry, then every step with its wait, its checks and its verified undo. */
 export function deadlineOf(expiresAtMs: number, steps: readonly RunbookStep[]): number {
-  const planMs = steps.reduce((sum, step) => sum + 2 * (step.timeout + step.settle + step.verify.deadline + step.verify.holdFor), 0)
+  const planMs = steps.reduce(
+    (sum, step) => sum + (step.waitFor?.timeout ?? 0) + 2 * (step.timeout + step.settle + step.verify.deadline + step.verify.holdFor),
+    0
+  )
   return expiresAtMs + planMs + ORPHAN_GRACE_MS
 }

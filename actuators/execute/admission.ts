@@ -26,9 +26,10 @@ export function formFault(command: Command): string | undefined {
   if (new Set(command.steps.map(step => step.idempotencyKey)).size !== command.steps.length) return 'steps: one idempotency key twice'
   for (const { idempotencyKey, name, step } of command.steps) {
     if (!KEY_PATTERN.test(idempotencyKey)) return `step ${name}: an idempotency key is letters, digits and _.:-`
-    const waits = [step.timeout, step.settle, step.verify?.deadline, step.verify?.holdFor]
+    const waits = [step.timeout, step.settle, step.verify?.deadline, step.verify?.holdFor, ...(step.waitFor ? [step.waitFor.timeout] : [])]
     if (!waits.every(ms => typeof ms === 'number' && ms >= 0 && ms <= WAIT_MS_MAX))
-      return `step ${name}: timeout, settle, deadline and holdFor must be 0..1 day in ms`
+      return `step ${name}: timeout, settle, deadline, holdFor and the timeout of waitFor must be 0..1 day in ms`
+    if (step.waitFor && !(Array.isArray(step.waitFor.checks) && step.waitFor.checks.length > 0)) return `step ${name}: waitFor without checks`
     for (const act of [step.action, step.undo]) {
       if (act !== undefined && (typeof act.driver !== 'string' || typeof act.verb !== 'string' || typeof act.args !== 'object' || act.args === null)) {
         return `step ${name}: an act needs driver, verb and args`
@@ -73,17 +74,19 @@ function allowList(command: Command, drivers: ReadonlyMap<string, Driver>): Refu
 }
 
 /**
- * Until when step `index` may begin: the command's expiry, and the time that the steps before it were given. A command
- * that lay in a crashed process for an hour does not go on acting on an hour-old decision.
+ * Until when step `index` may begin: the command's expiry, the time that the steps before it were given, and what it may itself
+ * wait. A command that lay in a crashed process for an hour does not go on acting on an hour-old decision.
  */
 export function latestBeginMs(command: Command, index: number): number {
-  let latestMs = command.expiresAtMs
+  let latestMs = command.expiresAtMs + waitMs(command.steps[index]!.step)
   for (const { step } of command.steps.slice(0, index)) latestMs += stepBudgetMs(step)
   return latestMs
 }
 
+const waitMs = (step: Command['steps'][number]['step']): number => step.waitFor?.timeout ?? 0
+
 /** The time a step can take with its undo, all waits used up. */
 export function stepBudgetMs(step: Command['steps'][number]['step']): number {
   const onceMs = step.timeout + step.settle + step.verify.deadline + step.verify.holdFor
-  return step.undo ? 2 * onceMs : onceMs
+  return waitMs(step) + (step.undo ? 2 * onceMs : onceMs)
 }

@@ -3,7 +3,7 @@
 import type { Command } from '../../schemas/command.ts'
 import type { CheckResult } from '../../schemas/outcome.ts'
 import type { Clock, Driver, Logger, Meter, Signals } from '../../schemas/ports.ts'
-import type { CheckPorts, HttpProbe } from '../verify/checks.ts'
+import type { CheckPorts, HttpProbe, TcpProbe } from '../verify/checks.ts'
 import type { Conditions } from '../verify/conditions.ts'
 import type { ControlView } from './control-view.ts'
 import type { CommandLedger } from './ledger.ts'
@@ -20,6 +20,7 @@ export interface ExecuteContext {
   signals: Signals
   control: ControlView
   probe: HttpProbe
+  tcpProbe: TcpProbe
   conditions: Conditions
   collateral: Collateral
   environment: string

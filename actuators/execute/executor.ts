@@ -27,7 +27,7 @@ import type {
 } from '../../schemas/ports.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import { commandsTopic } from '../../schemas/topics.ts'
-import type { HttpProbe } from '../verify/checks.ts'
+import type { HttpProbe, TcpProbe } from '../verify/checks.ts'
 import { conditions } from '../verify/conditions.ts'
 import { formFault, judgeOf } from './admission.ts'
 import type { Collateral, ExecuteContext } from './context.ts'
@@ -54,6 +54,7 @@ export interface ActOptions {
   verifier: CommandVerifier
   signals: Signals
   probe: HttpProbe
+  tcpProbe: TcpProbe
   escalations: Readonly<Record<string, Escalation>>
   config: Pick<Config['act'], 'concurrencyMax'>
   environment: string
@@ -87,7 +88,7 @@ export function actWorker(options: ActOptions): ActWorker {
   })
   const drivers = new Map(Object.entries(options.drivers))
   const context: ExecuteContext = {
-    ...{ ledger, drivers, control, environment, clock, logger, meter, signals: options.signals, probe: options.probe },
+    ...{ ledger, drivers, control, environment, clock, logger, meter, signals: options.signals, probe: options.probe, tcpProbe: options.tcpProbe },
     conditions: conditions(),
     collateral: options.collateral ?? (async () => []),
     pageChannel: Object.hasOwn(options.escalations, PAGE_CHANNEL) ? PAGE_CHANNEL : undefined,

@@ -21,6 +21,7 @@ export function resultOf(row: StepRow, step: CommandStep, result: StepResult['re
     target: row.order.target,
     result,
     detail: row.detail,
+    waited: row.waited ?? null,
     begunAtMs: row.begunAtMs,
     appliedAtMs: row.appliedAtMs,
     verdict: verification?.verdict ?? (result === 'unknown' ? 'unknown' : null),

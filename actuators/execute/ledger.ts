@@ -118,6 +118,14 @@ export function commandLedger(store: LedgerStore) {
     verified(key: string, state: 'verified' | 'unverified', finding: StepFinding): StepRow {
       return inTransaction(rows => move(rows, stepRow(rows, key), state, finding))
     },
+    /** When a step began to wait, and when that ended: a restart goes on with the same wait. */
+    waited(key: string, waited: NonNullable<StepRow['waited']>): StepRow {
+      return inTransaction(rows => {
+        const row = stepRow(rows, key)
+        assert(row.state === 'accepted', `step ${key} is ${row.state}: only a step that has not begun can wait`)
+        return write<StepRow>(rows, 'step', { ...row, waited })
+      })
+    },
     /** A step that never begins keeps its reason, so that a restart does not judge it anew. */
     passOver(key: string, finding: StepFinding): StepRow {
       return inTransaction(rows => {

@@ -35,6 +35,8 @@ export interface StepRow {
   /** How often the driver was called; 0 = never. */
   attempt: number
   begunAtMs: number | null
+  /** Of a step with `waitFor`: from its first look on, until it ended (null: it goes on). */
+  waited?: { sinceMs: number; untilMs: number | null }
   /** When the driver's call returned, or was found to have been applied. */
   appliedAtMs: number | null
   detail: string

@@ -1,4 +1,4 @@
-// One look at one check: a metric from raw signals, an HTTP probe, or the target's state through its driver.
+// One look at one check: a metric from raw signals, an HTTP or TCP probe, or the target's state through its driver.
 //
 // Answers pass, fail or no_data, always with value, samples and bound, so that a person sees which value failed. Signals
 // are what was measured, never the alert. Too few samples, an unreachable store and a fact that is not there are all
@@ -16,10 +16,17 @@ import { recoveredAtMs, type Sample } from './recovery.ts'
 /** Asks a URL once, without following redirects. @throws when there is no HTTP answer within the time */
 export type HttpProbe = (url: string, timeoutMs: number) => Promise<{ status: number }>
 
+/**
+ * Connects once to `host:port`, sends, and waits for the text to come back.
+ * @throws AppError `timeout` when it does not within the time, `step_refused` for a host that may not be asked
+ */
+export type TcpProbe = (address: string, exchange: { send?: string | undefined; answer?: string | undefined }, timeoutMs: number) => Promise<void>
+
 export interface CheckPorts {
   signals: Signals
   drivers: ReadonlyMap<string, Driver>
   probe: HttpProbe
+  tcpProbe: TcpProbe
   clock: Clock
   conditions: Conditions
 }
@@ -51,7 +58,7 @@ export function lookAtAll(ports: CheckPorts, subject: CheckSubject, checks: read
 
 async function lookAt(ports: CheckPorts, subject: CheckSubject, check: Check): Promise<Look> {
   const abort = new AbortController()
-  const allowedMs = check.type === 'http' ? check.timeout + LOOK_TIMEOUT_MS : LOOK_TIMEOUT_MS
+  const allowedMs = 'timeout' in check ? check.timeout + LOOK_TIMEOUT_MS : LOOK_TIMEOUT_MS
   const late = ports.clock.sleep(allowedMs, abort.signal).then(() => {
     throw new Error(`no answer within ${allowedMs} ms`)
   })
@@ -71,6 +78,8 @@ function lookOnce(ports: CheckPorts, subject: CheckSubject, check: Check): Promi
       return metricLook(ports, subject, check)
     case 'http':
       return httpLook(ports, check)
+    case 'tcp':
+      return tcpLook(ports, check)
     case 'state':
       return stateLook(ports, subject, check)
   }
@@ -117,7 +126,7 @@ async function metricLook(ports: CheckPorts, subject: CheckSubject, check: Metri
 }
 
 async function httpLook(ports: CheckPorts, check: Extract<Check, { type: 'http' }>): Promise<Look> {
-  const expect = `status ${check.status}`
+  const expect = expectOf(check)
   let status: number
   try {
     status = (await ports.probe(check.url, check.timeout)).status
@@ -130,6 +139,18 @@ async function httpLook(ports: CheckPorts, check: Extract<Check, { type: 'http' 
   }
   const result = status === check.status ? 'pass' : 'fail'
   return { result: { ...base(ports, check), result, value: status, samples: 1, expect, detail: `answered ${status}` }, goodSinceMs: null, newestMs: null }
+}
+
+async function tcpLook(ports: CheckPorts, check: Extract<Check, { type: 'tcp' }>): Promise<Look> {
+  const common = { ...base(ports, check), value: null, samples: 1, expect: expectOf(check) }
+  try {
+    await ports.tcpProbe(check.address, check, check.timeout)
+    return { result: { ...common, result: 'pass', detail: `${check.address} answered` }, goodSinceMs: null, newestMs: null }
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'step_refused') return unknown(ports, check, error.message)
+    const detail = cut(`no answer: ${error instanceof Error ? error.message : String(error)}`)
+    return { result: { ...common, result: 'fail', detail }, goodSinceMs: null, newestMs: null }
+  }
 }
 
 async function stateLook(ports: CheckPorts, subject: CheckSubject, check: Extract<Check, { type: 'state' }>): Promise<Look> {
@@ -161,8 +182,20 @@ export function scope(command: Command): { incident: unknown; cause: unknown; ta
 }
 
 function unknown(ports: CheckPorts, check: Check, detail: string): Look {
-  const expect = 'expect' in check ? check.expect : `status ${check.status}`
+  const expect = expectOf(check)
   return { result: { ...base(ports, check), result: 'no_data', value: null, samples: 0, expect, detail: cut(detail) }, goodSinceMs: null, newestMs: null }
+}
+
+/** What passes, in words. */
+function expectOf(check: Check): string {
+  switch (check.type) {
+    case 'http':
+      return `status ${check.status}`
+    case 'tcp':
+      return check.answer === undefined ? 'a connection' : `an answer with ${JSON.stringify(check.answer)}`
+    default:
+      return check.expect
+  }
 }
 
 function base(ports: CheckPorts, check: Check): Pick<CheckResult, 'name' | 'type' | 'atMs'> {

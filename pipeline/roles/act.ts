@@ -10,6 +10,7 @@ import { pagerDutyEscalation } from '../../actuators/drivers/pagerduty.ts'
 import { processDriver } from '../../actuators/drivers/process.ts'
 import { slackEscalation } from '../../actuators/drivers/slack.ts'
 import { systemdDriver } from '../../actuators/drivers/systemd.ts'
+import { tcpProbe } from '../../actuators/drivers/tcp-probe.ts'
 import { webhookEscalation } from '../../actuators/drivers/webhook.ts'
 import { actWorker } from '../../actuators/execute/executor.ts'
 import { commandVerifier } from '../../actuators/execute/signer.ts'
@@ -36,6 +37,7 @@ export async function openAct(context: RoleContext): Promise<OpenRole> {
     drivers: openDrivers(config),
     verifier: commandVerifier({ keys }),
     probe: httpProbe({ hosts: config.act.probeHosts }),
+    tcpProbe: tcpProbe({ hosts: config.act.probeHosts }),
     // Control calls people once for an incident, whatever its attempts; beside it in one process this would be a second voice.
     escalations: roles.has('control') ? {} : openEscalations(config),
     config: config.act,

@@ -195,6 +195,7 @@ export class Nodes {
       verifier: mutant.verifier?.(verifier) ?? verifier,
       signals: mutant.signals?.(signals, ports.clock) ?? signals,
       probe: async () => ({ status: 200 }),
+      tcpProbe: async () => {},
       escalations: { default: this.#escalation(process, live(weights, stream(seed, `pages ${process.name}`))) },
       config: { concurrencyMax: 4 },
       environment: ENVIRONMENT

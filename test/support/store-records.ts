@@ -128,6 +128,7 @@ export const aStep = (more: Partial<Outcome['steps'][number]> = {}): Outcome['st
   target: 't',
   result: 'applied',
   detail: '',
+  waited: null,
   begunAtMs: NOW_MS,
   appliedAtMs: NOW_MS,
   verdict: 'healed',

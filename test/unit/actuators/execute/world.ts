@@ -159,6 +159,7 @@ export function aWorld(over: { driver?: FakeDriver; options?: Partial<ActOptions
     ...{ log, ledger, verifier, signals, clock, meter, logger: silent, environment: ENVIRONMENT },
     drivers: { fake: driver },
     probe: async () => ({ status: 200 }),
+    tcpProbe: async () => {},
     escalations: { default: { notify: async page => void pages.push(page) } },
     config: { concurrencyMax: 4 },
     random: seededRandom(1),
