@@ -13,6 +13,28 @@ export const commandStepSchema = z.object({
 })
 export type CommandStep = z.infer<typeof commandStepSchema>
 
+/** What the policy says of times that are not ours to act in: judged again at the moment of acting, by what people say then. */
+export const holdsSchema = z.object({
+  maintenanceWindows: z.array(
+    z.object({
+      schedule: z.string().optional(),
+      rrule: z.string().optional(),
+      start: z.string().optional(),
+      /** ms */
+      duration: z.number(),
+      timezone: z.string()
+    })
+  ),
+  /** `settle` in ms. */
+  deploys: z.object({ during: z.enum(['wait', 'ask', 'allow']), settle: z.number() }),
+  /** ms */
+  ownership: z.object({ handsOff: z.number(), revertWindow: z.number() })
+})
+export type Holds = z.infer<typeof holdsSchema>
+
+/** Of a command without them: what people announced holds it all the same. */
+export const NO_HOLDS: Holds = { maintenanceWindows: [], deploys: { during: 'wait', settle: 0 }, ownership: { handsOff: 0, revertWindow: 0 } }
+
 export const commandSchema = z.object({
   id: z.string(),
   incidentId: z.string(),
@@ -24,6 +46,8 @@ export const commandSchema = z.object({
   runbookVersion: z.string(),
   policy: z.string(),
   policyVersion: z.string(),
+  /** Absent in commands of earlier releases. */
+  holds: holdsSchema.optional(),
   attempt: z.number(),
   risk: z.enum(['low', 'medium', 'high']),
   cost: z.number(),

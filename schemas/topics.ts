@@ -30,7 +30,7 @@ export const TOPICS = {
   logs: { ...telemetry, name: 'homeostat.logs.v1', key: 'entity', partitions: 4, writer: 'intake', readers: 'detect, store' },
   topology: { ...compacted, name: 'homeostat.topology.v1', key: 'source>target', writer: 'detect', readers: 'control, store, console' },
   anomalies: { ...control, name: 'homeostat.anomalies.v1', key: 'environment', writer: 'detect, intake', readers: 'control, store, console' },
-  incidents: { ...compacted, name: 'homeostat.incidents.v1', key: 'incident', writer: 'control', readers: 'control, store, console' },
+  incidents: { ...compacted, name: 'homeostat.incidents.v1', key: 'incident', writer: 'control', readers: 'control, act, store, console' },
   decisions: { ...control, name: 'homeostat.decisions.v1', key: 'incident', writer: 'control', readers: 'control, store, console' },
   commands: { ...control, name: 'homeostat.commands.{environment}.v1', key: 'target', writer: 'control', readers: 'control, act, store' },
   executions: { ...control, name: 'homeostat.executions.v1', key: 'command', writer: 'act', readers: 'act' },

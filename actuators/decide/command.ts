@@ -1,6 +1,6 @@
 // From a decision to act to the order that carries it: steps with their idempotency keys, fence, expiry. Not yet signed.
 
-import type { Command } from '../../schemas/command.ts'
+import type { Command, Holds } from '../../schemas/command.ts'
 import { derivedId, idempotencyKey } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { RunbookStep } from '../../schemas/runbook.ts'
@@ -40,6 +40,7 @@ export function makeCommand(plan: CommandPlan): UnsignedCommand {
     runbookVersion: runbook.version,
     policy: policy.name,
     policyVersion: policy.version,
+    holds: holdsOf(policy),
     attempt,
     risk: runbook.spec.risk,
     cost: runbook.spec.cost,
@@ -57,6 +58,12 @@ export function makeCommand(plan: CommandPlan): UnsignedCommand {
     fence: Math.max(plan.fenceBefore + 1, nowMs),
     nonce: plan.nonce
   }
+}
+
+/** Windows in whole, and nothing that the file did not say. */
+function holdsOf({ spec }: LoadedPolicy): Holds {
+  const { deploys, ownership } = spec
+  return { maintenanceWindows: spec.maintenanceWindows.map(window => ({ ...window })), deploys: { ...deploys }, ownership: { ...ownership } }
 }
 
 /** Derived: incident, policy version, runbook, target, attempt. */

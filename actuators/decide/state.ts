@@ -246,11 +246,9 @@ export function learnedOf(state: DecideState, runbook: string, signature: string
 
 /** What people said, as far as decisions read it. */
 export function applyControl(state: DecideState, control: Control): void {
+  noteHold(state, control)
   if (control.kind === 'kill_switch') state.killSwitches[control.scope] = control
-  else if (control.kind === 'maintenance') {
-    state.maintenance[control.id] = control
-    trim(state.maintenance, MAINTENANCE_MAX)
-  } else if (control.kind === 'approval') {
+  else if (control.kind === 'approval') {
     const others = (state.approvals[control.decisionId] ?? []).filter(answer => answer.by !== control.by)
     state.approvals[control.decisionId] = [...others, control]
     trim(state.approvals, APPROVALS_MAX)
@@ -262,13 +260,6 @@ export function applyControl(state: DecideState, control: Control): void {
       target.quarantined = {}
       target.escalatedAtMs = null
     }
-    for (const [id, change] of Object.entries(state.changes)) {
-      if (overlap(change.target, control.target) && change.atMs <= control.atMs) delete state.changes[id]
-    }
-  } else if (control.kind === 'change') {
-    delete state.changes[control.id] // The newest are last, so that the oldest go first.
-    state.changes[control.id] = control
-    trim(state.changes, CHANGES_MAX)
   } else if (control.kind === 'group') {
     state.groups[`${control.environment}/${control.group}`] = control
     trim(state.groups, GROUPS_MAX)
@@ -278,6 +269,22 @@ export function applyControl(state: DecideState, control: Control): void {
   } else if (control.kind === 'autonomy') {
     const trust = trustOf(state, control.policy)
     trust.demotions = trust.demotions.filter(demotion => demotion.atMs > control.atMs) // It does not speak of what came after.
+  }
+}
+
+/** What people said of times and targets that are not ours to act in: decide and the actuator read it in the same way. */
+export function noteHold({ maintenance, changes }: Pick<DecideState, 'maintenance' | 'changes'>, control: Control): void {
+  if (control.kind === 'maintenance') {
+    maintenance[control.id] = control
+    trim(maintenance, MAINTENANCE_MAX)
+  } else if (control.kind === 'change') {
+    delete changes[control.id] // The newest are last, so that the oldest go first.
+    changes[control.id] = control
+    trim(changes, CHANGES_MAX)
+  } else if (control.kind === 'release_target') {
+    for (const [id, change] of Object.entries(changes)) {
+      if (overlap(change.target, control.target) && change.atMs <= control.atMs) delete changes[id]
+    }
   }
 }
 

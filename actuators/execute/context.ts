@@ -6,6 +6,7 @@ import type { Clock, Driver, Logger, Meter, Signals } from '../../schemas/ports.
 import type { CheckPorts, HttpProbe, TcpProbe } from '../verify/checks.ts'
 import type { Conditions } from '../verify/conditions.ts'
 import type { ControlView } from './control-view.ts'
+import type { IncidentView } from './incident-view.ts'
 import type { CommandLedger } from './ledger.ts'
 
 /**
@@ -19,6 +20,7 @@ export interface ExecuteContext {
   drivers: ReadonlyMap<string, Driver>
   signals: Signals
   control: ControlView
+  incidents: IncidentView
   probe: HttpProbe
   tcpProbe: TcpProbe
   conditions: Conditions

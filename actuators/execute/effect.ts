@@ -1,6 +1,6 @@
 // One effect on the world, at most once: the gap between `begun` and what came of it.
 //
-// accepted: gates (kill switch, time, freeze, fence) → begun, durable → driver → applied | failed | unknown
+// accepted: gates (gates.ts, time, freeze, fence) → begun, durable → driver → applied | failed | unknown
 // begun, found after a crash: the driver's class decides. convergent: again, same effect; detectable: ask the target;
 // opaque: never again, `unknown`, the target is frozen and a person told.
 
@@ -9,6 +9,8 @@ import type { Driver, DriverOrder } from '../../schemas/ports.ts'
 import type { CheckResult } from '../../schemas/outcome.ts'
 import type { Command } from '../../schemas/command.ts'
 import type { ExecuteContext } from './context.ts'
+import { contradiction } from './contradiction.ts'
+import { closedGate, type GateRefusal } from './gates.ts'
 import type { StepRow } from './rows.ts'
 
 const ATTEMPTS_MAX = 3 // Driver calls for one key, crashes included; a convergent act that never answers is then a person's.
@@ -17,9 +19,9 @@ const ASK_ATTEMPTS_MAX = 3
 const ASK_AGAIN_MS = 1_000
 const LEDGER_AGAIN_MS = 1_000 // A full disk stays full for a while.
 const DETAIL_LENGTH_MAX = 2_000 // Of what a driver says about its act; the ledger keeps it.
-const LOG_AGAIN_MS = 1_000 // Between tries to read the control topic: nobody acts without knowing the kill switch.
+const LOG_AGAIN_MS = 1_000 // Between tries to read what people say and how incidents stand: nobody acts without knowing it.
 
-export type NotBegun = { refusedBy: 'kill_switch' | 'expiry' | 'target_frozen' | 'fence' | 'allow_list' | 'closing'; reason: string }
+export type NotBegun = GateRefusal | { refusedBy: 'expiry' | 'target_frozen' | 'fence' | 'allow_list' | 'evidence' | 'closing'; reason: string }
 export type Effect = { kind: 'settled'; row: StepRow } | ({ kind: 'not_begun' } & NotBegun)
 
 export interface EffectInput {
@@ -94,21 +96,25 @@ const isLate = (context: ExecuteContext, input: EffectInput): boolean => context
 
 /** The gates, judged at this moment, then the durable `begun`. */
 async function begin(context: ExecuteContext, row: StepRow, input: EffectInput): Promise<StepRow | NotBegun> {
+  if (row.kind === 'act' && row.state === 'accepted') {
+    const contradicted = await contradiction(context, input.command, row)
+    if (contradicted !== undefined) return { refusedBy: 'evidence', reason: contradicted }
+  }
   for (;;) {
     if (context.stopping.aborted) return { refusedBy: 'closing', reason: 'the actuator is closing' }
     if (isLate(context, input)) return LATE
     try {
-      await context.control.refresh()
+      await Promise.all([context.control.refresh(), context.incidents.refresh()])
       if (isLate(context, input)) return LATE // The process may have been stopped while it read.
       break
     } catch (error) {
       context.meter.count('homeostat.act.control.unreadable')
-      context.logger.warn({ commandId: row.commandId, error }, 'the control topic cannot be read; nothing is done until the kill switch is known')
+      context.logger.warn({ commandId: row.commandId, error }, 'the control or incidents topic cannot be read; nothing is done until both are known')
       await context.clock.sleep(LOG_AGAIN_MS, context.stopping)
     }
   }
-  const killed = context.control.killedBy(context.environment, input.command.policy)
-  if (killed) return { refusedBy: 'kill_switch', reason: `kill switch ${killed.scope} is on (${killed.by}: ${killed.reason})` }
+  const closed = closedGate(context, input.command, row)
+  if (closed !== undefined) return closed
   return context.ledger.begin(row.key, context.clock.nowMs(), input.baseline ? { baseline: input.baseline } : {})
 }
 

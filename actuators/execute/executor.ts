@@ -33,6 +33,7 @@ import { formFault, judgeOf } from './admission.ts'
 import type { Collateral, ExecuteContext } from './context.ts'
 import { controlView } from './control-view.ts'
 import { executions, type PlacedCommand } from './executions.ts'
+import { incidentView } from './incident-view.ts'
 import { type Admission, commandLedger } from './ledger.ts'
 import { outbox } from './outbox.ts'
 import { outcomeIdOf, refusalOf } from './outcome.ts'
@@ -67,7 +68,7 @@ export interface ActOptions {
 }
 
 export interface ActWorker {
-  /** Resumes what the ledger holds, then subscribes. @throws AppError `log_unavailable` when the control topic cannot be read */
+  /** Resumes what the ledger holds, then subscribes. @throws AppError `log_unavailable` when the control or incidents topic cannot be read */
   start(): Promise<void>
   /** Rejects with the bug that stopped the worker; resolves after `close`. */
   readonly finished: Promise<void>
@@ -86,9 +87,10 @@ export function actWorker(options: ActOptions): ActWorker {
       if (ledger.release(target, atMs)) logger.warn({ target }, 'a frozen target was released')
     }
   })
+  const incidents = incidentView({ log, clock, logger })
   const drivers = new Map(Object.entries(options.drivers))
   const context: ExecuteContext = {
-    ...{ ledger, drivers, control, environment, clock, logger, meter, signals: options.signals, probe: options.probe, tcpProbe: options.tcpProbe },
+    ...{ ledger, drivers, control, incidents, environment, clock, logger, meter, signals: options.signals, probe: options.probe, tcpProbe: options.tcpProbe },
     conditions: conditions(),
     collateral: options.collateral ?? (async () => []),
     pageChannel: Object.hasOwn(options.escalations, PAGE_CHANNEL) ? PAGE_CHANNEL : undefined,
@@ -204,20 +206,23 @@ export function actWorker(options: ActOptions): ActWorker {
     meter.gauge('homeostat.act.targets.frozen', ledger.frozen().length)
   }
 
+  /** What must be known before anything begins; read ahead, so that little is left to read at each act. */
+  const refreshViews = () => Promise.all([control.refresh(), incidents.refresh()])
+
   async function watchControl(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        await control.refresh()
+        await refreshViews()
       } catch (error) {
         if (!(error instanceof AppError && error.retriable)) throw error
-        logger.warn({ error }, 'the control topic cannot be read; nothing new begins meanwhile')
+        logger.warn({ error }, 'the control or incidents topic cannot be read; nothing new begins meanwhile')
       }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
     }
   }
 
   async function start(): Promise<void> {
-    await control.refresh()
+    await refreshViews()
     for (const row of ledger.openCommands()) {
       logger.info({ commandId: row.key, target: row.command.target }, 'a command is resumed from the ledger')
       scheduler.add(row.key, targetsOf(row.command))

@@ -1,7 +1,7 @@
 // Deploy window: while a new version of the target rolls out, and until it has settled, most of what looks broken is the
 // deploy itself, and acting would fight it. The policy says whether to wait, to ask or to go on.
 
-import { allow, ask, type Guard, type GuardContext, span, time, wait } from './guard.ts'
+import { allow, ask, type Guard, type GuardContext, type HoldContext, span, time, wait } from './guard.ts'
 import { changesOf } from './ownership.ts'
 import { approvalState } from './question.ts'
 
@@ -38,7 +38,7 @@ export function deployAsks(context: GuardContext): boolean {
 }
 
 /** The deploy of the target that lasts longest, settling included. */
-function deployOf(context: GuardContext) {
+export function deployOf(context: HoldContext) {
   const { settle } = context.policy.spec.deploys
   return changesOf(context)
     .filter(change => change.what === 'deploy')

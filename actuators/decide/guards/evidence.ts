@@ -38,6 +38,7 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
   return allow('evidence', inputs, `cause score ${cause.score} from ${telling} open anomalies`)
 }
 
-function isTelling(member: IncidentMember): boolean {
+/** Whether an anomaly is open that tells of trouble, not just of something worth a note. */
+export function isTelling(member: IncidentMember): boolean {
   return member.closedAtMs === null && member.severity !== 'info'
 }

@@ -5,6 +5,7 @@
 
 import type { BlockReason, GuardResult } from '../../../schemas/decision.ts'
 import type { Cause, Incident } from '../../../schemas/incident.ts'
+import type { Policy } from '../../../schemas/runbook.ts'
 import type { LoadedPolicy, LoadedRunbook } from '../policy-file.ts'
 import type { Attempt, DecideState, TargetState, Watch } from '../state.ts'
 
@@ -23,6 +24,16 @@ export interface GuardContext {
   readonly state: DecideState
   /** Commands without an outcome in the incident's environment. */
   readonly inFlight: readonly Attempt[]
+}
+
+/** What is known of an act at the actuator too: enough for the guards that it asks again at the moment of acting. */
+export interface HoldContext {
+  readonly nowMs: number
+  readonly incident: Pick<Incident, 'environment'>
+  readonly cause: Pick<Cause, 'entity' | 'service'>
+  readonly target: string
+  readonly policy: { readonly spec: Pick<Policy['spec'], 'maintenanceWindows' | 'deploys' | 'ownership'> }
+  readonly state: Pick<DecideState, 'maintenance' | 'changes'>
 }
 
 export type Guard = (context: GuardContext) => GuardResult

@@ -7,12 +7,13 @@ import type { MaintenanceWindow } from '../../../schemas/runbook.ts'
 import { AppError } from '../../../schemas/errors.ts'
 import { compileCondition } from '../../cel.ts'
 import { POLICY_VARIABLES } from '../policy-file.ts'
-import { allow, type Guard, type GuardContext, time, wait } from './guard.ts'
+import type { GuardResult } from '../../../schemas/decision.ts'
+import { allow, type HoldContext, time, wait } from './guard.ts'
 import { latestStartMs, parseLocal, parseRule } from './rrule.ts'
 
 const LOOK_AGAIN_MS = 60_000 // A window that ends "now" by rounding is looked at a minute later at most.
 
-export const maintenance: Guard = context => {
+export function maintenance(context: HoldContext): GuardResult {
   const { nowMs, policy, state } = context
   for (const window of policy.spec.maintenanceWindows) {
     const untilMs = windowEndMs(window, nowMs)
@@ -56,7 +57,7 @@ function ruleEndMs({ rrule, start, timezone, duration }: MaintenanceWindow, nowM
 }
 
 /** The match is an entity, service, environment, `*`, or a CEL condition over incident and cause. */
-function applies(record: Extract<Control, { kind: 'maintenance' }>, { incident, cause, target }: GuardContext): boolean {
+function applies(record: Extract<Control, { kind: 'maintenance' }>, { incident, cause, target }: HoldContext): boolean {
   if ([target, cause.entity, cause.service, incident.environment, '*', ''].includes(record.match)) return true
   if (/^[\w@/.:-]+$/.test(record.match)) return false // A plain name, of something else.
   try {

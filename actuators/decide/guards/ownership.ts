@@ -4,7 +4,8 @@
 // A service and an instance of it overlap: `shop/orders` in flight holds `shop/orders@orders-1` too.
 
 import type { Control } from '../../../schemas/control.ts'
-import { allow, type Guard, type GuardContext, refuse, span, time, wait } from './guard.ts'
+import type { GuardResult } from '../../../schemas/decision.ts'
+import { allow, type GuardContext, type HoldContext, refuse, span, time, wait } from './guard.ts'
 import { overlap } from './overlap.ts'
 
 /** Once may be chance or a rollback for another reason; twice is a controller with another will. */
@@ -12,7 +13,7 @@ export const REVERTS_MAX = 2
 
 type Change = Extract<Control, { kind: 'change' }>
 
-export const ownership: Guard = context => {
+export function ownership(context: HoldContext & Pick<GuardContext, 'inFlight'>): GuardResult {
   const { nowMs, policy, target, inFlight } = context
   const { handsOff, revertWindow } = policy.spec.ownership
   const running = inFlight.find(attempt => overlap(attempt.target, target))
@@ -46,7 +47,7 @@ export const ownership: Guard = context => {
 }
 
 /** What others did to the target, or to all of its environment. */
-export function changesOf({ incident, target, state, nowMs }: Pick<GuardContext, 'incident' | 'target' | 'state' | 'nowMs'>): Change[] {
+export function changesOf({ incident, target, state, nowMs }: HoldContext): Change[] {
   return Object.values(state.changes).filter(
     change => change.environment === incident.environment && change.fromMs <= nowMs && (change.target === '*' || overlap(change.target, target))
   )
