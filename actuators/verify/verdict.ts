@@ -10,7 +10,7 @@ export type Direction = 'above' | 'below' | undefined
 /**
  * @param before     the checks just before the act (empty when they could not be looked at)
  * @param after      the checks now, same order
- * @param collateral checks of neighbours now; a failing one is harm
+ * @param collateral checks of neighbours now; a failing one is harm, and one without data leaves harm open
  * @param direction  which way the metric of a check hurts, where the incident says so
  */
 export function verdictOf(
@@ -30,6 +30,9 @@ export function verdictOf(
   const blind = after.find(check => check.result === 'no_data')
   if (blind) return { verdict: 'inconclusive', reason: `check ${blind.name} has no data: ${blind.detail}` }
   const failing = after.filter(check => check.result === 'fail')
+  const unseen = collateral.find(check => check.result === 'no_data')
+  if (failing.length === 0 && unseen)
+    return { verdict: 'inconclusive', reason: `its own checks pass, and harm elsewhere cannot be ruled out: ${unseen.detail}` }
   // Every check passed at the last look, but not for long enough without a break.
   if (failing.length === 0) return { verdict: 'partial', reason: 'the checks passed, but not without a break for long enough' }
   const mended = after.filter(check => check.result === 'pass' && before.find(other => other.name === check.name)?.result !== 'pass')

@@ -14,6 +14,7 @@ import { tcpProbe } from '../../actuators/drivers/tcp-probe.ts'
 import { webhookEscalation } from '../../actuators/drivers/webhook.ts'
 import { actWorker } from '../../actuators/execute/executor.ts'
 import { commandVerifier } from '../../actuators/execute/signer.ts'
+import { collateralChecks } from '../../actuators/verify/collateral.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Driver, Escalation } from '../../schemas/ports.ts'
@@ -34,6 +35,7 @@ export async function openAct(context: RoleContext): Promise<OpenRole> {
   const worker = actWorker({
     ...{ log, clock, random, meter, logger, ledger },
     signals: context.reads.signals,
+    collateral: collateralChecks({ signals: context.reads.signals, dependentsOf: dependentsIn(context.reads), clock, logger }),
     drivers: openDrivers(config),
     verifier: commandVerifier({ keys }),
     probe: httpProbe({ hosts: config.act.probeHosts }),
@@ -50,6 +52,17 @@ export async function openAct(context: RoleContext): Promise<OpenRole> {
       await worker.close()
       ledger.close()
     }
+  }
+}
+
+const DEPENDENTS_SQL = `SELECT DISTINCT Source AS source FROM homeostat_edges_latest
+WHERE Environment = {environment:String} AND Target IN {names:Array(String)} AND Timestamp >= now64(9) - INTERVAL 1 DAY ORDER BY source LIMIT 100`
+
+/** Who calls a service, as traces of the last day showed it. What sends no spans is known to its callers by its bare name. */
+function dependentsIn({ query }: Pick<RoleContext['reads'], 'query'>): (environment: string, service: string) => Promise<string[]> {
+  return async (environment, service) => {
+    const names = [service, service.slice(service.indexOf('/') + 1)]
+    return (await query<{ source: string }>(DEPENDENTS_SQL, { environment, names })).map(({ source }) => source)
   }
 }
 
