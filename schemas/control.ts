@@ -9,6 +9,8 @@ export const controlSchema = z.discriminatedUnion('kind', [
   /** `scope`: `global`, `environment/<name>` or `policy/<name>`. */
   z.object({ kind: z.literal('kill_switch'), scope: z.string(), on: z.boolean(), reason: z.string(), ...common }),
   z.object({ kind: z.literal('approval'), incidentId: z.string(), decisionId: z.string(), approved: z.boolean(), ...common }),
+  /** Somebody has an incident that people were called for. Approves nothing, and refuses nothing. */
+  z.object({ kind: z.literal('acknowledgement'), incidentId: z.string(), ...common }),
   z.object({ kind: z.literal('maintenance'), id: z.string(), match: z.string(), fromMs: z.number(), toMs: z.number(), ...common }),
   z.object({ kind: z.literal('label'), anomalyId: z.string(), label: z.enum(['true_positive', 'false_positive']), note: z.string(), ...common }),
   z.object({ kind: z.literal('release_target'), target: z.string(), ...common }),
@@ -41,10 +43,37 @@ export const controlSchema = z.discriminatedUnion('kind', [
     burnRate: z.number().min(0),
     ...common
   }),
+  /**
+   * What is to become of a canary release. The last order of an id holds, so each carries everything.
+   * start: compare from `atMs` on; pause: no verdict but a failure; abort: roll back, from every state; release: lift the quarantine, or compare no longer.
+   */
+  z.object({
+    kind: z.literal('canary'),
+    id: z.string().min(1),
+    environment: z.string(),
+    /** Entity service, `shop/orders`. */
+    service: z.string().min(1),
+    order: z.enum(['start', 'pause', 'resume', 'abort', 'release']),
+    /** `service.version` of the new version, and of what it is compared with: best the old version, started at the same time. */
+    canary: z.string().min(1),
+    baseline: z.string().min(1),
+    /** Requests of each arm before any verdict. */
+    samplesMin: z.number().int().min(200).default(200),
+    /** How much higher than the baseline's the canary's error ratio may be. */
+    errorDifference: z.number().gt(0).lt(1).default(0.02),
+    /** How many times the baseline's 95th percentile the canary's may be. */
+    latencyRatio: z.number().gt(1).default(1.5),
+    /** A baseline that fails more often than this says nothing about the canary. */
+    baselineErrorRatio: z.number().gt(0).lt(1).default(0.05),
+    /** Without a verdict after so long people are asked. */
+    decideWithinMs: z.number().int().positive().default(3_600_000),
+    ...common
+  }),
   /** A person gives a policy back the level of its file, after automatic demotion. */
   z.object({ kind: z.literal('autonomy'), policy: z.string(), reason: z.string(), ...common })
 ])
 export type Control = z.infer<typeof controlSchema>
+export type CanaryOrder = Extract<Control, { kind: 'canary' }>
 
 /** Scopes of the kill switch. */
 export const KILL_SCOPE = /^(global|environment\/[\w-]+|policy\/[\w-]+)$/
@@ -56,6 +85,8 @@ export function controlSubject(record: Control): string {
       return record.scope
     case 'approval':
       return `${record.decisionId}/${record.by}`
+    case 'acknowledgement':
+      return `${record.incidentId}/${record.by}`
     case 'maintenance':
       return record.id
     case 'label':
@@ -63,6 +94,7 @@ export function controlSubject(record: Control): string {
     case 'release_target':
       return record.target
     case 'change':
+    case 'canary':
       return record.id
     case 'group':
       return `${record.environment}/${record.group}`

@@ -18,6 +18,8 @@ export interface ResourceView {
   entity: string
   service: string
   environment: string
+  /** `service.version`; '' when it says none. */
+  version: string
   attributes(): Record<string, string>
 }
 

@@ -29,7 +29,16 @@ export const TOPICS = {
   spans: { ...telemetry, name: 'homeostat.spans.v1', key: 'trace id', partitions: 4, writer: 'intake', readers: 'detect, store' },
   logs: { ...telemetry, name: 'homeostat.logs.v1', key: 'entity', partitions: 4, writer: 'intake', readers: 'detect, store' },
   topology: { ...compacted, name: 'homeostat.topology.v1', key: 'source>target', writer: 'detect', readers: 'control, store, console' },
-  anomalies: { ...control, name: 'homeostat.anomalies.v1', key: 'environment', writer: 'detect, intake', readers: 'control, store, console' },
+  anomalies: { ...control, name: 'homeostat.anomalies.v1', key: 'environment', writer: 'detect, control, intake', readers: 'control, store, console' },
+  versions: {
+    ...control,
+    name: 'homeostat.versions.v1',
+    key: 'environment/service',
+    retentionMs: 2 * DAY_MS, // A canary takes hours; what it found is in its own record.
+    writer: 'detect',
+    readers: 'control'
+  },
+  canaries: { ...compacted, name: 'homeostat.canaries.v1', key: 'canary', writer: 'control', readers: 'control, console' },
   incidents: { ...compacted, name: 'homeostat.incidents.v1', key: 'incident', writer: 'control', readers: 'control, act, store, console' },
   decisions: { ...control, name: 'homeostat.decisions.v1', key: 'incident', writer: 'control', readers: 'control, store, console' },
   commands: { ...control, name: 'homeostat.commands.{environment}.v1', key: 'target', writer: 'control', readers: 'control, act, store' },

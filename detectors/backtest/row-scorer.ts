@@ -67,7 +67,7 @@ export function openRowScorer({ config, environment, entity, columns }: RowScore
   let nowMs = 0
   const scorer = new Scorer(settings, { budget: budgetOf(config.memoryMax), nowMs: () => nowMs })
   const { table, tiers, stats } = scorer
-  const resource: ResourceView = { entityIndex: 0, entity, service: '', environment, attributes: () => ({}) }
+  const resource: ResourceView = { entityIndex: 0, entity, service: '', environment, version: '', attributes: () => ({}) }
   const views = columns.map((column, index) => aGauge(resource, column, index))
   const judged: JudgedColumn[] = columns.map(() => ({ isJudged: true, deviationMin: 0, deviationMax: 0 }))
   const seriesOf = columns.map(() => -1)

@@ -10,6 +10,7 @@ import { incidentId } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Edge } from '../../schemas/topology.ts'
+import { CANARY_DETECTOR } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
@@ -57,7 +58,7 @@ export function diagnose(state: DiagnoseState, event: DiagnoseEvent, nowMs: numb
 }
 
 function onAnomaly(state: DiagnoseState, anomaly: Anomaly, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
-  noteInstance(state, anomaly.environment, anomaly.entity)
+  if (anomaly.detector !== CANARY_DETECTOR) noteInstance(state, anomaly.environment, anomaly.entity) // Its entity is a version.
   if (anomaly.shadow) return [{ kind: 'ignored', reason: 'shadow' }]
   const owner = state.owners.get(anomaly.id)
   if (owner !== undefined) {
@@ -234,6 +235,8 @@ const PHRASES: Readonly<Record<Cause['signature'], string>> = {
   traffic: 'has unusual traffic',
   logs: 'logs trouble',
   failure_predicted: 'is about to fail',
+  canary: 'is a canary worse than its baseline',
+  canary_undecided: 'is a canary that cannot be judged',
   other: 'behaves unusually'
 }
 

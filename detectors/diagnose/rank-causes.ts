@@ -18,16 +18,29 @@ export const CLEAR_AFTER_MS = 60_000
 
 /** How strongly a kind of own trouble points at its entity, 0..1. Ours; the order matters, the figures only separate. */
 const STRENGTH: Readonly<Record<SignalKind, number>> = {
+  canary: 0.95, // A controlled comparison is the only evidence here that is more than coincidence.
   silent: 0.8,
   errors: 0.78,
   latency: 0.74,
   saturation: 0.7,
   failure_predicted: 0.55,
   logs: 0.5,
+  canary_undecided: 0.5,
   other: 0.4,
   traffic: 0.25
 }
-const KIND_ORDER: readonly SignalKind[] = ['silent', 'errors', 'latency', 'saturation', 'logs', 'failure_predicted', 'other', 'traffic']
+const KIND_ORDER: readonly SignalKind[] = [
+  'canary',
+  'silent',
+  'errors',
+  'latency',
+  'saturation',
+  'logs',
+  'failure_predicted',
+  'canary_undecided',
+  'other',
+  'traffic'
+]
 const SILENT_AND_ACCUSED = 0.93 // Absence that callers feel is not a telemetry gap.
 const ACCUSED_BLIND = 0.8 // The callee sends no spans: its clients are the only witnesses there will be.
 const ACCUSED_ONLY = 0.6 // Its own signals may be late, or it is fine: enough to lead, not enough to be sure.
@@ -149,7 +162,8 @@ function causesOf(
   instancesOf: (node: string) => readonly string[]
 ): Cause[] {
   const signature = signatureOf(suspect)
-  const culprit = isTroubled(suspect) ? troubledBelow(suspect, suspects, graph) : undefined
+  // What calls a troubled callee suffers in both arms: a canary that is worse than its baseline is worse by itself.
+  const culprit = isTroubled(suspect) && signature !== 'canary' ? troubledBelow(suspect, suspects, graph) : undefined
   const starved = isTroubled(suspect) ? undefined : troubledAbove(suspect, suspects, graph)
   const first = isTroubled(suspect) && onsetMs(suspect) <= firstMs + ONSET_TOLERANCE_MS
   const evidence = [...evidenceOf(suspect), ...suspect.notes]
@@ -231,7 +245,7 @@ function onsetMs(suspect: Suspect): number {
 
 function signatureOf(suspect: Suspect): SignalKind {
   const own = suspect.own.map(sign => sign.kind)
-  if (own.includes('silent')) return 'silent'
+  for (const kind of ['canary', 'silent'] as const) if (own.includes(kind)) return kind
   const saturation = suspect.own.find(sign => sign.kind === 'saturation')
   const rest = [...suspect.own, ...suspect.accusations].filter(sign => sign.kind !== 'saturation')
   // Memory that grew long before the errors came is what broke it; memory that grew with them is an effect.

@@ -4,6 +4,7 @@
 // that stop mean that work stopped coming; only measured series that stop mean that the entity itself is silent.
 
 import type { Cause, IncidentMember } from '../../schemas/incident.ts'
+import { CANARY_DETECTOR, UNDECIDED_METRIC } from '../canary/alarm.ts'
 
 export type SignalKind = Cause['signature']
 
@@ -36,6 +37,7 @@ export function readSignal(signal: Signal): SignalReading {
     return { ...derivedReading(metric.slice(EDGE.length), direction), peer: signal.attributes.peer ?? signal.attributes['peer.service'] ?? null }
   if (metric.startsWith(SPAN)) return { ...derivedReading(metric.slice(SPAN.length), direction), peer: null }
   if (metric.startsWith(LOG)) return { ...logReading(signal), peer: null }
+  if (signal.detector === CANARY_DETECTOR) return { kind: metric === UNDECIDED_METRIC ? 'canary_undecided' : 'canary', peer: null, hurts: true }
   if (direction === 'absent') return { kind: 'silent', peer: null, hurts: true }
   if (signal.detector.startsWith('model:')) return { kind: 'failure_predicted', peer: null, hurts: true }
   return { ...measuredReading(metric, direction), peer: null }

@@ -31,6 +31,7 @@ export interface ResourceCursor extends ResourceView {
 }
 
 interface KnownResource extends EntityIdentity {
+  version: string
   byteHashHigh: number
   size: number
   entityIndex: number
@@ -67,6 +68,7 @@ export function makeResources(wire: Wire, hasher: Hasher, fallback: { entity: st
     entity: '',
     service: '',
     environment: '',
+    version: '',
     start: 0,
     end: 0,
     isMerged: false,
@@ -96,7 +98,8 @@ export function makeResources(wire: Wire, hasher: Hasher, fallback: { entity: st
     const text = new TextEncoder().encode(place)
     hashRange(hasher, new DataView(text.buffer, text.byteOffset, text.byteLength), 0, text.length, hasher.seedLow, hasher.seedHigh)
     const { low, high } = hasher
-    const resource = { ...identity, byteHashHigh, size: end - start, entityIndex: entityIndexOf(place), low, high }
+    const version = attributes['service.version'] ?? ''
+    const resource = { ...identity, version, byteHashHigh, size: end - start, entityIndex: entityIndexOf(place), low, high }
     if (known.size >= RESOURCES_MAX) known.delete(known.keys().next().value!)
     known.set(byteHashLow, resource)
     return resource
@@ -115,6 +118,7 @@ export function makeResources(wire: Wire, hasher: Hasher, fallback: { entity: st
     cursor.entity = resource.entity
     cursor.service = resource.service
     cursor.environment = resource.environment
+    cursor.version = resource.version
     cursor.low = resource.low
     cursor.high = resource.high
     return resource.entityIndex >= 0

@@ -63,7 +63,14 @@ export const openJsonReader: OpenReader = ({ fallback }) => {
     let known = resources.get(entity)
     if (known === undefined) {
       const service = resource['service.name'] ?? entity
-      known = { entityIndex: resources.size, entity, service, environment: fallback.environment, attributes: () => resource }
+      known = {
+        entityIndex: resources.size,
+        entity,
+        service,
+        environment: fallback.environment,
+        version: resource['service.version'] ?? '',
+        attributes: () => resource
+      }
       resources.set(entity, known)
     }
     return known

@@ -32,7 +32,7 @@ export function keyOf(index: number): [low: number, high: number] {
 export function seriesFleet({ metricOf = metric, attributesOf = fiveAttributes }: FleetOptions = {}): SeriesFleet {
   let series = 0
   const entities = Array.from({ length: ENTITIES }, (_, index) => `shop/service-${index % 200}@node-${index}`)
-  const resource: ResourceView = { entityIndex: 0, entity: '', service: 'service', environment: 'bench', attributes: () => ({}) }
+  const resource: ResourceView = { entityIndex: 0, entity: '', service: 'service', environment: 'bench', version: '', attributes: () => ({}) }
   const none = new Float64Array(0)
   const view: PointView = {
     ...{ resource, keyLow: 0, keyHigh: 0, kind: POINT_KIND.gauge, temporality: 0, monotonic: false, timeMs: 0, startMs: 0, value: 0, noRecordedValue: false },

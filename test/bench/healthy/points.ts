@@ -12,7 +12,7 @@ let entities = 0
 
 export function resourceOf(entity: string): ResourceView {
   const service = entity.startsWith('@') ? '' : entityService(entity).split('/').at(-1)!
-  return { entityIndex: entities++, entity, service, environment: ENVIRONMENT, attributes: () => ({}) }
+  return { entityIndex: entities++, entity, service, environment: ENVIRONMENT, version: '', attributes: () => ({}) }
 }
 
 export interface Instruments {

@@ -12,7 +12,7 @@ export function feedWired(corpus: readonly Series[], settings: ScorerSettings, b
   const scorer = new Scorer(settings, { budget, nowMs: () => 0 })
   const none = new Float64Array(0)
   for (const [index, { values, timesMs }] of corpus.entries()) {
-    const resource: ResourceView = { entityIndex: index, entity: `bench@${index}`, service: 'bench', environment: 'bench', attributes: () => ({}) }
+    const resource: ResourceView = { entityIndex: index, entity: `bench@${index}`, service: 'bench', environment: 'bench', version: '', attributes: () => ({}) }
     const [keyLow, keyHigh] = keyOf(index)
     const view: PointView = {
       ...{ resource, keyLow, keyHigh, kind: POINT_KIND.gauge, temporality: 0, monotonic: false, timeMs: 0, startMs: 0, value: 0, noRecordedValue: false },

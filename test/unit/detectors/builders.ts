@@ -26,10 +26,10 @@ export function detectConfig(overrides: Record<string, unknown> = {}): DetectCon
 
 const entityIndexes = new Map<string, number>()
 
-export function aResource(entity = 'shop/orders@orders-1', environment = 'test'): ResourceView {
+export function aResource(entity = 'shop/orders@orders-1', environment = 'test', version = ''): ResourceView {
   if (!entityIndexes.has(entity)) entityIndexes.set(entity, entityIndexes.size)
   const service = entity.startsWith('@') ? '' : entity.split('@')[0]!.split('/').at(-1)!
-  return { entityIndex: entityIndexes.get(entity)!, entity, service, environment, attributes: () => ({}) }
+  return { entityIndex: entityIndexes.get(entity)!, entity, service, environment, version, attributes: () => ({}) }
 }
 
 export interface PointOverrides extends Partial<Omit<PointView, 'resource' | 'name' | 'unit' | 'attributes' | 'description'>> {
