@@ -21,6 +21,9 @@ export async function post(path, body) {
   return answer
 }
 
+/** Posts what a person pressed; what went wrong is said to them. */
+export const tell = (path, body) => post(path, body).catch(error => alert(error.message))
+
 /** Calls `onEvent(kind, record)` for every record; `onState(connected)` when the line goes up or down. */
 export function listen(onEvent, onState) {
   const source = new EventSource(`api/events${token ? `?token=${encodeURIComponent(token)}` : ''}`)

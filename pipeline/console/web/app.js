@@ -13,6 +13,7 @@ import { Story } from './story.js'
 const html = htm.bind(h)
 const SCORECARD_REFRESH_MS = 5000
 const HEALTH_REFRESH_MS = 2000
+const IN_FORCE_SHOWN_MAX = 5
 
 function App() {
   const [incidents, setIncidents] = useState([])
@@ -55,6 +56,7 @@ function App() {
   }
   return html`
     <${Header} health=${health} connected=${connected} controls=${controls} />
+    <${InForce} controls=${controls} />
     <${Scorecard} rows=${scorecard} />
     <main>
       <${IncidentList} incidents=${incidents} shown=${shown} choose=${choose} />
@@ -83,6 +85,22 @@ function Header({ health, connected, controls }) {
     <span class="spacer"></span>
     <button class=${kill ? '' : 'danger'} onClick=${toggle}>${kill ? 'Release kill switch' : 'Kill switch'}</button>
   </header>`
+}
+
+/** What holds automation back or changes its mind now, beside the global kill switch: one line each, nothing when there is nothing. */
+function InForce({ controls }) {
+  const nowMs = Date.now()
+  const lines = controls.flatMap(record => {
+    if (record.kind === 'kill_switch' && record.on && record.scope !== 'global')
+      return [`kill switch of ${record.scope} on since ${time(record.atMs)} (${record.by}) ${record.reason}`]
+    if (record.kind === 'maintenance' && record.fromMs <= nowMs && nowMs < record.toMs)
+      return [`maintenance until ${time(record.toMs)} of ${record.match} (${record.by})`]
+    if (record.kind === 'change' && record.fromMs <= nowMs && (record.toMs === null || nowMs < record.toMs))
+      return [`${record.what} of ${record.target} by ${record.actor} since ${time(record.fromMs)}`]
+    return []
+  })
+  if (lines.length === 0) return null
+  return html`<ul class="in-force" aria-label="In force">${lines.slice(0, IN_FORCE_SHOWN_MAX).map(line => html`<li>${line}</li>`)}${lines.length > IN_FORCE_SHOWN_MAX && html`<li>… and ${lines.length - IN_FORCE_SHOWN_MAX} more</li>`}</ul>`
 }
 
 function Scorecard({ rows }) {

@@ -51,7 +51,11 @@ const describe = attributes =>
     : ` (${Object.entries(attributes)
         .map(([key, value]) => `${key} ${value}`)
         .join(', ')})`
-const band = ({ lower, upper, unit }) => (lower === null && upper === null ? 'unknown' : `${quantity(lower, unit)} to ${quantity(upper, unit)}`)
+/** What cannot be negative is not expected to be: a band is symmetric, a count is not. */
+const band = ({ lower, upper, expected, observed, unit }) => {
+  if (lower === null && upper === null) return 'unknown'
+  return `${quantity(lower !== null && lower < 0 && expected >= 0 && observed >= 0 ? 0 : lower, unit)} to ${quantity(upper, unit)}`
+}
 
 const SEVERITIES = ['info', 'warning', 'critical']
 

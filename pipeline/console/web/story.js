@@ -1,7 +1,7 @@
 // One incident on one time axis: the signal with its band, and below it, aligned, anomalies, decisions, actions, verdict.
 // Then in words: causes with evidence, every guard of the last decision, every step with its checks.
 
-import { post } from './api.js'
+import { tell } from './api.js'
 import { Chart } from './chart.js'
 import { duration, quantity, time } from './format.js'
 import htm from './lib/htm.js'
@@ -9,6 +9,7 @@ import { h } from './lib/preact.js'
 
 const html = htm.bind(h)
 const MEMBERS_SHOWN_MAX = 12
+const CAUSES_SHOWN_MAX = 4
 
 export function Story({ story, changed }) {
   const { incident, anomalies, decisions, outcomes } = story
@@ -20,12 +21,20 @@ export function Story({ story, changed }) {
       <span class="pill ${incident.status}">${incident.status}</span> ${incident.severity} · began ${time(incident.startedAtMs)} · seen after ${duration(incident.openedAtMs - incident.startedAtMs)}
       ${healed && html` · healthy again after <b>${duration(incident.healedAtMs - incident.startedAtMs)}</b>`} · <code title=${incident.id}>${incident.id.slice(0, 8)}</code>
     </p>
+    <${Answers} incident=${incident} />
     <${Chart} story=${story} changed=${changed} />
     <div class="columns">
       <section>
         <h3>Why this cause</h3>
         <ol class="causes">
-          ${incident.causes.slice(0, 4).map(each => html`<li><b>${each.entity}</b> ${each.signature} <meter min="0" max="1" value=${each.score} title=${`score ${each.score.toFixed(2)}`}></meter><ul>${each.evidence.map(sentence => html`<li>${sentence}</li>`)}</ul></li>`)}
+          ${incident.causes.slice(0, CAUSES_SHOWN_MAX).map(
+            (each, rank) => html`<li>
+              <details open=${rank === 0}>
+                <summary><b>${each.entity}</b> ${each.signature} <meter min="0" max="1" value=${each.score} title=${`score ${each.score.toFixed(2)}`}></meter></summary>
+                <ul>${each.evidence.map(sentence => html`<li>${sentence}</li>`)}</ul>
+              </details>
+            </li>`
+          )}
         </ol>
         <h3>What was seen</h3>
         <ul class="members">
@@ -46,25 +55,43 @@ export function Story({ story, changed }) {
   `
 }
 
+/** What a person can say of an incident: that somebody has it, and whether it was one. */
+function Answers({ incident }) {
+  const label = label => tell('api/labels', { anomalyId: incident.members[0].anomalyId, label, note: 'said in the console', by: 'console' })
+  return html`<p class="answers">
+    ${incident.status !== 'resolved' && html`<button onClick=${() => tell('api/acknowledgements', { incidentId: incident.id, by: 'console' })}>I have it</button>`}
+    ${incident.members.length > 0 && html`<button onClick=${() => label('true_positive')}>Real trouble</button> <button onClick=${() => label('false_positive')}>False alarm</button>`}
+  </p>`
+}
+
 function Decision({ decision, earlier }) {
-  const answer = approved => post('api/approvals', { decisionId: decision.id, approved, by: 'console' }).catch(error => alert(error.message))
+  const answer = approved => tell('api/approvals', { decisionId: decision.id, approved, by: 'console' })
+  const frozen = decision.guards.some(({ guard, verdict }) => guard === 'target_frozen' && verdict !== 'allow')
+  const holding = decision.guards.filter(({ verdict }) => verdict !== 'allow')
+  const allowing = decision.guards.filter(({ verdict }) => verdict === 'allow')
   return html`
     <h3>Decision: ${decision.outcome.replace('_', ' ')}${decision.runbook ? ` · ${decision.runbook}` : ''}</h3>
     <p>${decision.reason}${earlier > 0 ? ` (${earlier} earlier)` : ''}</p>
     ${decision.outcome === 'ask' && html`<p><button class="primary" onClick=${() => answer(true)}>Approve</button> <button onClick=${() => answer(false)}>Refuse</button></p>`}
-    <table class="guards">
-      <thead><tr><th>guard</th><th>answer</th><th>why</th></tr></thead>
-      <tbody>
-        ${decision.guards.map(
-          guard => html`<tr class=${guard.verdict}>
-            <td>${guard.guard.replaceAll('_', ' ')}</td>
-            <td><span class="pill ${guard.verdict}">${guard.verdict}</span></td>
-            <td title=${JSON.stringify(guard.inputs)}>${guard.reason}${guard.counterfactual ? html`<br /><small>${guard.counterfactual}</small>` : ''}</td>
-          </tr>`
-        )}
-      </tbody>
-    </table>
+    ${frozen && html`<p><button onClick=${() => tell('api/releases', { target: decision.target, by: 'console' })}>I looked at it: release ${decision.target}</button></p>`}
+    ${holding.length > 0 && html`<${Guards} guards=${holding} />`}
+    ${allowing.length > 0 && html`<details><summary>${allowing.length} guards allow it</summary><${Guards} guards=${allowing} /></details>`}
   `
+}
+
+function Guards({ guards }) {
+  return html`<table class="guards">
+    <thead><tr><th>guard</th><th>answer</th><th>why</th></tr></thead>
+    <tbody>
+      ${guards.map(
+        guard => html`<tr>
+          <td>${guard.guard.replaceAll('_', ' ')}</td>
+          <td><span class="pill ${guard.verdict}">${guard.verdict}</span></td>
+          <td title=${JSON.stringify(guard.inputs)}>${guard.reason}${guard.counterfactual ? html`<br /><small>${guard.counterfactual}</small>` : ''}</td>
+        </tr>`
+      )}
+    </tbody>
+  </table>`
 }
 
 function Outcome({ outcome }) {
