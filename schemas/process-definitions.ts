@@ -1,4 +1,4 @@
-// The file that lists which local processes the `process` driver may start, stop and restart, and how.
+// The file that lists which local processes the `process` driver may act on, and how they are started.
 //
 // Everything that is executed stands here, written by the operator: a command names an entry and adds nothing to it.
 
@@ -6,6 +6,25 @@ import { z } from 'zod'
 import { durationSchema } from './runbook.ts'
 
 const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a name of an environment variable')
+
+/**
+ * What the kernel lets a process have; inherited by what it starts, and counted for each process on its own (getrlimit(2)). For a tree as
+ * a whole there are control groups only: make it a systemd unit with MemoryMax and TasksMax.
+ */
+const limitsSchema = z.strictObject({
+  /**
+   * Private writable memory of each process (RLIMIT_DATA). Beyond it allocations fail, which most programs do not survive. It is what the
+   * process asked for rather than what is resident: Node.js asks for 550 MiB before its first line, so limit its heap by `env` beside this.
+   */
+  memoryBytes: z.number().int().min(1).optional(),
+  /** Open file descriptors of each process (RLIMIT_NOFILE). */
+  openFiles: z.number().int().min(1).optional(),
+  /** Processes and threads of the *user* that it runs as, all programs of that user together (RLIMIT_NPROC); root is not limited. */
+  userProcesses: z.number().int().min(1).optional(),
+  /** Variables in place of those of the definition: limits that the program keeps itself, such as NODE_OPTIONS: --max-old-space-size=64. */
+  env: z.record(environmentName, z.string()).default({})
+})
+export type ProcessLimits = z.output<typeof limitsSchema>
 
 export const processDefinitionSchema = z.strictObject({
   /** Program (absolute path) and arguments, executed as they are: no shell. */
@@ -22,6 +41,8 @@ export const processDefinitionSchema = z.strictObject({
   passEnv: z.array(environmentName).default([]),
   /** Output is appended here; default `<name>.log` beside the run files. Turned over when it is large at a start. */
   logFile: z.string().optional(),
+  /** By the name that `start` and `restart` may give as `limits`; `default` is for those that give none. */
+  limits: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes, at most 63'), limitsSchema).default({}),
   /** What the process has after SIGTERM before SIGKILL. */
   grace: durationSchema.prefault('5s')
 })

@@ -19,6 +19,7 @@ export interface ProcessStat extends ProcessIdentity {
   state: string
   parent: number
   group: number
+  session: number
   rssBytes: number
   /** Epoch ms, ± 20 ms. */
   startedAtMs: number
@@ -36,17 +37,29 @@ export function readProcess(pid: number): ProcessStat | undefined {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const startTicks = Number(fields[19])
   const startedAtMs = Math.round(Date.now() - uptimeMs() + startTicks * TICK_MS)
-  return { pid, startTicks, state: fields[0]!, parent: Number(fields[1]), group: Number(fields[2]), rssBytes: Number(fields[21]) * PAGE_BYTES, startedAtMs }
+  const [parent, group, session, rssPages] = [fields[1], fields[2], fields[3], fields[21]].map(Number) as [number, number, number, number]
+  return { pid, startTicks, state: fields[0]!, parent, group, session, rssBytes: rssPages * PAGE_BYTES, startedAtMs }
 }
 
 /** The same process, alive: undefined when it ended, is a zombie, or its pid belongs to another one now. */
 export function sameProcess({ pid, startTicks }: ProcessIdentity): ProcessStat | undefined {
   const now = readProcess(pid)
-  return now !== undefined && now.startTicks === startTicks && now.state !== 'Z' && now.state !== 'X' ? now : undefined
+  return now !== undefined && now.startTicks === startTicks && isAlive(now) ? now : undefined
 }
 
+/** All of the machine, zombies included. */
 export function listProcesses(): ProcessStat[] {
   return readdirSync('/proc').flatMap(name => (/^\d+$/.test(name) ? (readProcess(Number(name)) ?? []) : []))
+}
+
+/** Neither gone nor waiting to be reaped: something that still runs, or could. */
+export function isAlive({ state }: ProcessStat): boolean {
+  return state !== 'Z' && state !== 'X'
+}
+
+/** Stopped by SIGSTOP or by a debugger. */
+export function isStopped({ state }: ProcessStat): boolean {
+  return state === 'T' || state === 't'
 }
 
 /** The value of a variable in the environment that the process was started with; undefined when absent or not ours to read. */
@@ -60,6 +73,25 @@ export function environmentOf(pid: number, variable: string): string | undefined
 /** The argument vector; undefined when it cannot be read. */
 export function commandLineOf(pid: number): string[] | undefined {
   return readNulls(`/proc/${pid}/cmdline`)
+}
+
+/** Open file descriptors, sockets included; undefined when they are not ours to count. */
+export function openFilesOf(pid: number): number | undefined {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length
+  } catch {
+    return undefined
+  }
+}
+
+/** The soft limits of the kernel by name, as /proc/PID/limits has them (`Max data size`, …); null: unlimited. Undefined when it cannot be read. */
+export function limitsOf(pid: number): ReadonlyMap<string, number | null> | undefined {
+  try {
+    const lines = readFileSync(`/proc/${pid}/limits`, 'utf8').matchAll(/^(Max .+?) {2,}(\d+|unlimited)/gm)
+    return new Map(Array.from(lines, ([, name, soft]) => [name!, soft === 'unlimited' ? null : Number(soft)]))
+  } catch {
+    return undefined
+  }
 }
 
 /** User that the process runs as; undefined when it is gone. */
@@ -76,25 +108,6 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false // It ended between the look and the signal.
     throw error
   }
-}
-
-/**
- * The process and everything below it: children of children, and its process group when it leads one. The group is
- * found, too, when its leader has ended: the kernel does not use the number again while the group lives.
- */
-export function familyOf(root: ProcessIdentity): ProcessStat[] {
-  const all = listProcesses().filter(({ state }) => state !== 'Z' && state !== 'X')
-  const leader = readProcess(root.pid)
-  // A pid that was used again: neither it nor its children are ours.
-  if (leader && leader.startTicks !== root.startTicks) return []
-  const family = new Set<number>([root.pid])
-  for (let before = 0; before < family.size; ) {
-    before = family.size
-    for (const { pid, parent, group, startTicks } of all) {
-      if (family.has(parent) || (group === root.pid && startTicks >= root.startTicks)) family.add(pid)
-    }
-  }
-  return all.filter(({ pid }) => family.has(pid))
 }
 
 function readNulls(file: string): string[] | undefined {

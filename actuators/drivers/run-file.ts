@@ -10,7 +10,15 @@ const KEYS_MAX = 32 // Orders remembered; only the newest is ever asked for, the
 
 export interface RunFile {
   /** Null before the first start and after a stop. */
-  process: { pid: number; startTicks: number; startedAtMs: number } | null
+  process: {
+    pid: number
+    startTicks: number
+    startedAtMs: number
+    /** Of its tree (process-tree.ts); '' when it was started without one. */
+    mark: string
+    /** Name of the limits that it was started with; '' when they are not known. */
+    limits: string
+  } | null
   argv: readonly string[]
   /** Idempotency keys of applied orders, newest last. */
   keys: readonly string[]
@@ -21,12 +29,15 @@ export interface RunFile {
   stoppedAtMs: number | null
 }
 
+const UNMARKED = { mark: '', limits: '' }
 const EMPTY: RunFile = { process: null, argv: [], keys: [], fence: 0, restarts: 0, stoppedAtMs: null }
 
 /** The file of `name`, or an empty one. @throws SyntaxError when it is damaged by someone else */
 export function readRunFile(runDir: string, name: string): RunFile {
   try {
-    return { ...EMPTY, ...(JSON.parse(readFileSync(join(runDir, `${name}.json`), 'utf8')) as Partial<RunFile>) }
+    const file = { ...EMPTY, ...(JSON.parse(readFileSync(join(runDir, `${name}.json`), 'utf8')) as Partial<RunFile>) }
+    // Earlier releases knew neither mark nor limits.
+    return { ...file, process: file.process && { ...UNMARKED, ...file.process } }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return EMPTY
     throw error

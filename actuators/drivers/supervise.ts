@@ -1,34 +1,26 @@
-// Starting and ending one supervised process, so that it survives us and is found again.
+// Starting one supervised process, so that it survives us and is found again.
 //
 // Who runs is kept in the run file; whether the start of an order took place is decided by its mark (start-mark.ts), so a
-// kill at any instant leaves no doubt. Processes run detached in their own group, output in a file.
+// kill at any instant leaves no doubt. Processes run detached in their own session, output in a file. Limits of the kernel are
+// set by prlimit(1), which then becomes the program: no shell, and numbers of the definition alone.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { accessSync, closeSync, constants, mkdirSync, openSync, renameSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { AppError } from '../../schemas/errors.ts'
-import type { ProcessDefinition } from '../../schemas/process-definitions.ts'
-import {
-  commandLineOf,
-  environmentOf,
-  familyOf,
-  listProcesses,
-  type ProcessIdentity,
-  type ProcessStat,
-  readProcess,
-  sameProcess,
-  signalProcess,
-  userOf
-} from './process-table.ts'
+import type { ProcessDefinition, ProcessLimits } from '../../schemas/process-definitions.ts'
+import { commandLineOf, environmentOf, isAlive, listProcesses, type ProcessStat, readProcess, sameProcess, userOf } from './process-table.ts'
+import { TREE_VARIABLE } from './process-tree.ts'
 import { type RunFile, readRunFile, withKey, writeRunFile } from './run-file.ts'
 import { MARKING_LAUNCHER, nextMark } from './start-mark.ts'
 
 /** Variable in which a started process carries the idempotency key of the order that started it. */
 export const KEY_VARIABLE = 'HOMEOSTAT_IDEMPOTENCY_KEY'
 const PASSED_VARIABLES = ['PATH', 'HOME', 'USER', 'LANG', 'TZ', 'TMPDIR']
-const POLL_MS = 20 // Between looks whether a process has ended.
-const KILL_WAIT_MS = 5_000 // After SIGKILL; a process in uninterruptible sleep may outlast it.
+const PRLIMIT = '/usr/bin/prlimit' // Of util-linux, which every distribution has.
+/** Limits of a start that names none. */
+export const DEFAULT_LIMITS = 'default'
 const LOG_BYTES_MAX = 64 * 2 ** 20 // Then the output file becomes `.1` at the next start: at most two of them.
 
 export interface SpawnOptions {
@@ -38,6 +30,8 @@ export interface SpawnOptions {
   /** Default '': started by a person or the lab, not by an order. */
   idempotencyKey?: string
   fence?: number
+  /** Name of the definition's limits. */
+  limits?: string
 }
 
 /**
@@ -45,22 +39,24 @@ export interface SpawnOptions {
  * @throws AppError `driver_failed` when the program cannot be started
  */
 export async function spawnSupervised(options: SpawnOptions): Promise<ProcessStat> {
-  const { runDir, name, definition, idempotencyKey = '', fence } = options
+  const { runDir, name, definition, idempotencyKey = '', fence, limits = DEFAULT_LIMITS } = options
   const before = readRunFile(runDir, name)
+  const mark = randomUUID()
   let child: ChildProcess
   try {
-    child = await spawnDetached(options)
+    child = await spawnDetached(options, mark)
   } catch (cause) {
     throw new AppError('driver_failed', `${name}: ${definition.argv[0]} cannot be started: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause
     })
   }
   // It may have ended already; then it is remembered as one that ended.
-  const started = readProcess(child.pid!) ?? { pid: child.pid!, startTicks: 0, startedAtMs: Date.now(), state: 'X', parent: 0, group: 0, rssBytes: 0 }
+  const nobody = { state: 'X', parent: 0, group: 0, session: 0, rssBytes: 0 }
+  const started = readProcess(child.pid!) ?? { ...nobody, pid: child.pid!, startTicks: 0, startedAtMs: Date.now() }
   const { pid, startTicks, startedAtMs } = started
   const keys = idempotencyKey === '' ? before.keys : withKey(before.keys, idempotencyKey)
   const restarts = before.restarts + (before.argv.length > 0 ? 1 : 0)
-  const process = { pid, startTicks, startedAtMs }
+  const process = { pid, startTicks, startedAtMs, mark, limits }
   writeRunFile(runDir, name, { process, argv: definition.argv, keys, fence: Math.max(before.fence, fence ?? 0), restarts, stoppedAtMs: null })
   return started
 }
@@ -68,6 +64,8 @@ export async function spawnSupervised(options: SpawnOptions): Promise<ProcessSta
 export interface Found {
   running: ProcessStat | undefined
   file: RunFile
+  /** The process that has the remembered pid now, and is not ours. */
+  usurper: ProcessStat | undefined
   /** Processes of this command line that are not known to be ours, when there are several. */
   strangers: number
 }
@@ -79,45 +77,36 @@ export interface Found {
 export function findRunning(runDir: string, name: string, definition: ProcessDefinition): Found {
   const file = readRunFile(runDir, name)
   const remembered = file.process && sameProcess(file.process)
-  if (remembered) return { running: remembered, file, strangers: 0 }
+  if (remembered) return { running: remembered, file, strangers: 0, usurper: undefined }
+  const holder = file.process ? readProcess(file.process.pid) : undefined
+  const usurper = holder?.startTicks === file.process?.startTicks ? undefined : holder
   const user = process.getuid?.()
-  const twins = listProcesses().filter(({ pid, state }) => state !== 'Z' && userOf(pid) === user && sameArguments(commandLineOf(pid), definition.argv))
+  const twins = listProcesses().filter(each => isAlive(each) && userOf(each.pid) === user && sameArguments(commandLineOf(each.pid), definition.argv))
   const strangers = twins.filter(({ parent }) => !twins.some(({ pid }) => pid === parent)) // A child that is yet to exec looks like its parent.
-  if (strangers.length !== 1) return { running: undefined, file, strangers: strangers.length }
+  if (strangers.length !== 1) return { running: undefined, file, strangers: strangers.length, usurper }
   const [running] = strangers as [ProcessStat]
-  const { pid, startTicks, startedAtMs } = running
-  const key = environmentOf(pid, KEY_VARIABLE)
+  const key = environmentOf(running.pid, KEY_VARIABLE)
   const keys = key ? withKey(file.keys, key) : file.keys
-  const adopted = { ...file, process: { pid, startTicks, startedAtMs }, argv: definition.argv, keys, stoppedAtMs: null }
+  const adopted = { ...file, process: processEntryOf(running), argv: definition.argv, keys, stoppedAtMs: null }
   writeRunFile(runDir, name, adopted)
-  return { running, file: adopted, strangers: 0 }
+  return { running, file: adopted, strangers: 0, usurper: undefined }
 }
 
-/**
- * Ends a process and all it started, also when the process itself is gone and left some behind: SIGTERM, `graceMs`,
- * SIGKILL. What is stopped (SIGSTOP) cannot heed a SIGTERM and gets SIGKILL at once.
- * @throws AppError `driver_unknown` when something is still there after SIGKILL
- */
-export async function endFamily(root: ProcessIdentity, graceMs: number): Promise<void> {
-  const family = familyOf(root)
-  const alive = (): ProcessStat[] => family.flatMap(member => sameProcess(member) ?? [])
-  for (const member of family) signalProcess(member, member.state === 'T' ? 'SIGKILL' : 'SIGTERM')
-  await until(() => alive().length === 0, graceMs)
-  // What was born meanwhile belongs to them as well.
-  for (const member of familyOf(root)) if (!family.some(({ pid }) => pid === member.pid)) family.push(member)
-  for (const member of alive()) signalProcess(member, 'SIGKILL')
-  await until(() => alive().length === 0, KILL_WAIT_MS)
-  const left = alive()
-  if (left.length > 0) throw new AppError('driver_unknown', `process ${left.map(({ pid }) => pid).join(', ')} is still there after SIGKILL`)
+/** What the run file keeps of a process that is found running. Which limits it was given is not known. */
+export function processEntryOf({ pid, startTicks, startedAtMs }: ProcessStat): NonNullable<RunFile['process']> {
+  return { pid, startTicks, startedAtMs, mark: environmentOf(pid, TREE_VARIABLE) ?? '', limits: '' }
 }
 
-/** A living process that was started by the order with this key. */
+/** The living process that was started by the order with this key: the oldest, for its children inherit the key. */
 export function findByKey(key: string): ProcessStat | undefined {
-  return key === '' ? undefined : listProcesses().find(({ pid, state }) => state !== 'Z' && environmentOf(pid, KEY_VARIABLE) === key)
+  const found = key === '' ? [] : listProcesses().filter(each => isAlive(each) && environmentOf(each.pid, KEY_VARIABLE) === key)
+  return found.sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid)[0]
 }
 
-async function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: SpawnOptions): Promise<ChildProcess> {
-  accessSync(definition.argv[0]!, constants.X_OK) // The launcher could only tell by an exit code.
+async function spawnDetached({ runDir, name, definition, idempotencyKey = '', limits = DEFAULT_LIMITS }: SpawnOptions, mark: string): Promise<ChildProcess> {
+  const chosen = Object.hasOwn(definition.limits, limits) ? definition.limits[limits] : undefined
+  const program = [...limitArguments(chosen), ...definition.argv]
+  for (const executed of [program[0]!, definition.argv[0]!]) accessSync(executed, constants.X_OK) // The launcher could only tell by an exit code.
   mkdirSync(runDir, { recursive: true, mode: 0o700 })
   const logFile = resolve(runDir, definition.logFile ?? `${name}.log`)
   mkdirSync(dirname(logFile), { recursive: true })
@@ -125,8 +114,9 @@ async function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: 
   const passed = [...PASSED_VARIABLES, ...definition.passEnv].flatMap(variable =>
     process.env[variable] === undefined ? [] : [[variable, process.env[variable]]]
   )
-  const env = { ...Object.fromEntries(passed), ...definition.env, ...(idempotencyKey === '' ? {} : { [KEY_VARIABLE]: idempotencyKey }) }
-  const argv = idempotencyKey === '' ? definition.argv : [...MARKING_LAUNCHER, nextMark(runDir, idempotencyKey), ...definition.argv]
+  const key = idempotencyKey === '' ? {} : { [KEY_VARIABLE]: idempotencyKey }
+  const env = { ...Object.fromEntries(passed), ...definition.env, ...chosen?.env, ...key, [TREE_VARIABLE]: mark }
+  const argv = idempotencyKey === '' ? program : [...MARKING_LAUNCHER, nextMark(runDir, idempotencyKey), ...program]
   const output = openSync(logFile, 'a', 0o600)
   return new Promise((started, failed) => {
     const cwd = definition.cwd ?? runDir
@@ -140,8 +130,11 @@ async function spawnDetached({ runDir, name, definition, idempotencyKey = '' }: 
   })
 }
 
-async function until(holds: () => boolean, msMax: number): Promise<void> {
-  for (const endMs = performance.now() + msMax; !holds() && performance.now() < endMs; ) await pause(POLL_MS)
+/** What stands before the program so that the kernel limits it; empty when nothing is limited. */
+function limitArguments(limits: ProcessLimits | undefined): string[] {
+  const wanted = { data: limits?.memoryBytes, nofile: limits?.openFiles, nproc: limits?.userProcesses }
+  const options = Object.entries(wanted).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}:${value}`]))
+  return options.length === 0 ? [] : [PRLIMIT, ...options, '--']
 }
 
 function sameArguments(a: readonly string[] | undefined, b: readonly string[]): boolean {

@@ -65,7 +65,7 @@ export function homeostatProcess({ folder, config, main = MAIN }: HomeostatOptio
     async start() {
       const begunMs = Date.now()
       const argv = [process.execPath, '--disable-warning=ExperimentalWarning', main, 'start', '--config', configFile]
-      const definition = { argv, env: {}, passEnv: [], logFile, grace: 0 }
+      const definition = { argv, env: {}, passEnv: [], limits: {}, logFile, grace: 0 }
       const started = await spawnSupervised({ runDir: join(folder, 'lab'), name: 'homeostat', definition })
       while (Date.now() - begunMs < READY_DEADLINE_MS) {
         if (!sameProcess(started)) throw new Error(`Homeostat ended at its start:\n${logTail(logFile)}`)

@@ -6,10 +6,11 @@ import { tidyUp } from '../unit/actuators/drivers/process-world.ts'
 import { driverContract } from './driver.ts'
 import { exec } from './drivers/exec.ts'
 import { http } from './drivers/http.ts'
-import { supervised } from './drivers/process.ts'
+import { supervised, tree } from './drivers/process.ts'
 
 afterAll(tidyUp)
 
 driverContract(...supervised)
+driverContract(...tree)
 driverContract(...exec)
 driverContract(...http)

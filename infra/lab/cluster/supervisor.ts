@@ -78,7 +78,7 @@ export function openSupervisor(runDir: string): Supervisor {
 
   async function launch(entry: Entry): Promise<void> {
     const { name, argv, logFile } = entry.options
-    entry.process = await spawnSupervised({ runDir, name, definition: { argv: [...argv], env: {}, passEnv: [], logFile, grace: 0 } })
+    entry.process = await spawnSupervised({ runDir, name, definition: { argv: [...argv], env: {}, passEnv: [], limits: {}, logFile, grace: 0 } })
   }
 
   return {

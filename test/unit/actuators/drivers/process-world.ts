@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { commandLineOf, listProcesses } from '../../../../actuators/drivers/process-table.ts'
-import { endFamily, KEY_VARIABLE } from '../../../../actuators/drivers/supervise.ts'
+import { endTree } from '../../../../actuators/drivers/process-tree.ts'
+import { KEY_VARIABLE } from '../../../../actuators/drivers/supervise.ts'
 import type { DriverOrder } from '../../../../schemas/ports.ts'
 import { type ProcessDefinition, processDefinitionsSchema } from '../../../../schemas/process-definitions.ts'
 
@@ -51,7 +52,7 @@ export const anOrder = (verb: string, key: string): DriverOrder => ({
 
 /** Everything that was started in a test's folder, by what its command line names. */
 export async function endAll(folder: string): Promise<void> {
-  for (const { pid, startTicks } of listProcesses()) if (commandLineOf(pid)?.includes(folder)) await endFamily({ pid, startTicks }, 0)
+  for (const { pid, startTicks } of listProcesses()) if (commandLineOf(pid)?.includes(folder)) await endTree({ pid, startTicks, mark: '' }, 0)
 }
 
 /** Ends what the tests of a file started and removes their folders. */

@@ -64,7 +64,10 @@ describe('process driver', () => {
   it('leaves a process alone that has the pid of the old one', async () => {
     const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
     const { startTicks } = readProcess(stranger.pid!)!
-    writeRunFile(runDir, NAME, { ...readRunFile(runDir, NAME), process: { pid: stranger.pid!, startTicks: startTicks - 1, startedAtMs: 0 } })
+    writeRunFile(runDir, NAME, {
+      ...readRunFile(runDir, NAME),
+      process: { pid: stranger.pid!, startTicks: startTicks - 1, startedAtMs: 0, mark: '', limits: '' }
+    })
     await driverOf().apply(anOrder('restart', 'k4'), never)
     expect(sameProcess({ pid: stranger.pid!, startTicks })).toBeDefined()
     stranger.kill('SIGKILL')
