@@ -66,6 +66,7 @@ export const outcomeSchema = z.object({
   healedAtMs: z.number().nullable(),
   recordedAtMs: z.number(),
   cost: z.number(),
+  /** Whether the actuator itself called people for it: only where it runs without control beside it, whose decisions say so else (M6 counts both). */
   escalated: z.boolean()
 })
 export type Outcome = z.infer<typeof outcomeSchema>

@@ -15,7 +15,7 @@ import type { Random } from '../../schemas/ports.ts'
 import { actionsOf, commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf, type Judgement, judge } from './judge.ts'
-import { onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
+import { endTrust, onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { addAttempt, addOnset, addOpening, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
@@ -151,7 +151,8 @@ function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: 
   if (!settleOutcome(state, outcome)) return [{ kind: 'ignored', reason: 'known_outcome' }]
   const harm = scoreOutcome(state, outcome)
   const policy = rules.policies.policies.find(one => one.name === outcome.policy)
-  if (harm !== undefined && policy !== undefined) tellTrust(state, policy, { kind: 'demoted', reason: harm }, nowMs, rules.escalation)
+  if (harm !== undefined && policy !== undefined)
+    tellTrust(state, policy, { kind: 'demoted', atMs: outcome.recordedAtMs, reason: harm }, nowMs, rules.escalation)
   reviewPolicies(state, nowMs, rules)
   const watch = state.watches[outcome.incidentId]
   if (watch !== undefined) {
@@ -162,9 +163,12 @@ function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: 
   return decideAll(state, nowMs, random, rules)
 }
 
-/** Levels lost to drift, and levels earned: people are told of both. */
+/** Levels lost to drift, and levels earned: people are told of both, and when it is over. */
 function reviewPolicies(state: DecideState, nowMs: number, rules: DecideRules): void {
-  for (const policy of rules.policies.policies) for (const news of reviewTrust(state, policy, nowMs)) tellTrust(state, policy, news, nowMs, rules.escalation)
+  for (const policy of rules.policies.policies) {
+    for (const news of reviewTrust(state, policy, nowMs)) tellTrust(state, policy, news, nowMs, rules.escalation)
+  }
+  endTrust(state, rules.policies)
 }
 
 function onTick(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {

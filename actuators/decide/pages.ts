@@ -87,10 +87,13 @@ function tellsOfHold(state: DecideState, decision: Decision, nowMs: number): boo
   return true
 }
 
-/** Tells people that a policy lost a level, or has earned one that they may give it: once each, nobody need answer. */
+/**
+ * Tells people that a policy lost a level, or has earned one that they may give it: its channels once, nobody need answer. It is over
+ * when it is true no more (`endTrust`): a person gave the level back, or took the proposal, or the record no longer supports it.
+ */
 export function tellTrust(state: DecideState, policy: LoadedPolicy, news: TrustNews, nowMs: number, rules: EscalationRules | undefined): void {
   const isLoss = news.kind === 'demoted'
-  const id = `policy/${policy.name}/${isLoss ? 'demoted' : news.level}@${nowMs}`
+  const id = `policy/${policy.name}/${isLoss ? news.atMs : news.level}`
   const summary = isLoss
     ? `policy ${policy.name} lost a level of autonomy: ${news.reason}`
     : `policy ${policy.name} has earned the level ${news.level}: ${news.reason}`
@@ -104,8 +107,22 @@ export function tellTrust(state: DecideState, policy: LoadedPolicy, news: TrustN
   )
   call.owner = null
   advanceCall(state, call, rules, nowMs)
-  delete state.calls[id]
+  call.isExhausted = true // One step is enough for what nobody need answer.
 }
+
+/** Ends what people were told of a policy's trust and is true no more. */
+export function endTrust(state: DecideState, policies: PolicySet): void {
+  for (const id of Object.keys(state.calls)) {
+    const [, name, news] = TRUST_CALL.exec(id) ?? []
+    if (name === undefined) continue
+    const { demotions = [], proposed = null } = policies.policies.some(policy => policy.name === name) ? (state.trust[name] ?? {}) : {}
+    if ([...demotions.map(({ atMs }) => String(atMs)), proposed].includes(news!)) continue
+    endCall(state, id, `policy ${name}: its level was given, or what was told of it holds no more`, { policy: name })
+  }
+}
+
+/** Name of the policy, and the level that it earned or the time of its loss. Ids of incidents are hex digits. */
+const TRUST_CALL = /^policy\/([^/]+)\/(.+)$/
 
 /** Tells everyone who was called that the incident is over; never held back. */
 export function resolvePages(state: DecideState, watch: Watch, incident: Incident, policies: PolicySet, rules: EscalationRules | undefined = undefined): void {
@@ -126,9 +143,9 @@ export function resolvePages(state: DecideState, watch: Watch, incident: Inciden
   endCall(state, id, summary, details)
 }
 
-/** Whose answer on an incident means that somebody has it: an answer to its question, or `acknowledge/<incident>`. */
+/** Somebody has it: who says so, and who answers its question. */
 export function takeAnswer(state: DecideState, control: Control): void {
-  if (control.kind === 'approval') acknowledgeCall(state, control.incidentId, control.by)
+  if (control.kind === 'acknowledgement' || control.kind === 'approval') acknowledgeCall(state, control.incidentId, control.by)
 }
 
 /** News of an open incident: a ticket may have become a page. */

@@ -23,7 +23,7 @@ const DEMOTIONS_MAX = 3
 const ANOMALIES_MAX = 20 // Kept a trial, for labels: people label the first ones.
 
 /** What people are told of a policy's trust. */
-export type TrustNews = { kind: 'demoted'; reason: string } | { kind: 'proposed'; level: string; reason: string }
+export type TrustNews = { kind: 'demoted'; atMs: number; reason: string } | { kind: 'proposed'; level: string; reason: string }
 
 /**
  * Takes a decision into the record: an act, or what would have been one. A question becomes an act when it is approved.
@@ -115,7 +115,7 @@ export function reviewTrust(state: DecideState, policy: LoadedPolicy, nowMs: num
   if (trust === undefined) return []
   const news: TrustNews[] = []
   const drifted = drift(trust, policy.spec.trust, levelOf(policy, state))
-  if (drifted !== undefined && demote(trust, nowMs, drifted)) news.push({ kind: 'demoted', reason: drifted })
+  if (drifted !== undefined && demote(trust, nowMs, drifted)) news.push({ kind: 'demoted', atMs: nowMs, reason: drifted })
   const { proposal, trials, precision, precisionLower } = earned(trust, policy.spec.trust, levelOf(policy, state))
   if (proposal !== undefined && trust.proposed !== proposal) {
     news.push({ kind: 'proposed', level: proposal, reason: `precision ${precision} over ${trials} decisions, at least ${precisionLower}` })

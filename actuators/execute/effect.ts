@@ -104,7 +104,8 @@ async function begin(context: ExecuteContext, row: StepRow, input: EffectInput):
     if (context.stopping.aborted) return { refusedBy: 'closing', reason: 'the actuator is closing' }
     if (isLate(context, input)) return LATE
     try {
-      await Promise.all([context.control.refresh(), context.incidents.refresh()])
+      await context.incidents.refresh()
+      await context.control.refresh() // Last: nothing is to stop an act sooner than a word of people.
       if (isLate(context, input)) return LATE // The process may have been stopped while it read.
       break
     } catch (error) {

@@ -219,11 +219,7 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
   app.post('/api/acknowledgements', async request => {
     const { incidentId = '', by = 'console' } = fields(request)
     const incident = incidentOf(view, String(incidentId))
-    // Somebody has it: an answer to no question, so that it approves nothing.
-    return append({
-      ...{ kind: 'approval', incidentId: incident.id, decisionId: `acknowledge/${incident.id}`, approved: false },
-      ...{ by: String(by), atMs: clock.nowMs() }
-    })
+    return append({ kind: 'acknowledgement', incidentId: incident.id, by: String(by), atMs: clock.nowMs() })
   })
   app.post('/api/labels', async request => {
     const { anomalyId, label, note = '', by = 'console' } = fields(request)

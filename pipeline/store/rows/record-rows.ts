@@ -11,7 +11,7 @@ import { decodeRecord, type RecordType } from '../../../schemas/envelope.ts'
 import { type Incident, incidentRecord } from '../../../schemas/incident.ts'
 import { type Model, modelRecord } from '../../../schemas/model.ts'
 import type { LogRecord } from '../../../schemas/ports.ts'
-import { type Edge, edgeRecord } from '../../../schemas/topology.ts'
+import { type Edge, edgeRecord, instanceRecord } from '../../../schemas/topology.ts'
 import { outcomeRecord } from '../../../schemas/outcome.ts'
 import { outcomeRows } from './outcome-rows.ts'
 import { count, float, msText, nullableMsText, type Row, serviceName, type TableRow } from './values.ts'
@@ -42,7 +42,8 @@ const BY_TYPE: Readonly<Record<string, ToRows>> = {
   [outcomeRecord.type]: many(outcomeRecord, outcomeRows),
   [controlRecord.type]: one(controlRecord, 'homeostat_control', controlColumns),
   [modelRecord.type]: one(modelRecord, 'homeostat_models', modelColumns),
-  [edgeRecord.type]: one(edgeRecord, 'homeostat_edges', edgeColumns)
+  [edgeRecord.type]: one(edgeRecord, 'homeostat_edges', edgeColumns),
+  [instanceRecord.type]: many(instanceRecord, () => []) // News for diagnosis; who was seen when is in homeostat_entities.
 }
 
 /** The rows of one control record, or why it cannot be read. */
@@ -167,14 +168,15 @@ function commandColumns(command: Command): Row {
 function controlColumns(record: Control): Row {
   const texts = Object.entries(record).map(([name, value]) => [name, String(value)] as const)
   const environment = record.kind === 'kill_switch' && record.scope.startsWith('environment/') ? record.scope.slice('environment/'.length) : ''
+  const incidentId = record.kind === 'approval' || record.kind === 'acknowledgement' ? record.incidentId : ''
   return {
     Kind: record.kind,
     Subject: controlSubject(record),
     Actor: record.by,
     Environment: environment,
     ServiceName: record.kind === 'release_target' ? serviceName(record.target) : '',
-    TraceId: record.kind === 'approval' ? record.incidentId : '',
-    IncidentId: record.kind === 'approval' ? record.incidentId : '',
+    TraceId: incidentId,
+    IncidentId: incidentId,
     DecisionId: record.kind === 'approval' ? record.decisionId : '',
     AnomalyId: record.kind === 'label' ? record.anomalyId : '',
     Label: record.kind === 'label' ? record.label : '',

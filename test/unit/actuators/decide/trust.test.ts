@@ -163,6 +163,26 @@ describe('levels', () => {
     one.control({ kind: 'autonomy', policy: 'orders', reason: 'runbook was repaired', by: 'ada', atMs: T0 + 12_000 }, 12)
     expect(one.last()).toMatchObject({ outcome: 'act', autonomy: 'auto' })
   })
+  test('whoever heard of a loss or a proposal hears of its end, once it holds no more', () => {
+    const one = decider(set('autonomy: auto\ncooldown: {initial: 1s, jitter: 0}'))
+    const said = (): string[] => one.state.pages.flatMap(({ page }) => (page.dedupKey.startsWith('policy/') ? [`${page.action} ${page.dedupKey}`] : []))
+    one.incident(anIncident(), 1)
+    const lost = anOutcome(one.last(), 'harmful')
+    one.outcome(lost, 6)
+    const told = `trigger policy/orders/${lost.recordedAtMs}`
+    expect(said()).toEqual([told])
+    one.feed({ kind: 'policies_changed' }, 8)
+    expect(said()).toEqual([told])
+    one.control({ kind: 'autonomy', policy: 'orders', reason: 'repaired', by: 'ada', atMs: T0 + 12_000 }, 12)
+    expect(said()).toEqual([told, `resolve policy/orders/${lost.recordedAtMs}`])
+    one.state.trust.orders = aTrust(40, 0)
+    one.rules.policies = set('autonomy: approve')
+    one.feed({ kind: 'policies_changed' }, 60)
+    one.rules.policies = set('autonomy: auto')
+    one.feed({ kind: 'policies_changed' }, 61)
+    expect(said().slice(2)).toEqual(['trigger policy/orders/auto', 'resolve policy/orders/auto'])
+    expect(Object.keys(one.state.calls).filter(id => id.startsWith('policy/'))).toEqual([])
+  })
   test('each harm costs another one, and below observe there is nothing', () => {
     const state = emptyState()
     state.trust.orders = { ...aTrust(0, 0), demotions: [1, 2, 3].map(atMs => ({ atMs, reason: 'harm' })) }

@@ -52,15 +52,18 @@ test('three attempts that do not help are one page, and then silence but for the
   expect(said()).toEqual(['trigger ada', 'trigger bob'])
 })
 
-test('an answer to the question is an acknowledgement, and so is one to no question, which approves nothing', () => {
-  for (const decisionId of ['asked', 'acknowledge/incident-1']) {
+test('an answer to the question is an acknowledgement; an acknowledgement is no answer: it approves nothing and denies nothing', () => {
+  for (const kind of ['approval', 'acknowledgement'] as const) {
     const { incident, control, last, due, said, commands } = rig('autonomy: approve\napproval: {expiresAfter: 2h}')
     incident(anIncident(), 0)
     due(1)
-    control(answer(decisionId === 'asked' ? last().id : decisionId, decisionId === 'asked', 60), 60)
+    const asked = last().id
+    control(kind === 'approval' ? answer(asked, true, 60) : { kind, incidentId: 'incident-1', by: 'ada', atMs: T0 + 60_000 }, 60)
     due(1_000)
-    expect(said(), decisionId).toEqual(['trigger ada', 'acknowledge ada'])
-    expect(commands(), decisionId).toHaveLength(decisionId === 'asked' ? 1 : 0)
+    expect(said(), kind).toEqual(['trigger ada', 'acknowledge ada'])
+    expect(commands(), kind).toHaveLength(kind === 'approval' ? 1 : 0)
+    if (kind === 'acknowledgement') control(answer(asked, true, 1_100), 1_100)
+    expect(commands(), kind).toHaveLength(1)
   }
 })
 

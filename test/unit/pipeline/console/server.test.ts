@@ -181,7 +181,7 @@ describe('the console server', () => {
   it('writes an acknowledgement that approves nothing', async () => {
     expect((await post('/api/acknowledgements', { incidentId: 'aaaa', by: 'ada' })).status).toBe(200)
     const id = 'a'.repeat(32)
-    expect(lastControl()).toMatchObject({ kind: 'approval', incidentId: id, decisionId: `acknowledge/${id}`, approved: false, by: 'ada' })
+    expect(lastControl()).toEqual({ kind: 'acknowledgement', incidentId: id, by: 'ada', atMs: expect.any(Number) })
     expect((await post('/api/acknowledgements', { incidentId: 'nope' })).status).toBe(404)
   })
 
