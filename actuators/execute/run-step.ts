@@ -1,7 +1,7 @@
 // One step of a command, from its condition to its verdict, and its undo when it did no good.
 //
 // Re-entrant: it begins where the step's ledger row stands, so a run after a crash and a first run are the same code.
-//   accepted ─ facts, condition, evidence, baseline ─► effect ─► verify ─► undo? ─► result
+//   accepted ─ wait? ─ facts, condition, evidence, baseline ─► effect ─► verify ─► undo? ─► result
 // The undo is an effect of its own (key, row), and is itself verified.
 
 import type { CommandStep } from '../../schemas/command.ts'
@@ -18,6 +18,7 @@ import { captureEvidence } from './evidence.ts'
 import { finding, resultOf } from './findings.ts'
 import type { CommandRow, StepFinding, StepRow } from './rows.ts'
 import { undoStep } from './undo.ts'
+import { waitForStep } from './wait-for.ts'
 
 const OBSERVE_MS_MAX = 5_000 // Facts that take longer are unknown facts.
 
@@ -27,6 +28,10 @@ export async function runStep(context: ExecuteContext, command: CommandRow, inde
   const key = step.idempotencyKey
   let row = context.ledger.step(key)!
   if (row.state === 'accepted' && row.result === null) {
+    const waited = await waitForStep(context, command, index, row)
+    if (waited.kind === 'closing') return undefined
+    row = waited.row
+    if (waited.kind === 'given_up') return passOver(context, row, step, { ...waited, result: 'refused' })
     const prepared = await prepare(context, command, step, row)
     if (prepared === 'closing') return undefined
     if ('refusedBy' in prepared) return passOver(context, row, step, prepared)
