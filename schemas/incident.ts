@@ -13,7 +13,7 @@ export const causeSchema = z.object({
   /** 0..1, the first is the highest. */
   score: z.number(),
   /** What kind of trouble its own signals show. */
-  signature: z.enum(['silent', 'errors', 'latency', 'saturation', 'traffic', 'logs', 'failure_predicted', 'canary', 'canary_undecided', 'other']),
+  signature: z.enum(['silent', 'crash_loop', 'errors', 'latency', 'saturation', 'traffic', 'logs', 'failure_predicted', 'canary', 'canary_undecided', 'other']),
   /** Whether an open anomaly still shows it; false: its signs have closed, so there is nothing to act upon. Absent means true. */
   open: z.boolean().optional(),
   /** Sentences, each restating evidence: position in the graph, time order, severity. */

@@ -130,7 +130,7 @@ export const runbookSchema = z.strictObject({
       signatures: z
         .array(z.string())
         .min(1)
-        .describe('The kinds of trouble it answers: `silent`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'),
+        .describe('The kinds of trouble it answers: `silent`, `crash_loop`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'),
       steps: z.array(stepSchema).min(1).max(10).describe('Lightest first: the next step runs only when the one before did not heal.')
     })
     .describe('What is done, and how it is checked.')

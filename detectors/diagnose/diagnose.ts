@@ -13,7 +13,7 @@ import type { Edge } from '../../schemas/topology.ts'
 import { CANARY_DETECTOR } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome } from './lifecycle.ts'
-import { admitMember, OMITTED_IDS_MAX, unknownEntities, worstSeverity } from './members.ts'
+import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
 import { addEdge } from './service-graph.ts'
 import { readSignal } from './signal-kind.ts'
@@ -211,10 +211,11 @@ function causesOf(state: DiagnoseState, incident: Incident, nowMs: number, confi
   if (incident.causes.length > 0 && trouble.length > 0 && trouble.every(member => member.closedAtMs !== null)) {
     return incident.causes.map(cause => ({ ...cause, open: false }))
   }
-  const telling = incident.members.filter(member => member.closedAtMs === null || nowMs - member.closedAtMs <= config.groupWindow)
+  const members = standingMembers(incident.members)
+  const telling = members.filter(member => member.closedAtMs === null || nowMs - member.closedAtMs <= config.groupWindow)
   const graph = graphOf(state, incident.environment)
   const instancesOf = (node: string) => [...(state.instances.get(incident.environment) ?? [])].filter(entity => memberNode({ entity }, graph) === node)
-  return rankCauses(telling.length > 0 ? telling : incident.members, graph, nowMs, instancesOf)
+  return rankCauses(telling.length > 0 ? telling : members, graph, nowMs, instancesOf)
 }
 
 function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {
@@ -229,6 +230,7 @@ function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {
 
 const PHRASES: Readonly<Record<Cause['signature'], string>> = {
   silent: 'sends nothing',
+  crash_loop: 'keeps crashing',
   errors: 'fails',
   latency: 'is slow',
   saturation: 'runs out of a resource',

@@ -31,6 +31,21 @@ export function worstSeverity(members: readonly IncidentMember[]): Severity {
   return members.reduce<Severity>((worst, item) => (SEVERITY_RANK[item.severity] > SEVERITY_RANK[worst] ? item.severity : worst), 'info')
 }
 
+/**
+ * Members as they stand: what a process complained of while it kept crashing is not over because it is not there to complain.
+ * Such a one counts as open for as long as its crash loop is.
+ */
+export function standingMembers(members: readonly IncidentMember[]): IncidentMember[] {
+  const loops = new Map<string, number>()
+  for (const { entity, sinceMs, closedAtMs, ...signal } of members) {
+    if (closedAtMs === null && readSignal(signal).kind === 'crash_loop') loops.set(entity, Math.min(sinceMs, loops.get(entity) ?? sinceMs))
+  }
+  return members.map(member => {
+    const stands = member.closedAtMs !== null && member.closedAtMs >= (loops.get(member.entity) ?? Number.POSITIVE_INFINITY)
+    return stands && readSignal(member).peer !== null ? { ...member, closedAtMs: null } : member
+  })
+}
+
 /** Entities whose own telemetry stopped and has not come back: unknown, neither well nor ill. */
 export function unknownEntities(members: readonly IncidentMember[]): string[] {
   const silent = members.filter(member => member.closedAtMs === null && readSignal(member).kind === 'silent')

@@ -20,6 +20,7 @@ export const CLEAR_AFTER_MS = 60_000
 const STRENGTH: Readonly<Record<SignalKind, number>> = {
   canary: 0.95, // A controlled comparison is the only evidence here that is more than coincidence.
   silent: 0.8,
+  crash_loop: 0.8,
   errors: 0.78,
   latency: 0.74,
   saturation: 0.7,
@@ -32,6 +33,7 @@ const STRENGTH: Readonly<Record<SignalKind, number>> = {
 const KIND_ORDER: readonly SignalKind[] = [
   'canary',
   'silent',
+  'crash_loop',
   'errors',
   'latency',
   'saturation',
@@ -41,6 +43,8 @@ const KIND_ORDER: readonly SignalKind[] = [
   'other',
   'traffic'
 ]
+/** Kinds of a callee's trouble that its callers feel. */
+const CARRIED: readonly SignalKind[] = ['crash_loop', 'errors', 'latency', 'saturation']
 const SILENT_AND_ACCUSED = 0.93 // Absence that callers feel is not a telemetry gap.
 const ACCUSED_BLIND = 0.8 // The callee sends no spans: its clients are the only witnesses there will be.
 const ACCUSED_ONLY = 0.6 // Its own signals may be late, or it is fine: enough to lead, not enough to be sure.
@@ -228,7 +232,7 @@ function troubledBelow(suspect: Suspect, suspects: ReadonlyMap<string, Suspect>,
 /** Trouble of a callee explains its caller's, unless it began clearly later and nobody complains of the callee. */
 function explains(callee: Suspect, caller: Suspect): boolean {
   if (callee.accusations.length > 0 || callee.own.some(sign => sign.kind === 'silent')) return true
-  const strong = callee.own.filter(sign => sign.kind === 'errors' || sign.kind === 'latency' || sign.kind === 'saturation')
+  const strong = callee.own.filter(sign => CARRIED.includes(sign.kind))
   return strong.some(sign => sign.member.sinceMs <= onsetMs(caller) + ONSET_TOLERANCE_MS)
 }
 
@@ -245,7 +249,8 @@ function onsetMs(suspect: Suspect): number {
 
 function signatureOf(suspect: Suspect): SignalKind {
   const own = suspect.own.map(sign => sign.kind)
-  for (const kind of ['canary', 'silent'] as const) if (own.includes(kind)) return kind
+  // What keeps dying is silent between two starts, too.
+  for (const kind of ['canary', 'crash_loop', 'silent'] as const) if (own.includes(kind)) return kind
   const saturation = suspect.own.find(sign => sign.kind === 'saturation')
   const rest = [...suspect.own, ...suspect.accusations].filter(sign => sign.kind !== 'saturation')
   // Memory that grew long before the errors came is what broke it; memory that grew with them is an effect.

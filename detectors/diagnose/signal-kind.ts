@@ -21,6 +21,8 @@ type Signal = Pick<IncidentMember, 'metric' | 'attributes' | 'detector' | 'direc
 const EDGE = 'homeostat.edge.'
 const SPAN = 'homeostat.span.'
 const LOG = 'homeostat.log.'
+const CRASH_LOOP = 'crash_loop'
+const READY = /(^|[._])(ready|readiness|healthy|alive|up)$/i // 1 or 0: what is not ready fails whoever asks it.
 const SCARCE = /(^|[._])(free|available|headroom|remaining)([._]|$)/i
 const ERRORS = /(^|[._])(errors?|failures?|failed|exceptions?|restarts?|timeouts?|rejected|refused|dropped)([._]|$)|error_ratio/i
 const LATENCY = /(duration|latency|response[._]time|wait[._]time|delay)([._]|$)/i
@@ -39,6 +41,7 @@ export function readSignal(signal: Signal): SignalReading {
   if (metric.startsWith(LOG)) return { ...logReading(signal), peer: null }
   if (signal.detector === CANARY_DETECTOR) return { kind: metric === UNDECIDED_METRIC ? 'canary_undecided' : 'canary', peer: null, hurts: true }
   if (direction === 'absent') return { kind: 'silent', peer: null, hurts: true }
+  if (signal.detector === CRASH_LOOP) return { kind: 'crash_loop', peer: null, hurts: true }
   if (signal.detector.startsWith('model:')) return { kind: 'failure_predicted', peer: null, hurts: true }
   return { ...measuredReading(metric, direction), peer: null }
 }
@@ -58,6 +61,7 @@ function logReading(signal: Signal): Omit<SignalReading, 'peer'> {
 
 function measuredReading(metric: string, direction: Signal['direction']): Omit<SignalReading, 'peer'> {
   const above = direction === 'above'
+  if (READY.test(metric)) return { kind: 'errors', hurts: !above }
   if (SCARCE.test(metric)) return { kind: 'saturation', hurts: !above }
   if (ERRORS.test(metric)) return { kind: 'errors', hurts: above }
   if (LATENCY.test(metric)) return { kind: 'latency', hurts: above }

@@ -27,6 +27,8 @@ const DERIVED_PREFIX = /^homeostat\.(span|edge|log)\./
 /** Floor of the scale as a share of the least deviation that matters. */
 const SCALE_FLOOR_SHARE = 0.1
 
+/** How often a supervisor restarted something, as it counts: since its creation, whether the sender calls that a gauge or a sum. */
+const RESTART_COUNT = /(^|[._])restarts?([._](count|total))?$/
 /** The R of RED; errors and durations are classes of their own. */
 const REQUESTS = /(^|[._])(requests?|calls)([._]|$)/
 
@@ -69,6 +71,8 @@ export interface Descriptor extends DescriptorSource {
   ignored: boolean
   /** It says how users fare (requests, errors, durations), or is named where a decision is made: looked at more closely than others. */
   isKey: boolean
+  /** It is looked at for crash loops and for nothing else: a restart alone is no deviation of anything. */
+  isRestartCount: boolean
   /** A canary: its value is the time at which it set out. */
   isCanary: boolean
   signal: 'metric' | 'span' | 'log'
@@ -134,8 +138,9 @@ function describe(source: DescriptorSource, id: number, { ignore, important, met
   const { name, unit } = source
   const reading = readingOf(source)
   const rate = reading === READING.counter || reading === READING.window
+  const isRestartCount = reading === READING.value && isCountOfRestarts(source)
   const rule = metrics.find(({ metric }) => metric.test(name))
-  const kind = directed(metricClass(name, source.variant), rule?.direction)
+  const kind = directed(metricClass(name, source.variant), isRestartCount ? 'none' : rule?.direction)
   const least = rule?.deviationMin ?? deviationMin(kind.name, unit, rate)
   return {
     ...source,
@@ -145,6 +150,7 @@ function describe(source: DescriptorSource, id: number, { ignore, important, met
     class: kind,
     derived: DERIVED_PREFIX.test(name),
     ignored: name === CANARY_METRIC || ignore.some(pattern => pattern.test(name)),
+    isRestartCount,
     isCanary: name === CANARY_METRIC,
     isKey: kind.name === 'errors' || kind.name === 'latency' || REQUESTS.test(name) || important.some(pattern => pattern.test(name)),
     signal: name.startsWith('homeostat.log.') ? 'log' : /^homeostat\.(span|edge)\./.test(name) ? 'span' : 'metric',
@@ -163,10 +169,15 @@ function directed(kind: MetricClass, direction: MetricRule['direction']): Metric
   return { ...kind, above: worst('above'), below: worst('below') }
 }
 
-function readingOf({ kind, temporality, monotonic, stat }: DescriptorSource): Reading {
+function isCountOfRestarts({ name, stat }: Pick<DescriptorSource, 'name' | 'stat'>): boolean {
+  return stat === '' && RESTART_COUNT.test(name)
+}
+
+function readingOf({ name, kind, temporality, monotonic, stat }: DescriptorSource): Reading {
   if (stat !== '') return READING.value
   if (kind === POINT_KIND.histogram || kind === POINT_KIND.exponentialHistogram) return READING.histogram
   if (kind === POINT_KIND.sum && temporality === TEMPORALITY.delta) return READING.window
-  if (kind === POINT_KIND.sum && monotonic) return READING.counter
+  // Restarts matter by their number, not by their rate.
+  if (kind === POINT_KIND.sum && monotonic && !isCountOfRestarts({ name, stat })) return READING.counter
   return READING.value
 }

@@ -6,7 +6,7 @@
 
 import type { Severity } from '../../schemas/anomaly.ts'
 
-export type MetricClassName = 'errors' | 'latency' | 'saturation' | 'cpu' | 'traffic' | 'spare' | 'other'
+export type MetricClassName = 'errors' | 'latency' | 'saturation' | 'cpu' | 'traffic' | 'spare' | 'ready' | 'other'
 
 export interface MetricClass {
   name: MetricClassName
@@ -19,7 +19,7 @@ export interface MetricClass {
 
 /**
  * Direction and severity by class. `spare` is capacity that is not used (idle time, free memory, caches that give way): what it
- * lacks shows in the series of its users. Else only too much of an error, a delay or a load hurts; a drop of traffic is worth a warning at most.
+ * lacks shows in the series of its users. `ready` is 1 or 0: only its loss hurts. Else only too much of an error, a delay or a load hurts; a drop of traffic is worth a warning at most.
  */
 const CLASSES: Readonly<Record<MetricClassName, MetricClass>> = {
   errors: { name: 'errors', above: 'critical', below: null, severeRelative: 1 },
@@ -27,11 +27,13 @@ const CLASSES: Readonly<Record<MetricClassName, MetricClass>> = {
   saturation: { name: 'saturation', above: 'critical', below: null, severeRelative: 0.5 },
   cpu: { name: 'cpu', above: 'warning', below: null, severeRelative: 0.5 },
   traffic: { name: 'traffic', above: 'info', below: 'warning', severeRelative: 0.5 },
+  ready: { name: 'ready', above: null, below: 'critical', severeRelative: 0.5 },
   spare: { name: 'spare', above: null, below: null, severeRelative: 1 },
   other: { name: 'other', above: 'warning', below: 'info', severeRelative: 1 }
 }
 
 const BY_NAME: readonly [pattern: RegExp, name: MetricClassName][] = [
+  [/(^|[._])(ready|readiness|healthy|alive|up)$/, 'ready'],
   [/(^|[._])(errors?|error_ratio|fail(ed|ures?)?|exceptions?|dropped|refused|rejected|timeouts?|dead_letters?)([._]|$)/, 'errors'],
   [/(^|[._])(duration|latency|response_time|delay|wait_time)([._]|$)/, 'latency'],
   [/(^|[._])cpu([._]|$)|(^|[._])load_average([._]|$)/, 'cpu'],
@@ -78,6 +80,8 @@ const SECONDS_MIN = 0.02
 const ERROR_RATIO_MIN = 0.05
 const CAPACITY_RATIO_MIN = 0.2
 const COUNT_MIN = 5
+/** Of what is 1 or 0. */
+const READY_MIN = 0.5
 const ERRORS_PER_S_MIN = 0.2
 const RATE_MIN = 1
 
@@ -93,6 +97,7 @@ export function deviationMin(name: MetricClassName, unit: string, rate: boolean)
     if (unit === 's') return CAPACITY_RATIO_MIN // CPU or busy seconds per second: a share of one core.
     return name === 'errors' ? ERRORS_PER_S_MIN : RATE_MIN
   }
+  if (name === 'ready') return READY_MIN
   switch (unit) {
     case 'By':
       return BYTES_MIN

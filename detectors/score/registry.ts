@@ -2,9 +2,10 @@
 //
 // Flow: scorer -> registry when a series is new (attach) or state was restored (everything is found again from the records).
 // Windowed series (closed by watermark), histograms (merged distributions), pairs of requests and errors (ratio), static
-// rules. Only histograms and running rules are state of their own: parts `histogram-N` and `rules` of the checkpoint.
+// rules, restarts. Only histograms, running rules and restarts are state of their own: parts `histogram-N`, `rules`, `restarts`.
 
 import { AppError } from '../../schemas/errors.ts'
+import type { RestartState } from '../rules/crash-loop.ts'
 import { type RuleState, ruleMatches, ruleState, type StaticRule } from '../rules/static-rule.ts'
 import { BASE_SERIES_BYTES } from './budget.ts'
 import { type Descriptor, READING } from './descriptor.ts'
@@ -41,6 +42,8 @@ export class Registry {
   readonly histograms: HistogramState[] = []
   /** By the series of either. */
   readonly pairOf = new Map<number, RatioPair>()
+  /** Of restart counts: those that rose lately. */
+  readonly restarts = new Map<number, RestartState>()
   readonly #pairByName = new Map<string, RatioPair>()
   readonly #rulesBySeries = new Map<number, RuleState[]>()
   readonly #rules: readonly StaticRule[]
@@ -105,6 +108,7 @@ export class Registry {
       }
     }
     this.#restoreRules(parts.get('rules'))
+    this.#restoreRestarts(parts.get('restarts'))
   }
 
   /** Dirty parts since the last call. */
@@ -120,6 +124,7 @@ export class Registry {
       for (const state of states) if (state.sinceMs !== 0) running.push([series, state.rule.name, state.sinceMs, state.isOpen])
     }
     parts.set('rules', new TextEncoder().encode(JSON.stringify(running)))
+    parts.set('restarts', new TextEncoder().encode(JSON.stringify([...this.restarts])))
   }
 
   #indexRestored(series: number, entities: EntityTable): void {
@@ -162,6 +167,12 @@ export class Registry {
     // What both had closed before the checkpoint was told before it.
     const lastTimeMs = (of: number): number => (of < 0 ? 0 : this.#table.page(of).f64[this.#table.row(of) * F64_STRIDE + F64.lastTimeMs]!)
     pair.lastTimeMs = Math.min(lastTimeMs(pair.requests), lastTimeMs(pair.errors))
+  }
+
+  /** Checkpoints of earlier releases have none. */
+  #restoreRestarts(part: Uint8Array | undefined): void {
+    if (part === undefined) return
+    for (const [series, state] of JSON.parse(new TextDecoder().decode(part)) as [number, RestartState][]) this.restarts.set(series, state)
   }
 
   #restoreRules(part: Uint8Array | undefined): void {

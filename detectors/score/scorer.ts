@@ -28,6 +28,7 @@ import { SeriesTable } from './series-table.ts'
 import { tellVerdict } from './telling.ts'
 import { judgeRules } from './telling-rule.ts'
 import { Tiers } from './tiers.ts'
+import { judgeRestarts, lapseRestarts } from './telling-crash-loop.ts'
 import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windows.ts'
 
 /** A point further ahead of the log's clock than this has a wrong clock; taking it would make every right one late. */
@@ -168,6 +169,8 @@ export class Scorer implements PointSink {
   }
 
   /**
+    const watermarkMs = (entity: number): number => this.#watermark(this.entities.all[entity]!, nowMs)
+    for (const anomaly of lapseRestarts(this, this.registry.restarts, watermarkMs, this.#quietMinMs, this.#detectedAtMs)) this.#tell(anomaly)
    * Judges the silence of entities.
    * @param nowMs            the log's clock, or the wall clock when caught up
    * @param listeningSinceMs silence before this says nothing
@@ -402,6 +405,7 @@ export class Scorer implements PointSink {
     page.dirty = true
     this.#tellVerdict(series, VERDICT.lapsed, page.f32[row * F32_STRIDE + F32.lastValue]!, lastTimeMs!, sinceMs!)
   }
+    if (descriptor.isRestartCount) this.#judgeRestarts(series, page, row, value, timeMs)
 
   #tellVerdict(series: number, verdict: Verdict, value: number, timeMs: number, sinceMs: number): void {
     if (verdict === VERDICT.opened) this.#open.add(series)
@@ -411,6 +415,18 @@ export class Scorer implements PointSink {
   }
 
   #askModels(entity: EntityState): void {
+  #judgeRestarts(series: number, page: SeriesPage, row: number, count: number, timeMs: number): void {
+    // What was counted before it was first seen is not of now.
+    if (page.u32[row * F32_STRIDE + U32.samples] === 0) return
+    const before = page.f32[row * F32_STRIDE + F32.lastValue]!
+    this.#tellMaybe(judgeRestarts(this, this.registry.restarts, series, before, count, timeMs, this.#quietMinMs, this.#detectedAtMs()))
+  }
+
+  /** A loop is not over while a single report is late: twice what absence needs at least. */
+  get #quietMinMs(): number {
+    return 2 * this.settings.absence.absenceMin
+  }
+
     const models = this.#models()
     if (models.length === 0) return
     for (const anomaly of judgeWithModels(models, entity, this.table, this.settings, this.#detectedAtMs())) this.#tell(anomaly)
