@@ -32,6 +32,24 @@ export function openOutput(options: { json: boolean }): Output {
   }
 }
 
+/** `no files`, `1 file`, `3 files`. */
+export function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count === 0 ? 'no' : count} ${count === 1 ? one : many}`
+}
+
+const WIDTH_MAX = 100 // Lines longer than that are hard to read, however wide the terminal.
+
+/** `text` in lines of the terminal's width, each with `indent` before it. */
+export function wrapped(text: string, indent: string, width: number = Math.min(process.stdout.columns ?? WIDTH_MAX, WIDTH_MAX)): string {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && visibleWidth(last) + 1 + visibleWidth(word) <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(indent + word)
+  }
+  return lines.join('\n')
+}
+
 /** A table with aligned columns; numbers to the right. */
 export function formatTable(rows: readonly Readonly<Record<string, unknown>>[], columns: readonly string[]): string {
   const cells = rows.map(row => columns.map(column => formatCell(row[column])))

@@ -9,6 +9,7 @@ import { registerAnnounce } from './announce.ts'
 import { registerAnomalies } from './anomalies.ts'
 import { registerBacktest } from './backtest.ts'
 import { openHistory } from './backtest-history.ts'
+import { registerCanary } from './canary.ts'
 import { type Client, openClient } from './client.ts'
 import { registerDetectors } from './detectors.ts'
 import { dlqCommands } from './dlq.ts'
@@ -24,6 +25,7 @@ import { topicsCommands } from './topics.ts'
 import { registerTune } from './tune.ts'
 import { userName } from './user-name.ts'
 import { systemClock } from '../system.ts'
+import { registerPolicies } from './policies.ts'
 import { registerScore } from './score.ts'
 import { ROLES } from '../roles/select.ts'
 import type { IncidentStory } from '../console/live-view.ts'
@@ -139,8 +141,10 @@ function buildProgram(ports: ProgramPorts): Command {
   registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
   registerTune(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerScore(program, { loaded, output, clock: systemClock, folder: process.cwd(), stderr: process.stderr })
+  registerPolicies(program, { loaded, output, openHistory, clock: systemClock })
   registerDetectors(program, { client, output, clock: systemClock })
   registerAnnounce(program, { client, output, clock: systemClock })
+  registerCanary(program, { client, output })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
   topicsCommands(program, { config, output, openAdmin: openKafkaAdmin, clock: systemClock })

@@ -66,14 +66,18 @@ function dependentsIn({ query }: Pick<RoleContext['reads'], 'query'>): (environm
   }
 }
 
-/** The drivers that the configuration names, each with its own allow-list. @throws AppError `config_invalid` */
-function openDrivers(config: Config): Record<string, Driver> {
+/**
+ * The drivers that the configuration names, each with its own allow-list.
+ * @param secrets false: for asking what they allow; such drivers cannot act where a header needs a secret
+ * @throws AppError `config_invalid`
+ */
+export function openDrivers(config: Config, { secrets }: { secrets: boolean } = { secrets: true }): Record<string, Driver> {
   const { process: supervised, systemd, http, exec } = config.act.drivers
   const drivers: Record<string, Driver> = {}
   if (supervised)
     drivers.process = processDriver({ definitions: readDefinitions(supervised.definitionsFile).processes, runDir: join(config.dataDir, 'processes') })
   if (systemd) drivers.systemd = systemdDriver({ ...systemd, stateDir: join(config.dataDir, 'systemd') })
-  if (http) drivers.http = httpDriver({ endpoints: withSecrets(http.endpoints) })
+  if (http) drivers.http = httpDriver({ endpoints: secrets ? withSecrets(http.endpoints) : http.endpoints })
   if (exec) drivers.exec = execDriver(exec)
   return drivers
 }

@@ -4,9 +4,16 @@ import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
 import { loadPolicySet, type PolicySet } from '../../actuators/decide/policy-file.ts'
+import type { LintFacts } from '../../actuators/decide/policy-lint.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
-import { formatProblem, type Problem } from '../../schemas/yaml.ts'
+import { formatProblem } from '../../schemas/yaml.ts'
+import { openDrivers } from './act.ts'
+
+export type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
+export { type Finding, inOrder } from '../../actuators/decide/policy-finding.ts'
+export { lintPolicies } from '../../actuators/decide/policy-lint.ts'
+export { lintAgainstHistory, type MetricAnswer, type MetricQuestion, metricQuestions } from '../../actuators/decide/policy-lint-history.ts'
 
 const YAML_FILES = '**/*.{yaml,yml}'
 
@@ -42,10 +49,24 @@ function filesIn(folder: string): PolicyFile[] {
 /** The set, or what is wrong with the files: each problem with its line and what to do. */
 export function readPolicySet(files: readonly PolicyFile[]): { ok: true; set: PolicySet } | { ok: false; problems: string[] } {
   const loaded = loadPolicySet(files)
-  return loaded.ok ? loaded : { ok: false, problems: problemTexts(files, loaded.problems) }
+  if (loaded.ok) return loaded
+  const texts = new Map(files.map(({ file, text }) => [file, text]))
+  return { ok: false, problems: loaded.problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? '')) }
 }
 
-export function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]): string[] {
-  const texts = new Map(files.map(({ file, text }) => [file, text]))
-  return problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? ''))
+/** What lint may hold policies against: without a configuration file only its defaults for times. @throws AppError `config_invalid` */
+export function lintFacts(config: Config, isConfigured: boolean): LintFacts {
+  const { decide, detect, act } = config
+  const times = { commandExpiryMs: decide.commandExpiry, derivedIntervalMs: detect.window }
+  if (!isConfigured) return times
+  const { channels, onCall } = act.escalation
+  const { exec, http } = act.drivers
+  return {
+    ...times,
+    channels: Object.keys(channels),
+    isSomebodyOnCall: Object.keys(onCall).length > 0 || Object.hasOwn(channels, 'default'),
+    drivers: new Map(Object.entries(openDrivers(config, { secrets: false }))),
+    actTimeoutMs: (driver, verb) => (driver === 'exec' ? exec?.commands[verb] : driver === 'http' ? http?.endpoints[verb] : undefined)?.timeout,
+    probeHosts: act.probeHosts
+  }
 }
