@@ -1,6 +1,6 @@
 // A shard: the state of one input partition, the only unit that is restored, replayed, checkpointed and moved.
 //
-// Flow: worker -> shard.take(record) -> outputs (anomalies, derived points, edges) -> worker publishes them. A metrics shard is a
+// Flow: worker -> shard.take(record) -> outputs (anomalies, derived points, edges, new instances) -> worker publishes them. A metrics shard is a
 // Scorer, a spans or logs shard derives series. Since telemetry is keyed by entity (spans by trace), an entity's series live
 // in exactly one metrics shard, so partitions can move between workers with nothing but their checkpoint.
 
@@ -10,11 +10,12 @@ import { derivedId } from '../schemas/ids.ts'
 import type { DerivedPoint, EncodeDerived, OpenReader, ReadResult } from '../schemas/otlp.ts'
 import type { LogRecord, TopicPartition } from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
-import type { Edge } from '../schemas/topology.ts'
+import type { Edge, Instance } from '../schemas/topology.ts'
 import { LogDeriver } from './derive/logs.ts'
 import { SpanDeriver } from './derive/spans.ts'
 import { clockStep } from './derive/window.ts'
 import { derivedMerge } from './merge.ts'
+import { isBirth } from './rules/birth.ts'
 import type { LearnedDetector } from './score/model-hook.ts'
 import { Scorer } from './score/scorer.ts'
 import type { ScorerSettings } from './score/scorer-settings.ts'
@@ -24,6 +25,7 @@ export interface Outputs {
   anomalies: Anomaly[]
   derived: DerivedPoint[]
   edges: Edge[]
+  instances: Instance[]
 }
 
 /** Small things that are saved with every checkpoint. */
@@ -32,6 +34,8 @@ export interface ShardNotes {
   seed: number
   /** The newest time at which the log took a record of ours, epoch ms. */
   arrivalMs: number
+  /** When the log took our first record: senders that were there before look new until a while after it. */
+  knownSinceMs?: number
   /** How far the log's clock has come here: what was due by then is closed. A multiple of CLOCK_STEP_MS. */
   clockMs: number
   /** Silence before this says nothing; undefined: nobody has listened yet. */
@@ -99,6 +103,7 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
   const arrive = (record: LogRecord): boolean => {
     // Never before what was closed already: a record that the log dates back belongs to what comes next.
     notes.arrivalMs = Math.max(notes.arrivalMs, notes.clockMs, record.appendedAtMs)
+    notes.knownSinceMs ??= notes.arrivalMs
     return isDue(notes.arrivalMs)
   }
 
@@ -136,7 +141,9 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
         if (listeningSinceMs !== undefined) scorer.judgeAbsence(nowMs, listeningSinceMs, notes.clockMs - merge.mergedMs)
       },
       outputs() {
-        const taken = { anomalies: scorer.take(), derived: ratios, edges: [] }
+        const { knownSinceMs = Number.POSITIVE_INFINITY } = notes
+        const instances = scorer.takeInstances().filter(instance => isBirth(instance, knownSinceMs))
+        const taken = { anomalies: scorer.take(), derived: ratios, edges: [], instances }
         ratios = []
         return taken
       },
@@ -162,7 +169,7 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
         if (isDue(nowMs)) deriver.advance(notes.clockMs, derived, edges)
       },
       outputs() {
-        const taken = { anomalies: [], derived, edges }
+        const taken = { anomalies: [], derived, edges, instances: [] }
         derived = []
         edges = []
         return taken
@@ -187,7 +194,7 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
       if (isDue(nowMs)) deriver.advance(notes.clockMs, derived)
     },
     outputs() {
-      const taken = { anomalies: [], derived, edges: [] }
+      const taken = { anomalies: [], derived, edges: [], instances: [] }
       derived = []
       return taken
     },

@@ -9,19 +9,21 @@ import type { Decision } from '../../schemas/decision.ts'
 import { incidentId } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import type { Edge } from '../../schemas/topology.ts'
+import type { Edge, Instance } from '../../schemas/topology.ts'
 import { CANARY_DETECTOR } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
-import { advance, applyOutcome } from './lifecycle.ts'
+import { advance, applyOutcome, QUIET_LOOKS_MIN } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
+import { endAbsence, noteInstanceNews, replaceMember, replaceSilent } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
 import { readSignal } from './signal-kind.ts'
-import { adopt, type DiagnoseState, graphOf, noteInstance, retire, type Tracked, tracked } from './state.ts'
+import { adopt, type DiagnoseState, graphOf, moveWatch, noteInstance, retire, type Tracked, tracked } from './state.ts'
 
 export type DiagnoseEvent =
   | { kind: 'anomaly'; record: Anomaly }
   | { kind: 'edge'; record: Edge }
+  | { kind: 'instance'; record: Instance }
   | { kind: 'decision'; record: Decision }
   | { kind: 'outcome'; record: Outcome }
   | { kind: 'tick' }
@@ -29,7 +31,7 @@ export type DiagnoseEvent =
 export type DiagnoseEffect =
   | { kind: 'publish'; record: Incident }
   /** An anomaly that changed nothing, and why. */
-  | { kind: 'ignored'; reason: 'shadow' | 'known' | 'unknown_close' | 'info_only' | 'incidents_max' }
+  | { kind: 'ignored'; reason: 'shadow' | 'known' | 'unknown_close' | 'replaced' | 'info_only' | 'incidents_max' }
 
 export type DiagnoseConfig = Config['diagnose']
 
@@ -40,12 +42,15 @@ export const INFO_OPENS_INCIDENTS = false
 
 /** Takes one event in. O(open incidents · members) for an anomaly. */
 export function diagnose(state: DiagnoseState, event: DiagnoseEvent, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  moveWatch(state.watch, nowMs, config.resolveAfter / QUIET_LOOKS_MIN)
   switch (event.kind) {
     case 'anomaly':
       return onAnomaly(state, event.record, nowMs, config)
     case 'edge':
       addEdge(graphOf(state, event.record.environment), event.record)
       return []
+    case 'instance':
+      return onInstance(state, event.record, nowMs, config)
     case 'decision':
       return onDecision(state, event.record, nowMs, config)
     case 'outcome': {
@@ -65,7 +70,11 @@ function onAnomaly(state: DiagnoseState, anomaly: Anomaly, nowMs: number, config
     const entry = state.open.get(owner)
     return entry !== undefined && updateMember(entry, anomaly) ? publish(state, entry, nowMs, config) : [{ kind: 'ignored', reason: 'known' }]
   }
-  if (anomaly.status === 'close') return [{ kind: 'ignored', reason: 'unknown_close' }]
+  if (anomaly.status === 'close') {
+    endAbsence(state.births, anomaly)
+    return [{ kind: 'ignored', reason: 'unknown_close' }]
+  }
+  if (replaceSilent(state.births, anomaly)) return [{ kind: 'ignored', reason: 'replaced' }]
   const incidents = [...state.open.values()].map(entry => entry.incident)
   const fitting = incidentsFor(anomaly, incidents, graphOf(state, anomaly.environment), config.groupWindow)
   if (fitting.length === 0) {
@@ -79,6 +88,16 @@ function onAnomaly(state: DiagnoseState, anomaly: Anomaly, nowMs: number, config
   const effects = merged.map(incident => absorb(state, main, state.open.get(incident.id)!, nowMs))
   join(state, main, anomaly)
   return [...effects, ...publish(state, main, nowMs, config)]
+}
+
+function onInstance(state: DiagnoseState, instance: Instance, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+  const effects = noteInstanceNews(state.births, instance).flatMap(absence => onAnomaly(state, absence, nowMs, config))
+  const open = [...state.open.values()].map(entry => entry.incident)
+  const found = replaceMember(state.births, instance, open)
+  if (found === undefined) return effects
+  found.member.closedAtMs = Math.max(instance.lastSeenMs, found.member.sinceMs)
+  found.member.reason += ` Replaced by ${instance.entity}.`
+  return [...effects, ...publish(state, state.open.get(found.incident.id)!, nowMs, config)]
 }
 
 function openIncident(state: DiagnoseState, anomaly: Anomaly, nowMs: number): Tracked {
@@ -174,7 +193,7 @@ function onDecision(state: DiagnoseState, decision: Decision, nowMs: number, con
 }
 
 function onTick(state: DiagnoseState, entry: Tracked, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
-  if (advance(entry, nowMs, config)) return publish(state, entry, nowMs, config)
+  if (advance(entry, nowMs, state.watch.watchedMs, config)) return publish(state, entry, nowMs, config)
   // Ranking may change by time alone: an accused callee that stays well clears itself.
   const causes = entry.healed === null ? causesOf(state, entry.incident, nowMs, config) : entry.incident.causes
   return sameRanking(causes, entry.incident.causes) ? [] : publish(state, entry, nowMs, config)
@@ -184,7 +203,7 @@ function onTick(state: DiagnoseState, entry: Tracked, nowMs: number, config: Dia
 function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
   const { incident } = entry
   if (incident.status !== 'resolved') {
-    advance(entry, nowMs, config)
+    advance(entry, nowMs, state.watch.watchedMs, config)
     incident.causes = causesOf(state, incident, nowMs, config)
     incident.severity = worstSeverity(incident.members)
     incident.startedAtMs = onsetOf(incident)

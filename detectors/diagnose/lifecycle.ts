@@ -15,6 +15,8 @@ import { settle, type Tracked } from './state.ts'
 
 /** A healed incident waits this many `resolveAfter` for its members to close before it counts as open again. */
 export const HEALED_GRACE_FACTOR = 3
+/** A quiet of `resolveAfter` is looked at so many times at least: no step of the clock makes one by itself. */
+export const QUIET_LOOKS_MIN = 3
 /** An incident that nothing changed for this long: its closing record was lost or its entity is gone for good. */
 export const EXPIRE_AFTER_MS = 24 * 3_600_000
 
@@ -33,9 +35,10 @@ export function holdingMembers(entry: Tracked): IncidentMember[] {
 
 /**
  * Moves the incident on by time and by what its members show. Changes `entry.incident` but not its version.
+ * @param watchedMs by the state's watch, which steps of the clock do not move
  * @returns true when the incident changed
  */
-export function advance(entry: Tracked, nowMs: number, config: LifecycleConfig): boolean {
+export function advance(entry: Tracked, nowMs: number, watchedMs: number, config: LifecycleConfig): boolean {
   const { incident } = entry
   if (nowMs - incident.updatedAtMs >= EXPIRE_AFTER_MS) return resolve(incident, 'expired', incident.healedAtMs, nowMs)
   if (holdingMembers(entry).length > 0 || [...entry.omitted.values()].includes(true)) {
@@ -44,9 +47,9 @@ export function advance(entry: Tracked, nowMs: number, config: LifecycleConfig):
     const inGrace = nowMs - entry.healed.recordedAtMs <= config.resolveAfter * HEALED_GRACE_FACTOR
     return inGrace && !brokeAgain(entry, entry.healed, nowMs - config.resolveAfter) ? false : reopen(entry)
   }
-  entry.quietSinceMs ??= nowMs
+  entry.quietSinceMs ??= watchedMs
   if (entry.healed !== null) return resolve(incident, 'remediated', entry.healed.healedAtMs, nowMs)
-  if (entry.actingCommandId !== null || nowMs - entry.quietSinceMs < config.resolveAfter) return false
+  if (entry.actingCommandId !== null || watchedMs - entry.quietSinceMs < config.resolveAfter) return false
   const closedAtMs = Math.max(...incident.members.map(member => member.closedAtMs ?? incident.startedAtMs))
   return resolve(incident, incident.status === 'escalated' ? 'escalated' : 'self_healed', closedAtMs, nowMs)
 }

@@ -5,6 +5,7 @@
 
 import type { Incident } from '../../schemas/incident.ts'
 import type { Edge } from '../../schemas/topology.ts'
+import type { Birth, Births } from './replacements.ts'
 import { type ServiceGraph, serviceGraph } from './service-graph.ts'
 
 export interface Tracked {
@@ -19,7 +20,7 @@ export interface Tracked {
   settledCommandIds: string[]
   /** A `healed` verdict that nothing has contradicted yet. */
   healed: { recordedAtMs: number; healedAtMs: number; target: string } | null
-  /** Since when no member holds it open, by our clock. */
+  /** Since when no member holds it open, on the watch (`DiagnoseState.watch`). */
   quietSinceMs: number | null
 }
 
@@ -30,8 +31,18 @@ export interface DiagnoseState {
   resolved: Map<string, { resolvedAtMs: number; anomalyIds: string[] }>
   /** Environment → entities with an instance that anomalies ever named, the latest last. */
   instances: Map<string, Set<string>>
+  births: Births
+  watch: Watch
   /** Anomaly id → incident, over open and lately resolved ones. Derived. */
   owners: Map<string, string>
+}
+
+/** Time during which somebody looked. */
+export interface Watch {
+  /** Runs while events and ticks come, whatever the wall clock is set to; ms since an arbitrary origin. */
+  watchedMs: number
+  /** The wall clock at the last event; null: none yet. */
+  wallMs: number | null
 }
 
 /** Incidents kept after they were resolved, and for how long: a straggling `close` comes within minutes. */
@@ -42,7 +53,15 @@ const SETTLED_MAX = 32 // Commands of one incident; attempt budgets are far belo
 
 /** Nothing known yet. */
 export function emptyState(): DiagnoseState {
-  return { graphs: new Map(), open: new Map(), resolved: new Map(), instances: new Map(), owners: new Map() }
+  return {
+    graphs: new Map(),
+    open: new Map(),
+    resolved: new Map(),
+    instances: new Map(),
+    births: new Map(),
+    watch: { watchedMs: 0, wallMs: null },
+    owners: new Map()
+  }
 }
 
 /** Side notes of an incident at its start. */
@@ -70,6 +89,15 @@ export function noteInstance(state: DiagnoseState, environment: string, entity: 
   if (known.size > INSTANCES_MAX) known.delete(known.values().next().value!)
 }
 
+/**
+ * Moves the watch on. A stretch in which nobody looked, and a step of the wall clock, count as `gapMsMax` at most: what was not
+ * watched was not seen to be quiet. A step back counts nothing.
+ */
+export function moveWatch(watch: Watch, nowMs: number, gapMsMax: number): void {
+  if (watch.wallMs !== null) watch.watchedMs += Math.max(0, Math.min(nowMs - watch.wallMs, gapMsMax))
+  watch.wallMs = nowMs
+}
+
 /** Moves an incident from open to resolved and forgets the oldest resolved ones. */
 export function retire(state: DiagnoseState, id: string, nowMs: number): void {
   const entry = state.open.get(id)
@@ -95,6 +123,8 @@ interface Snapshot {
   open: (Omit<Tracked, 'omitted'> & { omitted: [string, boolean][] })[]
   resolved: [string, { resolvedAtMs: number; anomalyIds: string[] }][]
   instances: [string, string[]][]
+  births: [string, Birth][]
+  watch: Watch
 }
 
 /** The state as JSON values. */
@@ -103,13 +133,15 @@ export function snapshot(state: DiagnoseState): Snapshot {
     edges: [...state.graphs.values()].flatMap(graph => [...graph.edges.values()]),
     open: [...state.open.values()].map(entry => ({ ...entry, omitted: [...entry.omitted] })),
     resolved: [...state.resolved],
-    instances: [...state.instances].map(([environment, entities]) => [environment, [...entities]])
+    instances: [...state.instances].map(([environment, entities]) => [environment, [...entities]]),
+    births: [...state.births],
+    watch: state.watch
   }
 }
 
 /** The state that `snapshot` described. */
 export function restore(saved: unknown): DiagnoseState {
-  const { edges, open, resolved, instances } = saved as Snapshot
+  const { edges, open, resolved, instances, births, watch } = saved as Snapshot
   const state = emptyState()
   const byEnvironment = Map.groupBy(edges, edge => edge.environment)
   for (const [environment, list] of byEnvironment) state.graphs.set(environment, serviceGraph(list))
@@ -119,6 +151,8 @@ export function restore(saved: unknown): DiagnoseState {
     for (const anomalyId of entry.anomalyIds) state.owners.set(anomalyId, id)
   }
   for (const [environment, entities] of instances) state.instances.set(environment, new Set(entities))
+  state.births = new Map(births)
+  state.watch = watch
   return state
 }
 

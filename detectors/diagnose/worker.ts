@@ -15,12 +15,13 @@ import type { CheckpointStore, Clock, Log, Logger, LogRecord, Meter } from '../.
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { TOPICS } from '../../schemas/topics.ts'
-import { edgeRecord } from '../../schemas/topology.ts'
+import { edgeRecord, instanceRecord } from '../../schemas/topology.ts'
 import { type DiagnoseEffect, type DiagnoseEvent, diagnose } from './diagnose.ts'
+import { noteInstanceNews } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
 import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
 
-const VERSION = 2
+const VERSION = 3
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
 
 export interface DiagnoseWorkerOptions {
@@ -91,7 +92,9 @@ function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {
     case TOPICS.anomalies.name:
       return event('anomaly', decodeRecord(anomalyRecord, record))
     case TOPICS.topology.name:
-      return event('edge', decodeRecord(edgeRecord, record))
+      return record.headers.ce_type === instanceRecord.type
+        ? event('instance', decodeRecord(instanceRecord, record))
+        : event('edge', decodeRecord(edgeRecord, record))
     case TOPICS.decisions.name:
       return event('decision', decodeRecord(decisionRecord, record))
     default:
@@ -106,8 +109,10 @@ function event(kind: DiagnoseEvent['kind'], decoded: { ok: true; record: unknown
 async function rebuild(log: Log, nowMs: number): Promise<DiagnoseState> {
   const state = emptyState()
   await readWholeTopic(log, TOPICS.topology.name, record => {
-    const decoded = decodeRecord(edgeRecord, record)
-    if (decoded.ok) addEdge(graphOf(state, decoded.record.environment), decoded.record)
+    const edge = decodeRecord(edgeRecord, record)
+    if (edge.ok) addEdge(graphOf(state, edge.record.environment), edge.record)
+    const instance = decodeRecord(instanceRecord, record)
+    if (instance.ok) noteInstanceNews(state.births, instance.record)
   })
   await readWholeTopic(log, TOPICS.incidents.name, record => {
     const decoded = decodeRecord(incidentRecord, record)

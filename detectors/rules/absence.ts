@@ -20,7 +20,7 @@ export interface AbsenceSettings {
 }
 
 /** Hearings before an interval counts as learned. */
-const HEARINGS_MIN = 10
+export const HEARINGS_MIN = 10
 /** An entity that stays silent this long was taken away, not broken: the anomaly closes and it is forgotten until heard again. */
 const GONE_AFTER_MS = 3_600_000
 /** Usual interval = mean gap + this many mean deviations, so that irregular senders get patience. */
@@ -35,8 +35,13 @@ export const ABSENCE = 'absence'
 
 /** How long an entity may be silent before it counts as absent, ms; Infinity while its interval is not learned. */
 export function absenceLimitMs(state: EntityState, settings: AbsenceSettings): number {
+  return state.hearings < HEARINGS_MIN ? Number.POSITIVE_INFINITY : patienceMs(state, settings)
+}
+
+/** The same by what is known of the interval now, ms, however little that is; Infinity for one that comes too seldom to be missed. */
+export function patienceMs(state: EntityState, settings: AbsenceSettings): number {
   const usualMs = state.gapMs + DEVIATIONS * state.gapDeviationMs
-  if (state.hearings < HEARINGS_MIN || usualMs > INTERVAL_MAX_MS) return Number.POSITIVE_INFINITY
+  if (usualMs > INTERVAL_MAX_MS) return Number.POSITIVE_INFINITY
   return Math.max(settings.absenceMin, settings.absenceIntervals * usualMs) + (state.hasOwnMetrics ? 0 : settings.derivedLagMs)
 }
 
@@ -59,15 +64,24 @@ export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs
     return tell(state, 'close', sinceMs, nowMs, isBack ? state.lastSeenMs : nowMs, 0, 0, reason)
   }
   if (state.isGone) return undefined
-  const isHeardSince = state.lastSeenMs >= listeningSinceMs
-  const limitMs = Math.max(absenceLimitMs(state, settings), isHeardSince ? 0 : RECONNECT_MS)
-  const silentMs = nowMs - Math.max(state.lastSeenMs, listeningSinceMs)
+  const limitMs = reconnectMs(state, listeningSinceMs, absenceLimitMs(state, settings))
+  const silentMs = silenceMs(state, nowMs, listeningSinceMs)
   if (silentMs < limitMs) return undefined
   state.absentSinceMs = state.lastSeenMs
   const reason =
     `No telemetry of ${state.entity} for ${formatDuration(nowMs - state.lastSeenMs)}, where it comes every ${formatDuration(state.gapMs)}; ` +
     `last heard at ${formatTime(state.lastSeenMs)}. Its state is unknown.`
   return tell(state, 'open', state.lastSeenMs, nowMs, nowMs, scoreOf(silentMs, state), scoreOf(limitMs, state), reason)
+}
+
+/** For how long the entity has been silent, of the time in which it could have been heard, ms. */
+export function silenceMs(state: EntityState, nowMs: number, listeningSinceMs: number): number {
+  return nowMs - Math.max(state.lastSeenMs, listeningSinceMs)
+}
+
+/** `limitMs`, and no less than what a sender needs to reconnect that was not heard since we listen. */
+export function reconnectMs(state: EntityState, listeningSinceMs: number, limitMs: number): number {
+  return state.lastSeenMs >= listeningSinceMs ? limitMs : Math.max(limitMs, RECONNECT_MS)
 }
 
 /**

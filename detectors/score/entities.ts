@@ -5,6 +5,7 @@
 
 import { AppError } from '../../schemas/errors.ts'
 import type { ResourceView } from '../../schemas/otlp.ts'
+import type { Instance } from '../../schemas/topology.ts'
 
 /** Entities of one partition. Beyond it their points are counted as refused, like series beyond the budget. */
 const ENTITIES_MAX = 100_000
@@ -32,6 +33,8 @@ export interface EntityState {
   absentSinceMs: number
   /** Given up: absent for so long that it counts as removed, until it is heard again. */
   isGone: boolean
+  /** What was told about its birth (rules/birth.ts). */
+  birth: 'untold' | Instance['state']
   /** First of its series + 1 (chained by nextOfEntity); 0 = none. */
   firstSeries: number
   /** End of the window that learned models see next, event time; 0 = none yet. */
@@ -102,6 +105,7 @@ function newEntity(index: number, entity: string, service: string, environment: 
     hasOwnMetrics: false,
     absentSinceMs: 0,
     isGone: false,
+    birth: 'untold',
     firstSeries: 0,
     modelWindowEndMs: 0,
     rowEndMs: 0,

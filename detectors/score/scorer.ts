@@ -8,7 +8,9 @@
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { type DerivedPoint, POINT_KIND, type PointSink, type PointView } from '../../schemas/otlp.ts'
+import type { Instance } from '../../schemas/topology.ts'
 import { closeUntold, judgeAbsence } from '../rules/absence.ts'
+import { judgeNew, noteHearing } from '../rules/birth.ts'
 import { type Admission, admit, admitQuantile } from './admission.ts'
 import type { SeriesBudget } from './budget.ts'
 import { counterRate } from './counter.ts'
@@ -26,9 +28,9 @@ import { type HeldPoint, isEarly, Reorder } from './reorder.ts'
 import type { ScorerSettings, ScorerStats } from './scorer-settings.ts'
 import { SeriesTable } from './series-table.ts'
 import { tellVerdict } from './telling.ts'
+import { judgeRestarts, lapseRestarts } from './telling-crash-loop.ts'
 import { judgeRules } from './telling-rule.ts'
 import { Tiers } from './tiers.ts'
-import { judgeRestarts, lapseRestarts } from './telling-crash-loop.ts'
 import { type CloseSum, closeDueSums, TAKEN, type Taken, takeSum } from './windows.ts'
 
 /** A point further ahead of the log's clock than this has a wrong clock; taking it would make every right one late. */
@@ -65,6 +67,7 @@ export class Scorer implements PointSink {
   #lagMs = 0
   #anomalies: Anomaly[] = []
   #derived: DerivedPoint[] = []
+  #instances: Instance[] = []
 
   constructor(
     settings: ScorerSettings,
@@ -166,20 +169,22 @@ export class Scorer implements PointSink {
     for (const series of this.#reorder.series) this.#takeReady(series, this.#watermark(this.entities.all[this.table.entityOf(series)]!, nowMs))
     for (const series of lapsedSeries(this.#open, this.table, this.entities, this.settings.absence.absenceMin, lagMs)) this.#lapse(series)
     for (const anomaly of this.tiers.lapse(lagMs, this.#detectedAtMs)) this.#tell(anomaly)
+    const watermarkMs = (entity: number): number => this.#watermark(this.entities.all[entity]!, nowMs)
+    for (const anomaly of lapseRestarts(this, this.registry.restarts, watermarkMs, this.#quietMinMs, this.#detectedAtMs)) this.#tell(anomaly)
   }
 
   /**
-    const watermarkMs = (entity: number): number => this.#watermark(this.entities.all[entity]!, nowMs)
-    for (const anomaly of lapseRestarts(this, this.registry.restarts, watermarkMs, this.#quietMinMs, this.#detectedAtMs)) this.#tell(anomaly)
-   * Judges the silence of entities.
+   * Judges the silence of entities, those that are new included.
    * @param nowMs            the log's clock, or the wall clock when caught up
    * @param listeningSinceMs silence before this says nothing
    * @param lagMs            by how much derived points are behind: who is heard through them alone is judged as of then
    */
   judgeAbsence(nowMs: number, listeningSinceMs: number, lagMs = 0): void {
     for (const entity of this.entities.all) {
-      const anomaly = judgeAbsence(entity, entity.hasOwnMetrics ? nowMs : nowMs - lagMs, listeningSinceMs, this.settings.absence)
+      const asOfMs = entity.hasOwnMetrics ? nowMs : nowMs - lagMs
+      const anomaly = judgeAbsence(entity, asOfMs, listeningSinceMs, this.settings.absence)
       if (anomaly) this.#tell(anomaly)
+      this.#note(judgeNew(entity, asOfMs, listeningSinceMs, this.settings.absence))
     }
   }
 
@@ -194,6 +199,13 @@ export class Scorer implements PointSink {
   takeDerived(): DerivedPoint[] {
     const taken = this.#derived
     this.#derived = []
+    return taken
+  }
+
+  /** What became of instances that are new to this scorer, since the last call. */
+  takeInstances(): Instance[] {
+    const taken = this.#instances
+    this.#instances = []
     return taken
   }
 
@@ -214,6 +226,11 @@ export class Scorer implements PointSink {
       if (anomaly) this.#tell({ ...anomaly, detectedAtMs: this.#detectedAtMs() })
     }
     hear(entity, atMs)
+    if (entity.birth !== 'settled') this.#note(noteHearing(entity, this.settings.absence))
+  }
+
+  #note(instance: Instance | undefined): void {
+    if (instance) this.#instances.push(instance)
   }
 
   #take(view: PointView, series: number, page: SeriesPage, row: number, descriptor: Descriptor, entity: EntityState): void {
@@ -388,6 +405,7 @@ export class Scorer implements PointSink {
     this.stats.scored++
     const descriptor = this.table.descriptors.get(page.u32[row * F32_STRIDE + U32.descriptor]!)
     const sinceMs = page.f64[row * F64_STRIDE + F64.onsetMs]!
+    if (descriptor.isRestartCount) this.#judgeRestarts(series, page, row, value, timeMs)
     const verdict = updateLevel(page, row, value, timeMs, onsetMs, this.settings, descriptor)
     if (verdict !== VERDICT.nothing) this.#tellVerdict(series, verdict, value, timeMs, sinceMs)
     if ((page.u8[row * U8_STRIDE + U8.flags]! & FLAG.rules) !== 0) {
@@ -397,24 +415,6 @@ export class Scorer implements PointSink {
     this.onJudged?.(series, value, timeMs)
   }
 
-  #lapse(series: number): void {
-    const page = this.table.page(series)
-    const row = this.table.row(series)
-    const { [row * F64_STRIDE + F64.onsetMs]: sinceMs, [row * F64_STRIDE + F64.lastTimeMs]: lastTimeMs } = page.f64
-    endRun(page, row)
-    page.dirty = true
-    this.#tellVerdict(series, VERDICT.lapsed, page.f32[row * F32_STRIDE + F32.lastValue]!, lastTimeMs!, sinceMs!)
-  }
-    if (descriptor.isRestartCount) this.#judgeRestarts(series, page, row, value, timeMs)
-
-  #tellVerdict(series: number, verdict: Verdict, value: number, timeMs: number, sinceMs: number): void {
-    if (verdict === VERDICT.opened) this.#open.add(series)
-    else if (verdict !== VERDICT.ongoing) this.#open.delete(series)
-    const anomaly = tellVerdict(this, series, verdict, value, timeMs, sinceMs, this.#detectedAtMs())
-    this.#tellMaybe(anomaly)
-  }
-
-  #askModels(entity: EntityState): void {
   #judgeRestarts(series: number, page: SeriesPage, row: number, count: number, timeMs: number): void {
     // What was counted before it was first seen is not of now.
     if (page.u32[row * F32_STRIDE + U32.samples] === 0) return
@@ -427,6 +427,23 @@ export class Scorer implements PointSink {
     return 2 * this.settings.absence.absenceMin
   }
 
+  #lapse(series: number): void {
+    const page = this.table.page(series)
+    const row = this.table.row(series)
+    const { [row * F64_STRIDE + F64.onsetMs]: sinceMs, [row * F64_STRIDE + F64.lastTimeMs]: lastTimeMs } = page.f64
+    endRun(page, row)
+    page.dirty = true
+    this.#tellVerdict(series, VERDICT.lapsed, page.f32[row * F32_STRIDE + F32.lastValue]!, lastTimeMs!, sinceMs!)
+  }
+
+  #tellVerdict(series: number, verdict: Verdict, value: number, timeMs: number, sinceMs: number): void {
+    if (verdict === VERDICT.opened) this.#open.add(series)
+    else if (verdict !== VERDICT.ongoing) this.#open.delete(series)
+    const anomaly = tellVerdict(this, series, verdict, value, timeMs, sinceMs, this.#detectedAtMs())
+    this.#tellMaybe(anomaly)
+  }
+
+  #askModels(entity: EntityState): void {
     const models = this.#models()
     if (models.length === 0) return
     for (const anomaly of judgeWithModels(models, entity, this.table, this.settings, this.#detectedAtMs())) this.#tell(anomaly)

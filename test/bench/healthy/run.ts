@@ -11,6 +11,7 @@ import { type DerivedPoint, POINT_KIND, type PointView } from '../../../schemas/
 import { diagnose, type DiagnoseEvent } from '../../../detectors/diagnose/diagnose.ts'
 import { emptyState } from '../../../detectors/diagnose/state.ts'
 import { ABSENCE } from '../../../detectors/rules/absence.ts'
+import { isBirth } from '../../../detectors/rules/birth.ts'
 import { budgetOf } from '../../../detectors/score/budget.ts'
 import type { MetricClassName } from '../../../detectors/score/metric-class.ts'
 import { isReady } from '../../../detectors/score/multivariate/update.ts'
@@ -98,6 +99,7 @@ export function runHealthy(fleet: Scenario, overrides: Record<string, unknown> =
         tell({ kind: 'edge', record: { environment: ENVIRONMENT, source, target, instrumented: target !== 'store', lastSeenMs: nowMs } })
       }
     }
+    for (const instance of scorer.takeInstances()) if (isBirth(instance, fleet.fromMs)) tell({ kind: 'instance', record: instance })
     for (const anomaly of scorer.take()) {
       count(anomaly)
       tell({ kind: 'anomaly', record: anomaly })

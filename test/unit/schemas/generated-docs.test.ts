@@ -17,10 +17,21 @@ import { outcomeRecord } from '../../../schemas/outcome.ts'
 import { policyTestSchema } from '../../../schemas/policy-test.ts'
 import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
 import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
-import { edgeRecord } from '../../../schemas/topology.ts'
+import { edgeRecord, instanceRecord } from '../../../schemas/topology.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
-const RECORDS = [anomalyRecord, incidentRecord, decisionRecord, commandRecord, executionRecord, outcomeRecord, controlRecord, modelRecord, edgeRecord]
+const RECORDS = [
+  anomalyRecord,
+  incidentRecord,
+  decisionRecord,
+  commandRecord,
+  executionRecord,
+  outcomeRecord,
+  controlRecord,
+  modelRecord,
+  edgeRecord,
+  instanceRecord
+]
 
 function agrees(file: string, text: string): void {
   const path = join(ROOT, file)

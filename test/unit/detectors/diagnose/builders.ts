@@ -62,16 +62,25 @@ export function edge(source: string, target: string, instrumented = true): Edge 
   return { environment: 'lab', source, target, instrumented, lastSeenMs: T0 }
 }
 
+const TICK_S = 10
+
 /** Feeds events and keeps what was published. */
 export function reducer(options: { edges?: Edge[]; config?: typeof CONFIG; state?: DiagnoseState } = {}) {
   const state = options.state ?? emptyState()
   const published: Incident[] = []
   const effects: DiagnoseEffect[] = []
+  let latestS = 0
   const feed = (event: DiagnoseEvent, atS: number) => {
+    latestS = Math.max(latestS, atS)
     const made = diagnose(state, event, T0 + atS * 1_000, options.config ?? CONFIG)
     effects.push(...made)
     for (const effect of made) if (effect.kind === 'publish') published.push(effect.record)
     return made
+  }
+  /** As the worker does, time passes in ticks: up to `atS`. */
+  const tick = (atS: number) => {
+    while (latestS + TICK_S < atS) feed({ kind: 'tick' }, latestS + TICK_S)
+    return feed({ kind: 'tick' }, atS)
   }
   for (const record of options.edges ?? FLEET) feed({ kind: 'edge', record }, 0)
   return {
@@ -83,7 +92,7 @@ export function reducer(options: { edges?: Edge[]; config?: typeof CONFIG; state
     see(...anomalies: Anomaly[]) {
       for (const record of anomalies) feed({ kind: 'anomaly', record }, (Math.max(record.detectedAtMs, record.observedAtMs) - T0) / 1_000)
     },
-    tick: (atS: number) => feed({ kind: 'tick' }, atS),
+    tick,
     /** The newest record of each incident. */
     incidents: () => [...new Map(published.map(incident => [incident.id, incident])).values()],
     top: () => published.at(-1)!.causes[0]!
