@@ -32,7 +32,7 @@ export const anchorRecord: RecordType<Anchor> = {
 
 /** @param key the Ed25519 private key that `keyId` names */
 export function signAnchor(head: AuditHead, atMs: number, keyId: string, key: KeyObject): Anchor {
-  const unsigned = { chain: head.chain, seq: head.seq, hash: head.hash, atMs, keyId }
+  const unsigned = { chain: head.chain, seq: head.seq, hash: head.hash, atMs: Math.floor(atMs), keyId } // Whole: every store reads it back exactly.
   return { ...unsigned, signature: sign(null, anchorBytes(unsigned), key).toString('base64') }
 }
 

@@ -44,6 +44,7 @@ export const TOPICS = {
   commands: { ...control, name: 'homeostat.commands.{environment}.v1', key: 'target', writer: 'control', readers: 'control, act, store' },
   executions: { ...control, name: 'homeostat.executions.v1', key: 'command', writer: 'act', readers: 'act' },
   outcomes: { ...control, name: 'homeostat.outcomes.v1', key: 'target', writer: 'act', readers: 'control, store, console' },
+  anchors: { ...compacted, name: 'homeostat.anchors.v1', key: 'audit chain', writer: 'control', readers: 'store, cli' },
   models: { ...compacted, name: 'homeostat.models.v1', key: 'model', writer: 'train', readers: 'detect, store, console' },
   control: { ...compacted, name: 'homeostat.control.v1', key: 'kind/subject', writer: 'console, cli', readers: 'control, act, store, console' },
   checkpoints: {

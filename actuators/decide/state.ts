@@ -7,6 +7,7 @@ import type { Decision } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Verdict } from '../../schemas/outcome.ts'
 import type { CallState } from '../escalate/calls.ts'
+import { type AuditState, emptyAudit } from './audit.ts'
 import { overlap } from './guards/overlap.ts'
 
 /** One command for a target, from its issue to its verdict. */
@@ -131,6 +132,8 @@ export interface DecideState extends CallState {
   over: string[]
   /** Set of policies by which the open incidents were decided last; by another one they are decided again. */
   policiesVersion: string
+  /** Heads of audit chains: its own, and those of the actuators. */
+  audit: AuditState
 }
 
 /** Targets remembered; the one unused longest makes room unless it is frozen or in flight. Fences follow the clock, so forgetting one is safe. */
@@ -166,6 +169,7 @@ export function emptyState(): DecideState {
     calls: {},
     pages: [],
     over: [],
+    audit: emptyAudit(),
     policiesVersion: ''
   }
 }

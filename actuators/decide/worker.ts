@@ -2,23 +2,27 @@
 // the state, others stand by (schemas/stateful-worker.ts).
 //
 // State and input positions are one checkpoint that also holds what was decided and not yet written (schemas/stateful-worker.ts):
-// a crash repeats records with the same ids, never decides anew. Without a readable checkpoint the state is rebuilt from
-// what was published: commands and outcomes give attempts, budgets and fences, decisions the last answers.
+// signed, and sealed in its place of the audit chain (audit.ts). A crash repeats the same bytes, never decides anew. Without a
+// readable checkpoint the state is rebuilt from what was published: commands and outcomes give attempts, budgets and fences,
+// decisions the last answers.
 
+import type { Anchor } from '../../schemas/anchor.ts'
+import { type AuditHead, type AuditRow, auditRow, type SealedRecord, sealableRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
 import { controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
-import { decodeRecord, encodeRecord, type RecordType } from '../../schemas/envelope.ts'
+import { decodeRecord, type RecordType } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
-import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, LogRecordInput, Meter, Random } from '../../schemas/ports.ts'
+import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, Meter, Random } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
+import { anchorsDue, hear, seal } from './audit.ts'
 import type { UnsignedCommand } from './command.ts'
 import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
 import { explain } from './explain-text.ts'
@@ -40,6 +44,8 @@ export interface DecideWorkerOptions {
   environments: readonly string[]
   /** Adds key id and signature. */
   sign: (command: UnsignedCommand) => Command
+  /** Vouches for the head of an audit chain. Absent: nobody does. */
+  signAnchor?: ((head: AuditHead, atMs: number) => Anchor) | undefined
   /** Channel name → where pages go. */
   escalations: Readonly<Record<string, Escalation>>
   /** Who is on call, and owns what. Absent: the channels that policies name. */
@@ -64,10 +70,20 @@ export interface DecideWorker {
   close(): Promise<void>
 }
 
+/** A record that waits to be written. */
+interface Publication {
+  kind: 'publish'
+  topic: string
+  record: SealedRecord
+}
+type UnsealedEffect = Exclude<DecideEffect, { kind: 'ignored' }>
+/** What came from the log brings its place in its writer's audit chain. */
+type HeardEvent = DecideEvent & { link?: AuditRow | undefined }
+
 export function decideWorker(options: DecideWorkerOptions): DecideWorker {
   const { log, checkpoints, clock, random, logger, meter, config, environments } = options
   let policies = options.policies
-  const worker = statefulWorker<DecideState, DecideEvent, DecideEffect>({
+  const worker = statefulWorker<DecideState, HeardEvent, Publication | UnsealedEffect>({
     name: 'decide',
     group: 'homeostat-decide',
     topics: [TOPICS.incidents.name, TOPICS.outcomes.name, TOPICS.control.name],
@@ -87,10 +103,35 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     reduce(state, event, nowMs) {
       const effects = decide(state, event, nowMs, random, { config, policies, environments, escalation: options.escalation })
       for (const effect of effects) countEffect(meter, logger, effect)
-      return effects.filter(effect => effect.kind !== 'ignored')
+      if (event.link !== undefined) listen(state, event.link)
+      const published = effects.flatMap(effect =>
+        effect.kind === 'ignored' ? [] : [publication(effect, (type, record) => seal(state.audit, type, record, nowMs))]
+      )
+      const { signAnchor } = options
+      // After what they vouch for; on a tick everything that was decided before has been written.
+      const anchors = event.kind === 'tick' && signAnchor !== undefined ? anchorsDue(state.audit, nowMs, signAnchor) : []
+      return [...published, ...anchors.map(record => ({ kind: 'publish', topic: TOPICS.anchors.name, record }) as const)]
     },
-    deliver: effects => publish(log, options.sign, effects)
+    // Checkpoints of releases before the audit chain hold effects that are in none.
+    deliver: effects =>
+      publish(
+        log,
+        effects.map(effect => (effect.kind === 'publish' ? effect : publication(effect, sealableRecord)))
+      )
   })
+
+  function listen(state: DecideState, link: AuditRow): void {
+    const fault = hear(state.audit, link)
+    if (fault === undefined) return
+    meter.count('homeostat.decide.audit_breaks')
+    logger.error({ chain: link.chain, seq: link.seq, recordId: link.id, fault }, 'an audit chain does not hold: see `homeostat audit verify`')
+  }
+
+  function publication(effect: UnsealedEffect, sealed: <T>(type: RecordType<T>, record: T) => SealedRecord): Publication {
+    if (effect.kind === 'publish_decision') return { kind: 'publish', topic: TOPICS.decisions.name, record: sealed(decisionRecord, effect.record) }
+    return { kind: 'publish', topic: commandsTopic(effect.record.environment), record: sealed(commandRecord, options.sign(effect.record)) }
+  }
+
   const pager = callSender({
     ...{ escalations: options.escalations, rules: options.escalation, ownerOf: options.ownerOf, clock, random, logger, meter },
     state: worker.state,
@@ -128,27 +169,28 @@ async function unlessStandby(submitted: Promise<void>): Promise<void> {
   }
 }
 
-function decode(record: LogRecord): DecodedEvent<DecideEvent> {
+function decode(record: LogRecord): DecodedEvent<HeardEvent> {
   if (record.topic === TOPICS.incidents.name) return event('incident', decodeRecord(incidentRecord, record))
-  if (record.topic === TOPICS.outcomes.name) return event('outcome', decodeRecord(outcomeRecord, record))
+  if (record.topic === TOPICS.outcomes.name) return event('outcome', decodeRecord(outcomeRecord, record), auditRow(record))
   return event('control', decodeRecord(controlRecord, record))
 }
 
-function event(kind: DecideEvent['kind'], decoded: { ok: true; record: unknown } | { ok: false; reason: string }): DecodedEvent<DecideEvent> {
-  return decoded.ok ? { ok: true, event: { kind, record: decoded.record } as DecideEvent } : decoded
+function event(kind: DecideEvent['kind'], decoded: { ok: true; record: unknown } | { ok: false; reason: string }, link?: AuditRow): DecodedEvent<HeardEvent> {
+  return decoded.ok ? { ok: true, event: { kind, record: decoded.record, link } as HeardEvent } : decoded
 }
 
-/** Decisions before the commands that they explain. */
-async function publish(log: Log, sign: DecideWorkerOptions['sign'], effects: readonly DecideEffect[]): Promise<void> {
-  const decisions = effects.flatMap(effect => (effect.kind === 'publish_decision' ? [encodeRecord(decisionRecord, effect.record)] : []))
-  if (decisions.length > 0) await log.append(TOPICS.decisions.name, decisions)
-  const commands = new Map<string, LogRecordInput[]>()
-  for (const effect of effects) {
-    if (effect.kind !== 'publish_command') continue
-    const topic = commandsTopic(effect.record.environment)
-    commands.set(topic, [...(commands.get(topic) ?? []), encodeRecord(commandRecord, sign(effect.record))])
+/** In the order of the chain, so that a crash in between leaves no hole in it: decisions come before the commands that they explain. */
+async function publish(log: Log, publications: readonly Publication[]): Promise<void> {
+  for (let from = 0; from < publications.length; ) {
+    const { topic } = publications[from]!
+    let to = from + 1
+    while (to < publications.length && publications[to]!.topic === topic) to++
+    await log.append(
+      topic,
+      publications.slice(from, to).map(({ record }) => sealedInput(record))
+    )
+    from = to
   }
-  for (const [topic, records] of commands) await log.append(topic, records)
 }
 
 function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {

@@ -6,15 +6,30 @@
 //                          └── never begun (skipped, refused, not needed) ────────────────────────────────────────┘
 //
 // Each arrow is one durable transaction; an arrow that is not drawn is a bug and throws; `recorded` rows never change.
-// The outcome lies in the outbox from the same transaction as `recorded`, so that a crash can neither lose nor fork it.
+// The outcome lies in the outbox from the same transaction as `recorded`, so that a crash can neither lose nor fork it; its place in
+// the ledger's audit chain is durable before it is published, so that what is published again is the same record.
 // After a crash the open rows are the whole truth: only the gap between `begun` and its successor is ambiguous.
+// Longer than 300 lines because every transaction of the protocol stands here, and nowhere else.
 
+import { emptyChain, sealRecord, type SealedRecord } from '../../schemas/audit.ts'
 import type { Command } from '../../schemas/command.ts'
 import { assert } from '../../schemas/errors.ts'
 import { derivedId } from '../../schemas/ids.ts'
-import type { Outcome } from '../../schemas/outcome.ts'
+import { type Outcome, outcomeRecord } from '../../schemas/outcome.ts'
 import type { LedgerKind, LedgerRows, LedgerStore } from '../../schemas/ports.ts'
-import type { CommandRow, LedgerRow, NonceRow, OutboxRow, OutcomeOutboxRow, PageOutboxRow, StepFinding, StepRow, StepState, TargetRow } from './rows.ts'
+import type {
+  AuditHeadRow,
+  CommandRow,
+  LedgerRow,
+  NonceRow,
+  OutboxRow,
+  OutcomeOutboxRow,
+  PageOutboxRow,
+  StepFinding,
+  StepRow,
+  StepState,
+  TargetRow
+} from './rows.ts'
 
 /** Commands accepted and not yet recorded; beyond it the log keeps them (retry). One runs for minutes, so this is hours of work. */
 export const OPEN_COMMANDS_MAX = 1_000
@@ -23,6 +38,7 @@ const OUTBOX_ROWS_MAX = 5_000
 const FROZEN_TARGETS_MAX = 10_000 // Read at start and for the gauge only; a freeze itself is never refused.
 
 const IDENTITY = 'identity'
+const AUDIT_HEAD = 'audit'
 
 const STEP_ARROWS: Readonly<Record<StepState, readonly StepState[]>> = {
   accepted: ['begun', 'recorded'],
@@ -45,12 +61,7 @@ export function commandLedger(store: LedgerStore) {
   const inTransaction = <T>(work: (rows: LedgerRows) => T): T => store.transaction(work)
   return {
     /** Names this ledger for as long as it lives; `draw` is asked when it is new. */
-    identity(draw: () => string): string {
-      return inTransaction(rows => {
-        const known = read<LedgerRow>(rows, 'ledger', IDENTITY)
-        return (known ?? write<LedgerRow>(rows, 'ledger', { key: IDENTITY, open: true, id: draw() })).id
-      })
-    },
+    identity: (draw: () => string): string => inTransaction(rows => identityOf(rows, draw)),
     /**
      * Takes an authenticated command: command row, step rows, nonce and fence, all or nothing.
      * @param judge the checks that need no ledger and come first; a reason refuses
@@ -163,12 +174,26 @@ export function commandLedger(store: LedgerStore) {
     },
     page: (incidentId: string): PageOutboxRow | undefined => inTransaction(rows => read<PageOutboxRow>(rows, 'outbox', pageKey(incidentId))),
     outbox: (): OutboxRow[] => inTransaction(rows => [...rows.open('outbox', OUTBOX_ROWS_MAX)] as unknown as OutboxRow[]),
+    /**
+     * The outcome as the next record of this ledger's audit chain, the same each time it is asked for.
+     * @param draw names the ledger when it is new
+     */
+    seal(key: string, draw: () => string): SealedRecord {
+      return inTransaction(rows => {
+        const row = outcomeRow(rows, key)
+        if (row.sealed !== undefined) return row.sealed
+        const known = read<AuditHeadRow>(rows, 'ledger', AUDIT_HEAD)
+        const { sealed, head } = sealRecord(outcomeRecord, row.outcome, known ?? emptyChain(`act/${identityOf(rows, draw)}`))
+        write<AuditHeadRow>(rows, 'ledger', { key: AUDIT_HEAD, open: true, ...head })
+        write<OutcomeOutboxRow>(rows, 'outbox', { ...row, sealed })
+        return sealed
+      })
+    },
     /** Marks an outcome as published. */
     sent(key: string): void {
       inTransaction(rows => {
-        const row = read<OutcomeOutboxRow>(rows, 'outbox', key)
-        assert(row, `outbox row ${key} is gone`)
-        write(rows, 'outbox', { ...row, open: false })
+        const { sealed: _published, ...row } = outcomeRow(rows, key)
+        write<OutcomeOutboxRow>(rows, 'outbox', { ...row, open: false })
       })
     },
     /** Replaces a page row by what `change` makes of the newest one: it may have been asked for more while a delivery ran. */
@@ -256,6 +281,17 @@ function stepRow(rows: LedgerRows, key: string): StepRow {
   const row = read<StepRow>(rows, 'step', key)
   assert(row, `the ledger has no step ${key}`)
   return row
+}
+
+function outcomeRow(rows: LedgerRows, key: string): OutcomeOutboxRow {
+  const row = read<OutcomeOutboxRow>(rows, 'outbox', key)
+  assert(row, `outbox row ${key} is gone`)
+  return row
+}
+
+function identityOf(rows: LedgerRows, draw: () => string): string {
+  const known = read<LedgerRow>(rows, 'ledger', IDENTITY)
+  return (known ?? write<LedgerRow>(rows, 'ledger', { key: IDENTITY, open: true, id: draw() })).id
 }
 
 function openCommand(rows: LedgerRows, id: string): CommandRow {

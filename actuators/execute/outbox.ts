@@ -1,11 +1,11 @@
 // The outbox: outcomes to the log and pages to people, at least once, in the face of crashes and outages.
 //
-// Rows were written in the transaction that recorded the command. An outcome is published with the same id as often as
-// needed and then marked; a page is repeated with growing pauses and given up after a day, counted.
+// Rows were written in the transaction that recorded the command. An outcome is sealed in its place of the ledger's audit chain,
+// published, in the order of the chain and the same bytes as often as needed, and then marked. A page is repeated with growing
+// pauses and given up after a day, counted.
 
 import { AppError } from '../../schemas/errors.ts'
-import { encodeRecord } from '../../schemas/envelope.ts'
-import { outcomeRecord } from '../../schemas/outcome.ts'
+import { sealedInput } from '../../schemas/audit.ts'
 import type { Clock, Escalation, Log, Logger, Meter, Page, Random } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import type { CommandLedger } from './ledger.ts'
@@ -101,9 +101,10 @@ async function roundOrPause(round: () => Promise<number>): Promise<number> {
   }
 }
 
-async function publish({ log, ledger, logger }: OutboxPorts, row: OutcomeOutboxRow): Promise<boolean> {
+async function publish({ log, ledger, logger, random }: OutboxPorts, row: OutcomeOutboxRow): Promise<boolean> {
+  const sealed = ledger.seal(row.key, () => random.uuid())
   try {
-    await log.append(TOPICS.outcomes.name, [encodeRecord(outcomeRecord, row.outcome)])
+    await log.append(TOPICS.outcomes.name, [sealedInput(sealed)])
   } catch (error) {
     if (!(error instanceof AppError && error.retriable)) throw error
     logger.warn({ outcomeId: row.outcome.id, error }, 'an outcome waits for the log')

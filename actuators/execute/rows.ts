@@ -2,6 +2,7 @@
 //
 // JSON values only. `open` marks work that a restart resumes. execute/ledger.ts writes them, nothing else does.
 
+import type { AuditHead, SealedRecord } from '../../schemas/audit.ts'
 import type { Command } from '../../schemas/command.ts'
 import type { CheckResult, Outcome, StepResult } from '../../schemas/outcome.ts'
 import type { DriverOrder } from '../../schemas/ports.ts'
@@ -80,12 +81,20 @@ export interface LedgerRow {
   id: string
 }
 
+/** Key: `audit`. Where the ledger's audit chain stands; open, so that it is never pruned. */
+export interface AuditHeadRow extends AuditHead {
+  key: string
+  open: true
+}
+
 /** Key: `outcome/<outcome id>`. Open until the log has it. */
 export interface OutcomeOutboxRow {
   key: string
   open: boolean
   kind: 'outcome'
   outcome: Outcome
+  /** In its place of the audit chain, from just before it is published for the first time until it was. */
+  sealed?: SealedRecord | undefined
 }
 
 /** Key: `page/<incident id>`. Open while people have not been told what they should be. */

@@ -4,6 +4,8 @@
 // moved to another key, environment, target or time. Verification comes before any other field is looked at.
 
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
+import { type Anchor, signAnchor } from '../../schemas/anchor.ts'
+import type { AuditHead } from '../../schemas/audit.ts'
 import type { Command } from '../../schemas/command.ts'
 import { commandBytes } from '../../schemas/command-signature.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -18,6 +20,8 @@ export interface CommandSigner {
   readonly publicKeyPem: string
   /** The command with its key id and signature. */
   sign(command: Omit<Command, 'keyId' | 'signature'>): Command
+  /** Vouches for the head of an audit chain. */
+  signAnchor(head: AuditHead, atMs: number): Anchor
 }
 
 export type Refusal = { by: string; reason: string }
@@ -38,7 +42,8 @@ export function commandSigner(privateKeyPem: string): CommandSigner {
     sign(command) {
       const unsigned = { ...command, keyId }
       return { ...unsigned, signature: sign(null, commandBytes(unsigned), privateKey).toString('base64') }
-    }
+    },
+    signAnchor: (head, atMs) => signAnchor(head, atMs, keyId, privateKey)
   }
 }
 

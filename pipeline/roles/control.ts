@@ -21,6 +21,7 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
   const files = configuredPolicyFiles(config.decide)
   const read = readPolicySet(files)
   if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
+  const signer = commandSigner(openSigningKey(config).privateKeyPem)
   const ports = { log, clock, random, meter, logger: context.logger('control'), checkpoints: checkpointStore(log, {}) }
   const diagnose = diagnoseWorker({ ...ports, config: config.diagnose })
   const decide = decideWorker({
@@ -28,7 +29,8 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
     config: config.decide,
     policies: read.set,
     environments: environmentsOf(config),
-    sign: commandSigner(openSigningKey(config).privateKeyPem).sign,
+    sign: signer.sign,
+    signAnchor: signer.signAnchor,
     escalations: openEscalations(config),
     escalation: config.act.escalation,
     ownerOf: telemetryOwner(context.reads, config.act.escalation.ownerAttributes, clock)

@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Anchor, anchorVerifier, signAnchor } from '../../../schemas/anchor.ts'
 import { AUDIT_GENESIS, type AuditRow, auditHash, auditRow, emptyChain, sealedInput, sealRecord } from '../../../schemas/audit.ts'
-import { type AuditVerifyOptions, verifyAuditRows } from '../../../schemas/audit-verify.ts'
+import type { AuditVerifyOptions } from '../../../schemas/audit-chain.ts'
+import { verifyAuditRows } from '../../../schemas/audit-verify.ts'
 import type { RecordType } from '../../../schemas/envelope.ts'
 
 const note: RecordType<{ id: string; text: string; atMs: number }> = {
