@@ -8,9 +8,20 @@ import { createHash } from 'node:crypto'
 import { quoteIdentifier } from './migration-sql.ts'
 
 /** Tables that the store role fills, beside the telemetry tables. */
-const RECORD_TABLES = ['anomalies', 'incidents', 'decisions', 'commands', 'outcomes', 'checks', 'control', 'models', 'edges', 'entities', 'flushes'].map(
-  name => `homeostat_${name}`
-)
+const RECORD_TABLES = [
+  'anomalies',
+  'incidents',
+  'decisions',
+  'commands',
+  'outcomes',
+  'checks',
+  'anchors',
+  'control',
+  'models',
+  'edges',
+  'entities',
+  'flushes'
+].map(name => `homeostat_${name}`)
 const TELEMETRY_TABLES = [
   ...['otel_metrics_gauge', 'otel_metrics_sum', 'otel_metrics_histogram', 'otel_metrics_exponential_histogram', 'otel_metrics_summary'],
   ...['otel_logs', 'otel_traces']

@@ -1,8 +1,10 @@
 // Control records as rows of the homeostat_* tables: useful scalars as columns, nested parts as JSON text.
 //
 // The trace id of everything that follows an incident is the incident's id. RecordId is the record's CloudEvents id, so that a record
-// that was delivered twice stays one row.
+// that was delivered twice stays one row. Records of the audit chain keep their bytes and their place in it.
 
+import { type Anchor, anchorRecord } from '../../../schemas/anchor.ts'
+import { auditLink } from '../../../schemas/audit.ts'
 import { type Anomaly, anomalyRecord } from '../../../schemas/anomaly.ts'
 import { type Command, commandRecord } from '../../../schemas/command.ts'
 import { type Control, controlRecord, controlSubject } from '../../../schemas/control.ts'
@@ -33,13 +35,28 @@ function many<T>(type: RecordType<T>, rows: (record: T, common: Row) => TableRow
   }
 }
 
+/** The table's row, which is the first, with the record's bytes and its place in the audit chain; '' and 0 when it is in none. */
+function chained(toRows: ToRows): ToRows {
+  return record => {
+    const made = toRows(record)
+    if (!made.ok) return made
+    const [first, ...others] = made.rows
+    const link = auditLink(record.headers)
+    const audit = { AuditChain: link?.chain ?? '', AuditSeq: link?.seq ?? 0, AuditPrev: link?.prev ?? '', AuditHash: link?.hash ?? '' }
+    const bytes = { RecordType: record.headers.ce_type, Payload: decoder.decode(record.value!) }
+    return { ok: true, rows: [{ table: first!.table, row: { ...first!.row, ...audit, ...bytes } }, ...others] }
+  }
+}
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
 /** CloudEvents type → rows. */
 const BY_TYPE: Readonly<Record<string, ToRows>> = {
   [anomalyRecord.type]: one(anomalyRecord, 'homeostat_anomalies', anomalyColumns),
   [incidentRecord.type]: one(incidentRecord, 'homeostat_incidents', incidentColumns),
-  [decisionRecord.type]: one(decisionRecord, 'homeostat_decisions', decisionColumns),
-  [commandRecord.type]: one(commandRecord, 'homeostat_commands', commandColumns),
-  [outcomeRecord.type]: many(outcomeRecord, outcomeRows),
+  [decisionRecord.type]: chained(one(decisionRecord, 'homeostat_decisions', decisionColumns)),
+  [commandRecord.type]: chained(one(commandRecord, 'homeostat_commands', commandColumns)),
+  [outcomeRecord.type]: chained(many(outcomeRecord, outcomeRows)),
+  [anchorRecord.type]: one(anchorRecord, 'homeostat_anchors', anchorColumns),
   [controlRecord.type]: one(controlRecord, 'homeostat_control', controlColumns),
   [modelRecord.type]: one(modelRecord, 'homeostat_models', modelColumns),
   [edgeRecord.type]: one(edgeRecord, 'homeostat_edges', edgeColumns),
@@ -163,6 +180,10 @@ function commandColumns(command: Command): Row {
     Incident: JSON.stringify(command.incident),
     Cause: JSON.stringify(command.cause)
   }
+}
+
+function anchorColumns(anchor: Anchor): Row {
+  return { AuditChain: anchor.chain, AuditSeq: anchor.seq, AuditHash: anchor.hash, KeyId: anchor.keyId, Signature: anchor.signature }
 }
 
 function controlColumns(record: Control): Row {
