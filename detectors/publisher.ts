@@ -9,6 +9,7 @@ import type { EncodeDerived } from '../schemas/otlp.ts'
 import type { Log } from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
 import { edgeRecord, instanceRecord } from '../schemas/topology.ts'
+import { versionWindowRecord } from '../schemas/version-window.ts'
 import type { LiveShard } from './checkpoint.ts'
 import { clocksRecord, derivedRecord, ownRecord } from './merge.ts'
 import type { Outbox } from './outbox.ts'
@@ -32,13 +33,14 @@ export function publisher(options: { log: Log; outbox: Outbox; encodeDerived: En
   let toldMs = Number.NEGATIVE_INFINITY
   return {
     collect(live) {
-      const { anomalies, derived, edges, instances } = live.shard.outputs()
-      if (anomalies.length + derived.length + edges.length + instances.length === 0) return
+      const { anomalies, derived, edges, instances, versions } = live.shard.outputs()
+      if (anomalies.length + derived.length + edges.length + instances.length + versions.length === 0) return
       live.isChanged = true
       const name = shardName(live.shard)
       for (const instance of instances) outbox.put(TOPICS.topology.name, encodeRecord(instanceRecord, instance), name)
       for (const anomaly of anomalies) outbox.put(TOPICS.anomalies.name, encodeRecord(anomalyRecord, anomaly), name)
       for (const edge of edges) outbox.put(TOPICS.topology.name, encodeRecord(edgeRecord, edge), name)
+      for (const window of versions) outbox.put(TOPICS.versions.name, encodeRecord(versionWindowRecord, window), name)
       derived.sort((a, b) => (a.dueMs ?? 0) - (b.dueMs ?? 0))
       for (const [dueMs, due] of Map.groupBy(derived, point => point.dueMs)) {
         for (const [environment, points] of Map.groupBy(due, point => point.entity.environment)) {

@@ -11,6 +11,7 @@ import type { DerivedPoint, EncodeDerived, OpenReader, ReadResult } from '../sch
 import type { LogRecord, TopicPartition } from '../schemas/ports.ts'
 import { TOPICS } from '../schemas/topics.ts'
 import type { Edge, Instance } from '../schemas/topology.ts'
+import type { VersionWindow } from '../schemas/version-window.ts'
 import { LogDeriver } from './derive/logs.ts'
 import { SpanDeriver } from './derive/spans.ts'
 import { clockStep } from './derive/window.ts'
@@ -26,6 +27,7 @@ export interface Outputs {
   derived: DerivedPoint[]
   edges: Edge[]
   instances: Instance[]
+  versions: VersionWindow[]
 }
 
 /** Small things that are saved with every checkpoint. */
@@ -143,7 +145,7 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
       outputs() {
         const { knownSinceMs = Number.POSITIVE_INFINITY } = notes
         const instances = scorer.takeInstances().filter(instance => isBirth(instance, knownSinceMs))
-        const taken = { anomalies: scorer.take(), derived: ratios, edges: [], instances }
+        const taken = { anomalies: scorer.take(), derived: ratios, edges: [], instances, versions: [] }
         ratios = []
         return taken
       },
@@ -155,23 +157,25 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
     const deriver = new SpanDeriver(windows, parts)
     let derived: DerivedPoint[] = []
     let edges: Edge[] = []
+    let versions: VersionWindow[] = []
     return {
       topic,
       partition,
       notes,
       scorer: undefined,
       take(record) {
-        if (arrive(record)) deriver.advance(notes.clockMs, derived, edges)
+        if (arrive(record)) deriver.advance(notes.clockMs, derived, edges, versions)
         deriver.begin(notes.arrivalMs)
         return reader.readSpans(payload(record), deriver)
       },
       advance(nowMs) {
-        if (isDue(nowMs)) deriver.advance(notes.clockMs, derived, edges)
+        if (isDue(nowMs)) deriver.advance(notes.clockMs, derived, edges, versions)
       },
       outputs() {
-        const taken = { anomalies: [], derived, edges, instances: [] }
+        const taken = { anomalies: [], derived, edges, instances: [], versions }
         derived = []
         edges = []
+        versions = []
         return taken
       },
       takeDirty: () => withNotes(deriver.parts()),
@@ -194,7 +198,7 @@ export function openShard({ topic, partition }: TopicPartition, options: ShardOp
       if (isDue(nowMs)) deriver.advance(notes.clockMs, derived)
     },
     outputs() {
-      const taken = { anomalies: [], derived, edges: [], instances: [] }
+      const taken = { anomalies: [], derived, edges: [], instances: [], versions: [] }
       derived = []
       return taken
     },

@@ -50,6 +50,11 @@ export const ERROR_CODES = {
   },
   unauthenticated: { retriable: false, meaning: 'No valid bearer token.', action: 'Send the token that intake.tokens or console.tokens lists.' },
   overloaded: { retriable: true, meaning: 'More data in flight than admission allows.', action: 'None: senders retry after the delay they are told.' },
+  canary_refused: {
+    retriable: false,
+    meaning: 'A version was to start as a canary that is quarantined since it was rolled back.',
+    action: 'Find out why it was rolled back; `homeostat canary release` lets it start again.'
+  },
   command_refused: {
     retriable: false,
     meaning: 'A command failed signature, environment, expiry, nonce or allow-list checks.',

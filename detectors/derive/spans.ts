@@ -1,6 +1,7 @@
 // Spans become series: per entity and operation, and per call to a peer, requests, errors and durations of each window.
 //
-// Flow: worker (reads homeostat.spans.v1) -> spans -> derived points -> homeostat.metrics.v1; edges -> homeostat.topology.v1.
+// Flow: worker (reads homeostat.spans.v1) -> spans -> derived points -> homeostat.metrics.v1; edges -> homeostat.topology.v1; outcomes
+// by version, while a service runs several (versions.ts) -> homeostat.versions.v1.
 // Server and consumer spans count for the entity that emitted them (`homeostat.span.*`, attribute `operation`); client and
 // producer spans count on the edge to their peer (`homeostat.edge.*`, attribute `peer`), which is where a callee that hangs
 // and says nothing itself shows up: its callers' spans time out. A span counts in the window in which it ended.
@@ -10,11 +11,13 @@ import { AppError } from '../../schemas/errors.ts'
 import { entityService } from '../../schemas/entity.ts'
 import type { DerivedPoint, SpanSink, SpanView } from '../../schemas/otlp.ts'
 import type { Edge } from '../../schemas/topology.ts'
+import type { VersionWindow } from '../../schemas/version-window.ts'
 import { addValue } from '../score/exponential.ts'
 import { EdgeTable } from './edges.ts'
 import { entityParts } from './entity-parts.ts'
 import { spanLinks } from './recent-spans.ts'
 import { SourceTable } from './sources.ts'
+import { type HeardVersions, runsBeside, ServiceVersions, VERSIONS_MAX, versionWindow } from './versions.ts'
 import {
   closeSlots,
   completeThroughMs,
@@ -46,6 +49,10 @@ interface SpanSource extends Source {
   party: number
   operations: Map<string, Counter>
   peers: Map<string, Counter>
+  /** Counted only beside other versions of its service. */
+  versions: Map<string, Counter>
+  /** Versions of its service; null until a span of it names one. */
+  siblings: HeardVersions | null
   /** Hash of a span's name -> its counter: no string is made for a name that was seen. */
   byNameHash: Map<number, Counter>
 }
@@ -61,7 +68,15 @@ export class SpanDeriver implements SpanSink {
   readonly #settings: WindowSettings
   readonly #slots: number
   readonly #sources = new SourceTable<SpanSource>(source => {
-    const made: SpanSource = { ...source, party: this.#parties.length, operations: new Map(), peers: new Map(), byNameHash: new Map() }
+    const made: SpanSource = {
+      ...source,
+      party: this.#parties.length,
+      operations: new Map(),
+      peers: new Map(),
+      versions: new Map(),
+      siblings: null,
+      byNameHash: new Map()
+    }
     this.#parties.push(made)
     return made
   })
@@ -69,6 +84,7 @@ export class SpanDeriver implements SpanSink {
   #addresses: string[] = ['']
   readonly #addressNumbers = new Map<string, number>()
   #edges = new EdgeTable()
+  #services = new ServiceVersions()
   #spans = spanLinks()
   #waiting = spanLinks()
   #arrivalMs = 0
@@ -102,7 +118,7 @@ export class SpanDeriver implements SpanSink {
       const service = entityService(source.entity)
       const known = this.#edges.serviceAt(source.environment, service, address)
       if (known === undefined) this.#edges.call(source.environment, service, address, endMs)
-      this.#count(this.#labelled(source.peers, 'peer', known ?? address), source, view, endMs)
+      this.#countOrLate(this.#labelled(source.peers, 'peer', known ?? address), source, view, endMs)
     } else if (view.kind === KIND.server || view.kind === KIND.consumer) {
       let counter = source.byNameHash.get(view.nameHash)
       if (counter === undefined) {
@@ -110,12 +126,13 @@ export class SpanDeriver implements SpanSink {
         // Names beyond the limit share the counter `other`; remembering their hashes would be unbounded.
         if (counter.attributes['operation'] !== OTHER) source.byNameHash.set(view.nameHash, counter)
       }
-      this.#count(counter, source, view, endMs)
+      this.#countOrLate(counter, source, view, endMs)
+      if (view.resource.version !== '') this.#countVersion(view.resource.version, source, view, endMs)
     }
   }
 
   /** Tells what is complete at `nowMs` of the log's clock. */
-  advance(nowMs: number, into: DerivedPoint[], edges: Edge[]): void {
+  advance(nowMs: number, into: DerivedPoint[], edges: Edge[], versions: VersionWindow[]): void {
     const { windowMs } = this.#settings
     for (const source of this.#sources.values()) {
       const throughMs = completeThroughMs(source, nowMs, this.#settings)
@@ -125,17 +142,23 @@ export class SpanDeriver implements SpanSink {
       for (const counter of source.operations.values())
         closeSlots(counter, throughMs, windowMs, slot => this.#tell('span', entity, source, counter, slot, into))
       for (const counter of source.peers.values()) closeSlots(counter, throughMs, windowMs, slot => this.#tell('edge', entity, source, counter, slot, into))
+      for (const [version, counter] of source.versions)
+        closeSlots(counter, throughMs, windowMs, slot => versions.push(versionWindow(source, version, slot, this.#settings)))
     }
     edges.push(...this.#edges.take())
   }
 
   parts(): Map<string, Uint8Array> {
-    const sources = [...this.#sources.values()].map(({ operations, peers, party: _party, byNameHash: _byNameHash, ...source }) => ({
-      ...source,
-      operations: [...operations].map(([label, counter]) => [label, counterRow(counter)]),
-      peers: [...peers].map(([label, counter]) => [label, counterRow(counter)])
-    }))
-    return new Map([['spans', new TextEncoder().encode(JSON.stringify({ windowMs: this.#settings.windowMs, sources, edges: this.#edges.toJson() }))]])
+    const sources = [...this.#sources.values()].map(
+      ({ operations, peers, versions, party: _party, siblings: _siblings, byNameHash: _byNameHash, ...source }) => ({
+        ...source,
+        operations: counterRows(operations),
+        peers: counterRows(peers),
+        versions: counterRows(versions)
+      })
+    )
+    const saved = { windowMs: this.#settings.windowMs, sources, edges: this.#edges.toJson(), services: this.#services.toJson() }
+    return new Map([['spans', new TextEncoder().encode(JSON.stringify(saved))]])
   }
 
   #labelled(counters: Map<string, Counter>, attribute: string, label: string): Counter {
@@ -148,12 +171,29 @@ export class SpanDeriver implements SpanSink {
     return counter
   }
 
-  #count(counter: Counter, source: Source, view: SpanView, endMs: number): void {
-    const slot = slotAt(counter, source, endMs, this.#settings)
-    if (slot === undefined) {
-      this.stats.late++
-      return
+  #countOrLate(counter: Counter, source: Source, view: SpanView, endMs: number): void {
+    if (!this.#count(counter, source, view, endMs)) this.stats.late++
+  }
+
+  /** For the comparison of versions, while another one of the service runs. */
+  #countVersion(version: string, source: SpanSource, view: SpanView, endMs: number): void {
+    source.siblings ??= this.#services.of(source) ?? null
+    // The source's own event time is capped by the log's clock: a wrong clock must not keep a version running.
+    if (source.siblings === null || !runsBeside(source.siblings, version, Math.min(endMs, source.maxEventMs))) return
+    let counter = source.versions.get(version)
+    if (counter === undefined) {
+      // The first is the one deployed longest ago.
+      if (source.versions.size >= VERSIONS_MAX) source.versions.delete(source.versions.keys().next().value!)
+      counter = newCounter({}, this.#slots, true)
+      source.versions.set(version, counter)
     }
+    this.#count(counter, source, view, endMs)
+  }
+
+  /** @returns false when the window was told already */
+  #count(counter: Counter, source: Source, view: SpanView, endMs: number): boolean {
+    const slot = slotAt(counter, source, endMs, this.#settings)
+    if (slot === undefined) return false
     const seconds = Math.max(0, view.durationMs) / MS_PER_S
     slot.count++
     if (view.status === STATUS_ERROR) slot.errors++
@@ -161,6 +201,7 @@ export class SpanDeriver implements SpanSink {
     if (seconds < slot.min) slot.min = seconds
     if (seconds > slot.max) slot.max = seconds
     addValue(slot.duration!, seconds)
+    return true
   }
 
   /** Finds the caller of this span, or the callees that waited for it. */
@@ -221,20 +262,28 @@ export class SpanDeriver implements SpanSink {
   #restore(bytes: Uint8Array): void {
     try {
       type Rows = [string, unknown][]
-      const saved = JSON.parse(new TextDecoder().decode(bytes)) as { windowMs: number; sources: (Source & { operations: Rows; peers: Rows })[]; edges: unknown }
+      type SourceRow = Source & { operations: Rows; peers: Rows; versions?: Rows }
+      const saved = JSON.parse(new TextDecoder().decode(bytes)) as { windowMs: number; sources: SourceRow[]; edges: unknown; services?: unknown }
       this.#edges = EdgeTable.fromJson(saved.edges)
+      // An earlier release counted nothing by version.
+      this.#services = ServiceVersions.fromJson(saved.services ?? [])
       // Windows of another length cannot be continued; they were at most a few seconds of counts.
       const isSameWindow = saved.windowMs === this.#settings.windowMs
-      for (const { operations, peers, ...source } of saved.sources) {
+      for (const { operations, peers, versions = [], ...source } of saved.sources) {
         const added = this.#sources.add(source)
         if (added === undefined || !isSameWindow) continue
         for (const [label, row] of operations) added.operations.set(label, counterOf(row, this.#slots, true, saved.windowMs))
         for (const [label, row] of peers) added.peers.set(label, counterOf(row, this.#slots, true, saved.windowMs))
+        for (const [version, row] of versions) added.versions.set(version, counterOf(row, this.#slots, true, saved.windowMs))
       }
     } catch (cause) {
       throw new AppError('checkpoint_invalid', 'the open windows of spans in a checkpoint cannot be read', { cause })
     }
   }
+}
+
+function counterRows(counters: ReadonlyMap<string, Counter>): [string, unknown][] {
+  return [...counters].map(([label, counter]) => [label, counterRow(counter)])
 }
 
 /** What a client span says about whom it called: a name where it gives one, else host and port, else the kind of system. */

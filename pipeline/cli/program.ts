@@ -40,6 +40,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   usage: 2,
   config_invalid: 3,
   not_found: 4,
+  canary_refused: 5,
   command_refused: 5,
   step_refused: 5,
   store_unavailable: 6,

@@ -4,6 +4,7 @@
 // after a crash it is read again. Bounded: the newest INCIDENTS_MAX incidents, ANOMALIES_MAX anomalies.
 
 import { type Anomaly, anomalyRecord } from '../../schemas/anomaly.ts'
+import { type Canary, canaryRecord } from '../../schemas/canary.ts'
 import { type Control, controlRecord } from '../../schemas/control.ts'
 import { type Decision, decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, type RecordType } from '../../schemas/envelope.ts'
@@ -34,6 +35,7 @@ export type LiveEvent =
   | { kind: 'model'; record: Model }
   | { kind: 'control'; record: Control }
   | { kind: 'edge'; record: Edge }
+  | { kind: 'canary'; record: Canary }
 
 export interface IncidentStory {
   incident: Incident
@@ -51,6 +53,8 @@ export interface LiveView {
   edges(): Edge[]
   models(): Model[]
   controls(): Control[]
+  /** Newest first. */
+  canaries(): Canary[]
   /** Every record from now on. @returns a function that ends it */
   listen(listener: (event: LiveEvent) => void): () => void
   close(): Promise<void>
@@ -66,6 +70,7 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
   const edges = new Map<string, Edge>()
   const models = new Map<string, Model>()
   const controls = new Map<string, Control>()
+  const canaries = new Map<string, Canary>()
   const listeners = new Set<(event: LiveEvent) => void>()
   const stop = new AbortController()
 
@@ -80,7 +85,8 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
     outcome: record => keep(bucket(outcomes, record.incidentId), record.id, record, OUTCOMES_PER_INCIDENT_MAX),
     edge: record => keep(edges, edgeRecord.key(record), record, KEYED_MAX),
     model: record => keep(models, record.name, record, KEYED_MAX),
-    control: record => keep(controls, controlRecord.key(record), record, KEYED_MAX)
+    control: record => keep(controls, controlRecord.key(record), record, KEYED_MAX),
+    canary: record => keep(canaries, record.id, record, KEYED_MAX)
   }
 
   const tails = [
@@ -90,7 +96,8 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
     tail(TOPICS.outcomes.name, outcomeRecord, 'outcome'),
     tail(TOPICS.topology.name, edgeRecord, 'edge'),
     tail(TOPICS.models.name, modelRecord, 'model'),
-    tail(TOPICS.control.name, controlRecord, 'control')
+    tail(TOPICS.control.name, controlRecord, 'control'),
+    tail(TOPICS.canaries.name, canaryRecord, 'canary')
   ]
   await Promise.all(tails.map(({ caughtUp }) => caughtUp))
 
@@ -149,6 +156,7 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
     edges: () => [...edges.values()],
     models: () => [...models.values()],
     controls: () => [...controls.values()],
+    canaries: () => [...canaries.values()].sort((a, b) => b.startedAtMs - a.startedAtMs),
     listen(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -17,11 +17,12 @@ import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import type { DetectorReports } from '../roles/detectors.ts'
 import { healthRoutes, type Probes } from '../self/health-routes.ts'
+import { canaryOrder } from './canary-orders.ts'
 import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
 
 /** Control records that have no route of their own: what others do, and how things stand. */
-const ANNOUNCED: readonly string[] = ['change', 'maintenance', 'group', 'error_budget', 'autonomy']
+const ANNOUNCED: readonly string[] = ['change', 'maintenance', 'group', 'error_budget', 'autonomy', 'canary']
 /** A request body of the API is a few fields. */
 const BODY_BYTES_MAX = 64 * 1024
 const INCIDENTS_SHOWN_MAX = 500
@@ -122,6 +123,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   config_invalid: 400,
   store_refused: 400,
   not_found: 404,
+  canary_refused: 409,
   store_unavailable: 503,
   log_unavailable: 503,
   log_full: 503,
@@ -146,6 +148,7 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
   app.get('/api/anomalies', async () => view.anomalies(200))
   app.get('/api/topology', async () => view.edges())
   app.get('/api/models', async () => view.models())
+  app.get('/api/canaries', async () => view.canaries())
   app.get('/api/controls', async () => view.controls())
   app.get('/api/scorecard', () => sql('SELECT * FROM homeostat_scorecard ORDER BY toUInt8(substring(id, 2))'))
   app.get('/api/detectors', async request => {
@@ -233,7 +236,8 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
   app.post('/api/controls', async request => {
     const given = fields(request)
     if (!ANNOUNCED.includes(String(given.kind))) throw new AppError('usage', `kind is one of ${ANNOUNCED.join(', ')}`)
-    const parsed = controlSchema.safeParse({ id: randomUUID(), by: 'console', ...given, atMs: clock.nowMs() })
+    const complete = given.kind === 'canary' ? canaryOrder(view, given) : given
+    const parsed = controlSchema.safeParse({ id: randomUUID(), by: 'console', ...complete, atMs: clock.nowMs() })
     if (parsed.success) return append(parsed.data)
     throw new AppError('usage', parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '))
   })

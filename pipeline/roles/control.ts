@@ -5,6 +5,7 @@
 
 import { decideWorker } from '../../actuators/decide/worker.ts'
 import { commandSigner } from '../../actuators/execute/signer.ts'
+import { canaryWorker } from '../../detectors/canary/worker.ts'
 import { diagnoseWorker } from '../../detectors/diagnose/worker.ts'
 import { type Config, environmentsOf } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -23,6 +24,7 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
   if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
   const signer = commandSigner(openSigningKey(config).privateKeyPem)
   const ports = { log, clock, random, meter, logger: context.logger('control'), checkpoints: checkpointStore(log, {}) }
+  const canary = canaryWorker(ports)
   const diagnose = diagnoseWorker({ ...ports, config: config.diagnose })
   const decide = decideWorker({
     ...ports,
@@ -35,6 +37,7 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
     escalation: config.act.escalation,
     ownerOf: telemetryOwner(context.reads, config.act.escalation.ownerAttributes, clock)
   })
+  await canary.start()
   await diagnose.start()
   await decide.start()
   const reload = reloadPolicies({
@@ -46,11 +49,12 @@ export async function openControl(context: RoleContext): Promise<OpenRole> {
     warn: problem => context.warn('policies', problem)
   })
   return {
-    finished: Promise.all([diagnose.finished(), decide.finished(), reload.finished]),
+    finished: Promise.all([canary.finished(), diagnose.finished(), decide.finished(), reload.finished]),
     async close() {
       await reload.close()
       await decide.close()
       await diagnose.close()
+      await canary.close()
     }
   }
 }

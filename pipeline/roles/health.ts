@@ -50,7 +50,7 @@ const PHASES: Readonly<Record<Phase, string>> = { opening: 'opening', open: 'eve
 const GROUPS: Readonly<Partial<Record<Role, (environment: string) => readonly string[]>>> = {
   intake: () => ['homeostat-intake'],
   detect: () => ['homeostat-detect'],
-  control: () => ['homeostat-diagnose', 'homeostat-decide'],
+  control: () => ['homeostat-diagnose', 'homeostat-decide', 'homeostat-canary'],
   act: environment => [`homeostat-act-${environment}`],
   store: () => ['homeostat-store']
 }

@@ -22,7 +22,7 @@ export interface HitResult {
 /** Groups that a role reads in. Of a role that stands by, none is owned. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
   detect: ['homeostat-detect'],
-  control: ['homeostat-diagnose', 'homeostat-decide'],
+  control: ['homeostat-diagnose', 'homeostat-decide', 'homeostat-canary'],
   store: ['homeostat-store']
 }
 

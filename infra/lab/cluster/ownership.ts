@@ -9,7 +9,7 @@ import { commandsTopic, TOPICS } from '../../../schemas/topics.ts'
 
 const DETECTORS = 2
 const CONTROLS = 2
-const CONTROL_GROUPS = ['homeostat-diagnose', 'homeostat-decide']
+const CONTROL_GROUPS = ['homeostat-diagnose', 'homeostat-decide', 'homeostat-canary']
 
 export interface MemberView {
   /** As the broker knows it. */

@@ -11,7 +11,7 @@ import { commandsTopic, deadLetterTopic, TOPICS } from '../../../schemas/topics.
 export const ROLE_GROUPS: Readonly<Record<string, readonly string[]>> = {
   intake: ['homeostat-intake'],
   detect: ['homeostat-detect'],
-  control: ['homeostat-diagnose', 'homeostat-decide'],
+  control: ['homeostat-diagnose', 'homeostat-decide', 'homeostat-canary'],
   store: ['homeostat-store']
 }
 const TOPIC_PREFIX = 'homeostat.'

@@ -81,16 +81,18 @@ let spanIds = 0
 
 export interface SpanOverrides extends Partial<Omit<SpanView, 'resource' | 'name' | 'attribute'>> {
   entity?: string
+  /** `service.version` of its resource. */
+  version?: string
   name?: string
   attributes?: Record<string, string>
 }
 
 /** A server span of 10 ms that ends well. `timeMs` is its start. */
 export function aSpan(overrides: SpanOverrides = {}): SpanView {
-  const { entity, name = 'GET /orders', attributes = {}, ...fields } = overrides
+  const { entity, version, name = 'GET /orders', attributes = {}, ...fields } = overrides
   spanIds++
   return {
-    resource: aResource(entity),
+    resource: aResource(entity, 'test', version),
     timeMs: START_MS,
     durationMs: 10,
     kind: 2,

@@ -5,6 +5,7 @@ import { templater } from '../../../detectors/derive/template.ts'
 import { shardOf } from '../../../detectors/score/windows.ts'
 import type { DerivedPoint } from '../../../schemas/otlp.ts'
 import type { Edge } from '../../../schemas/topology.ts'
+import type { VersionWindow } from '../../../schemas/version-window.ts'
 import { aLog, aSpan, type LogOverrides, type SpanOverrides, START_MS } from './builders.ts'
 
 const SETTINGS = { windowMs: 10_000, latenessMs: 5_000, shard: 2 }
@@ -18,11 +19,12 @@ function aSpanDeriver(parts?: ReadonlyMap<string, Uint8Array>) {
       deriver.begin(arrivalMs)
       for (const span of overrides) deriver.span(aSpan(span))
     },
-    advance(nowMs: number): { points: DerivedPoint[]; edges: Edge[] } {
+    advance(nowMs: number): { points: DerivedPoint[]; edges: Edge[]; versions: VersionWindow[] } {
       const points: DerivedPoint[] = []
       const edges: Edge[] = []
-      deriver.advance(nowMs, points, edges)
-      return { points, edges }
+      const versions: VersionWindow[] = []
+      deriver.advance(nowMs, points, edges, versions)
+      return { points, edges, versions }
     }
   }
 }

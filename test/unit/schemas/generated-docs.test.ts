@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { anomalyRecord } from '../../../schemas/anomaly.ts'
+import { canaryRecord } from '../../../schemas/canary.ts'
 import { commandRecord } from '../../../schemas/command.ts'
 import { configSchema } from '../../../schemas/config.ts'
 import { controlRecord } from '../../../schemas/control.ts'
@@ -17,6 +18,7 @@ import { outcomeRecord } from '../../../schemas/outcome.ts'
 import { policyTestSchema } from '../../../schemas/policy-test.ts'
 import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
 import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
+import { versionWindowRecord } from '../../../schemas/version-window.ts'
 import { edgeRecord, instanceRecord } from '../../../schemas/topology.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
@@ -30,7 +32,9 @@ const RECORDS = [
   controlRecord,
   modelRecord,
   edgeRecord,
-  instanceRecord
+  instanceRecord,
+  canaryRecord,
+  versionWindowRecord
 ]
 
 function agrees(file: string, text: string): void {

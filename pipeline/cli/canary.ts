@@ -1,0 +1,116 @@
+// `homeostat canary`: begin the comparison of a new version with its baseline, see how it stands, hold it, end it, let it start again.
+
+import type { Command } from 'commander'
+import type { Canary } from '../../schemas/canary.ts'
+import type { CanaryOrder } from '../../schemas/control.ts'
+import { AppError } from '../../schemas/errors.ts'
+import { parseDuration } from './backtest-moment.ts'
+import type { Client } from './client.ts'
+import type { Output } from './output.ts'
+import { userName } from './user-name.ts'
+
+export interface CanaryPorts {
+  client(): Client
+  output(): Output
+}
+
+interface StartOptions {
+  environment: string
+  service: string
+  canary: string
+  baseline: string
+  id?: string
+  samples?: string
+  errors?: string
+  latency?: string
+  within?: string
+  by: string
+}
+
+const ORDERS = {
+  pause: 'no verdict is given while it is paused, but a failure still ends it',
+  resume: 'go on; the time to decide begins anew',
+  abort: 'roll it back, whatever state it is in, and quarantine its version',
+  release: 'let a quarantined version start again, or compare no longer'
+} as const
+
+const NOTES = `
+Versions are what spans say as service.version. The baseline is best the old version started at the same time under a name of its own
+(1.4.0+baseline): caches and connections are then as young as the canary's.
+
+Examples:
+  homeostat canary start --environment prod --service shop/orders --canary 1.5.0 --baseline 1.4.0+baseline
+  homeostat canary status --json          what a pipeline reads: state running, passed, failed, …`
+
+/** Adds the commands to `program`. */
+export function registerCanary(program: Command, { client, output }: CanaryPorts): void {
+  const canary = program.command('canary').description('compare a new version with its baseline, by errors and latency').addHelpText('after', NOTES)
+  canary
+    .command('status')
+    .description('how canaries stand, newest first')
+    .argument('[id]', 'one of them')
+    .action(async (id?: string) => {
+      const all = await client().get<Canary[]>('/api/canaries')
+      if (id === undefined) return output().table(all.map(row), { empty: 'no canaries' })
+      const one = all.find(each => each.id === id)
+      if (one === undefined) throw new AppError('not_found', `no canary ${id}: see \`homeostat canary status\``)
+      output().result(one, text(one))
+    })
+  canary
+    .command('start')
+    .description('compare from now on; what fails is rolled back by the policies for the signature `canary`')
+    .requiredOption('--environment <name>', 'where')
+    .requiredOption('--service <service>', 'with its namespace: shop/orders')
+    .requiredOption('--canary <version>', 'the new version')
+    .requiredOption('--baseline <version>', 'what it is compared with')
+    .option('--id <id>', 'how it is called (default: drawn)')
+    .option('--samples <count>', 'requests of each arm before any verdict (default: 200, which is the least)')
+    .option('--errors <ratio>', 'how much higher its error ratio may be (default: 0.02)')
+    .option('--latency <factor>', "how many times the baseline's its 95th percentile may be (default: 1.5)")
+    .option('--within <duration>', 'people are asked when it is not decided by then (default: 1h)')
+    .option('--by <name>', 'who you are', userName())
+    .action(async (options: StartOptions) => {
+      const record = await client().post<CanaryOrder>('/api/controls', startFields(options))
+      output().result(record, `canary ${record.id}: ${record.canary} of ${record.service} is compared with ${record.baseline}`)
+    })
+  for (const [order, description] of Object.entries(ORDERS)) {
+    canary
+      .command(order)
+      .description(description)
+      .argument('<id>', 'as `canary status` shows it')
+      .option('--by <name>', 'who you are', userName())
+      .action(async (id: string, { by }: { by: string }) => {
+        const record = await client().post<CanaryOrder>('/api/controls', { kind: 'canary', id, order, by })
+        output().result(record, `canary ${id}: ${order} ordered by ${by}`)
+      })
+  }
+}
+
+/** What is left out has its default in schemas/control.ts. @throws AppError `usage` for a text that is no duration */
+export function startFields({ samples, errors, latency, within, ...named }: StartOptions): Record<string, unknown> {
+  return {
+    kind: 'canary',
+    order: 'start',
+    ...named,
+    ...(samples === undefined ? {} : { samplesMin: Number(samples) }),
+    ...(errors === undefined ? {} : { errorDifference: Number(errors) }),
+    ...(latency === undefined ? {} : { latencyRatio: Number(latency) }),
+    ...(within === undefined ? {} : { decideWithinMs: parseDuration(within, 'within') })
+  }
+}
+
+function row(canary: Canary): Record<string, unknown> {
+  const { id, environment, service, state, reason } = canary
+  return { id, environment, service, version: canary.canary.version, baseline: canary.baseline.version, state, quarantined: canary.quarantined, reason }
+}
+
+function text(canary: Canary): string {
+  const arm = ({ version, requests, errors }: Canary['canary']): string =>
+    `${version}: ${errors} of ${requests} requests failed (${requests === 0 ? '–' : `${((100 * errors) / requests).toFixed(1)} %`})`
+  return [
+    `${canary.id}  ${canary.service} in ${canary.environment}: ${canary.state}${canary.quarantined ? ', quarantined' : ''} (by ${canary.by})`,
+    `  canary   ${arm(canary.canary)}`,
+    `  baseline ${arm(canary.baseline)}`,
+    `  ${canary.reason}`
+  ].join('\n')
+}
