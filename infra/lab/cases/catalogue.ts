@@ -1,5 +1,6 @@
 // All acceptance cases, in the order in which they are run. A new case is a folder beside this file and one line here.
 
 import type { AcceptanceCase } from './case.ts'
+import { GUARD_CASES } from './guards/index.ts'
 
-export const CASES: readonly AcceptanceCase[] = []
+export const CASES: readonly AcceptanceCase[] = [...GUARD_CASES]

@@ -1,0 +1,80 @@
+// Questions to people: an approval that does not come calls them and does nothing, one that is given acts; so does a budget that is gone.
+
+import type { Decision } from '../../../../schemas/decision.ts'
+import { type AcceptanceReport, judge } from '../assertions.ts'
+import { readEffects } from '../effects.ts'
+import { until } from '../rig.ts'
+import { type GuardCase, type GuardStage, that } from './stage.ts'
+
+const DEADLINE_MS = 20_000
+
+export const approval: GuardCase = {
+  name: 'APPROVAL',
+  title: 'approval: missing, a page and no effect; given, it acts',
+  play: async stage => [await missing(stage), await given(stage)]
+}
+
+async function missing(stage: GuardStage): Promise<AcceptanceReport> {
+  const { injectedAtMs, question } = await ask(stage, 'asked')
+  const gaveUp = await stage.decision('asked', injectedAtMs, ({ outcome }) => outcome === 'escalate')
+  const facts = await stage.facts(['asked'], injectedAtMs)
+  await stage.leave(['asked'])
+  const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: [], effects: 0, verdict: null, pages: 1 } as const
+  return judge('APPROVAL/missing', stage.seed, expected, facts, [
+    that('asked', question !== undefined, question?.reason ?? 'nobody was asked'),
+    that('expired', gaveUp !== undefined, gaveUp?.reason ?? 'the question never ended')
+  ])
+}
+
+async function given(stage: GuardStage): Promise<AcceptanceReport> {
+  const { injectedAtMs, question } = await ask(stage, 'asked')
+  if (question !== undefined) await stage.cli('approve', question.id, '--by', 'ada')
+  await untilOver(stage, 'asked', injectedAtMs)
+  const facts = await stage.facts(['asked'], injectedAtMs)
+  await stage.leave(['asked'])
+  const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: ['asked'], effects: 1, verdict: 'healed', pages: 1 } as const
+  return judge('APPROVAL', stage.seed, expected, facts, [that('asked', question !== undefined, question?.reason ?? 'nobody was asked')])
+}
+
+export const errorBudget: GuardCase = {
+  name: 'BUDGET',
+  title: 'an error budget that is used up makes automation ask; with some left it acts again',
+  async play(stage) {
+    const budget = { kind: 'error_budget', environment: stage.environment, service: 'lab/spent', burnRate: 1, by: 'slo' }
+    await stage.announce({ ...budget, remainingRatio: 0 })
+    const { injectedAtMs, question } = await ask(stage, 'spent')
+    const before = readEffects(stage.folder, injectedAtMs).length
+    await stage.announce({ ...budget, remainingRatio: 0.5 })
+    await untilOver(stage, 'spent', injectedAtMs)
+    const facts = await stage.facts(['spent'], injectedAtMs)
+    await stage.leave(['spent'])
+    const expected = { detectedWithinMs: 5_000, cause: ['spent'], targets: ['spent'], effects: 1, verdict: 'healed', pages: 1 } as const
+    return [
+      judge('BUDGET', stage.seed, expected, facts, [
+        that(
+          'asked',
+          question?.guards.some(({ guard, verdict }) => guard === 'error_budget' && verdict === 'ask') === true,
+          question?.reason ?? 'nobody was asked'
+        ),
+        that('held', before === 0, `${before} effects without a budget`)
+      ])
+    ]
+  }
+}
+
+/** Breaks the member, and waits for the question that comes of it. */
+async function ask(stage: GuardStage, member: string): Promise<{ injectedAtMs: number; question: Decision | undefined }> {
+  await stage.enter([member])
+  const injectedAtMs = Date.now()
+  await stage.fault(member, 'a', true)
+  const question = await stage.decision(member, injectedAtMs, ({ outcome }) => outcome === 'ask')
+  await until(stage, DEADLINE_MS, () => stage.pages.received().some(({ atMs, action }) => atMs >= injectedAtMs && action === 'trigger'))
+  return { injectedAtMs, question }
+}
+
+async function untilOver(stage: GuardStage, member: string, sinceMs: number): Promise<void> {
+  await until(stage, DEADLINE_MS, async () => {
+    const stories = await stage.stories([member], sinceMs)
+    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
+  })
+}

@@ -1,0 +1,180 @@
+// What every guard case stands on: one Homeostat, the members that the case names, the watcher, and people's ways to speak.
+
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
+import type { Control } from '../../../../schemas/control.ts'
+import type { Decision } from '../../../../schemas/decision.ts'
+import { pause } from '../../fleet.ts'
+import { MAIN } from '../../homeostat.ts'
+import { listenAt } from '../../settings.ts'
+import type { AcceptanceReport, Assertion, CaseFacts } from '../assertions.ts'
+import type { CaseRun } from '../case.ts'
+import { gather, storiesSince } from '../gather.ts'
+import { kill, openRig, type Rig, until } from '../rig.ts'
+import { entityOf, openWatcher, type Watcher } from './watcher.ts'
+
+const HERE = import.meta.dirname
+const MEMBER = join(HERE, 'member.ts')
+/** Every member that a rule of `rules/` names. */
+const MEMBERS = ['flap', 'raced', 'half', 'mended', 'pricey', 'planned', 'shadow', 'asked', 'spent', 'worn1', 'worn2', 'worn3'] as const
+export type Member = (typeof MEMBERS)[number]
+/** With telemetry: `front` calls `cache` for each of its requests. */
+const TRACED = ['front', 'cache'] as const
+/** Orders that reach a member over HTTP, as the driver's endpoints. */
+const ENDPOINTS = { 'repair-mended': 'mended', 'set-raced': 'raced', 'scale-pricey': 'pricey', 'sync-cache': 'cache', 'async-cache': 'cache' } as const
+const START_DEADLINE_MS = 10_000
+const SETTLE_MS = 1_000
+
+export interface GuardStage extends Rig {
+  watcher: Watcher
+  /** Starts members by the lab's own hand, and watches their parts. */
+  enter(members: readonly string[], parts?: readonly string[]): Promise<void>
+  /** Ends the members of a case: their alerts first, so that nothing is done to them any more. */
+  leave(members: readonly string[]): Promise<void>
+  /** `on` false mends the part, however it was broken. */
+  fault(member: string, part: string, on: boolean, isSticky?: boolean): Promise<void>
+  isHealthy(member: string): Promise<boolean>
+  /** Writes a control record through the console. */
+  announce(record: Readonly<Record<string, unknown>>): Promise<Control>
+  /** A write of the console's API. */
+  post<Result>(path: string, body: object): Promise<Result>
+  /** Runs the command line as a person does. @returns what it printed as JSON */
+  cli<Result>(...argv: string[]): Promise<Result>
+  /** Stories since a moment that speak of these members. */
+  stories(members: readonly string[], sinceMs: number): Promise<IncidentStory[]>
+  /** What a case about these members is judged by; what an earlier case left behind is not among it. `healthy`: all of them answer. */
+  facts(members: readonly string[], injectedAtMs: number): Promise<CaseFacts>
+  /** The first decision about a member since `sinceMs` for which `isWanted`; undefined at the deadline. */
+  decision(member: string, sinceMs: number, isWanted: (decision: Decision) => boolean, deadlineMs?: number): Promise<Decision | undefined>
+}
+
+export interface GuardCase {
+  name: string
+  title: string
+  play(stage: GuardStage): Promise<AcceptanceReport[]>
+}
+
+const DECISION_DEADLINE_MS = 15_000
+
+/** Plays the cases one after the other on one Homeostat; each leaves the stage as it found it. */
+export async function playGuards(run: CaseRun, cases: readonly GuardCase[]): Promise<AcceptanceReport[]> {
+  const rig = await openRig({
+    seed: run.seed,
+    ports: [...MEMBERS, ...TRACED, 'cacheData'],
+    rules: join(HERE, 'rules'),
+    programs: () =>
+      Object.fromEntries([
+        ...MEMBERS.map(name => [name, { script: MEMBER, args: [name], entity: entityOf(name) }]),
+        ...TRACED.map(name => [name, { script: join(HERE, `${name}.ts`), entity: entityOf(name) }])
+      ]),
+    settings: ({ otlp }) => ({ intake: { grpc: listenAt(otlp.grpc), http: listenAt(otlp.http), alertmanager: { enabled: true } } }),
+    drivers: ({ ports }) => ({
+      http: {
+        endpoints: Object.fromEntries(
+          Object.entries(ENDPOINTS).map(([verb, member]) => [
+            verb,
+            { method: 'PUT' as const, url: `http://127.0.0.1:${ports[member]}/orders/${verb.split('-')[0]}`, timeout: '2s' }
+          ])
+        )
+      }
+    }),
+    say: run.say,
+    signal: run.signal
+  })
+  const watcher = openWatcher(rig)
+  try {
+    run.say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
+    const stage = stageOf(rig, watcher)
+    const reports: AcceptanceReport[] = []
+    for (const each of cases) {
+      if (run.signal.aborted) break
+      run.say(`${each.name}: ${each.title}`)
+      reports.push(...(await each.play(stage).catch(error => [brokenCase(each, run.seed, error as Error)])))
+    }
+    return reports
+  } finally {
+    watcher.close()
+    await rig.end(run.keep)
+  }
+}
+
+function brokenCase({ name }: GuardCase, seed: number, error: Error): AcceptanceReport {
+  return { case: name, seed, pass: false, assertions: [{ name: 'run', ok: false, detail: error.stack ?? error.message }], figures: {} }
+}
+
+function stageOf(rig: Rig, watcher: Watcher): GuardStage {
+  const { homeostat, ports, signal } = rig
+  const isHealthy = (member: string): Promise<boolean> =>
+    fetch(`http://127.0.0.1:${ports[member]}/healthz`, { signal: AbortSignal.timeout(1_000) }).then(
+      response => response.ok,
+      () => false
+    )
+  const stories = async (members: readonly string[], sinceMs: number): Promise<IncidentStory[]> => {
+    const services = new Set(members)
+    return (await storiesSince(rig, sinceMs)).filter(({ incident }) => incident.members.some(({ service }) => services.has(service)))
+  }
+  const post = async <Result>(path: string, body: object): Promise<Result> => {
+    const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
+    const response = await fetch(`${homeostat.address()}${path}`, { method: 'POST', headers, body: JSON.stringify(body) })
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`)
+    return (await response.json()) as Result
+  }
+  return {
+    ...rig,
+    watcher,
+    isHealthy,
+    stories,
+    post,
+    async facts(members, injectedAtMs) {
+      const all = await gather(rig, injectedAtMs, (await Promise.all(members.map(isHealthy))).every(Boolean))
+      const own = await stories(members, injectedAtMs)
+      const others = all.stories.filter(({ incident }) => !own.some(story => story.incident.id === incident.id)).map(({ incident }) => incident.id)
+      return { ...all, stories: own, pages: all.pages.filter(({ dedupKey }) => !others.includes(dedupKey)) }
+    },
+    async enter(members, parts = ['a']) {
+      for (const member of members) await rig.start(member)
+      for (const member of members) {
+        if ((await until(rig, START_DEADLINE_MS, () => isHealthy(member))) === undefined && !signal.aborted) throw new Error(`${member} does not start`)
+        watcher.watch(member, parts)
+      }
+    },
+    async leave(members) {
+      for (const member of members) await watcher.unwatch(member)
+      await pause(SETTLE_MS)
+      for (const member of members) for (const found of rig.find(member)) kill(found)
+    },
+    async fault(member, part, on, isSticky = false) {
+      await fetch(`http://127.0.0.1:${ports[member]}/fault?part=${part}&on=${on}&sticky=${isSticky}`, { method: 'POST' }).catch(() => undefined)
+    },
+    announce: record => post('/api/controls', record),
+    cli: (...argv) => runCli(rig.folder, argv),
+    decision: (member, sinceMs, isWanted, deadlineMs = DECISION_DEADLINE_MS) =>
+      until(rig, deadlineMs, async () => (await stories([member], sinceMs)).flatMap(({ decisions }) => decisions).find(isWanted))
+  }
+}
+
+function runCli<Result>(folder: string, argv: readonly string[]): Promise<Result> {
+  const all = ['--disable-warning=ExperimentalWarning', MAIN, '--json', '--config', join(folder, 'homeostat.yaml'), ...argv]
+  const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const chunks: { out: Buffer[]; error: Buffer[] } = { out: [], error: [] }
+  child.stdout.on('data', chunk => chunks.out.push(chunk as Buffer))
+  child.stderr.on('data', chunk => chunks.error.push(chunk as Buffer))
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', code => {
+      if (code === 0) resolve(JSON.parse(Buffer.concat(chunks.out).toString('utf8')) as Result)
+      else reject(new Error(`homeostat ${argv.join(' ')} ended with ${code}: ${Buffer.concat(chunks.error).toString('utf8')}`))
+    })
+  })
+}
+
+/** What a case asserts beside the six. */
+export function that(name: string, ok: boolean, detail: string): Assertion {
+  return { name, ok, detail }
+}
+
+/** The report with more that was measured. */
+export function withFigures(report: AcceptanceReport, figures: AcceptanceReport['figures']): AcceptanceReport {
+  return { ...report, figures: { ...report.figures, ...figures } }
+}

@@ -1,0 +1,58 @@
+// Maintenance and deploys: acting waits, recording does not; at the end of the window it acts, if the fault is still there.
+
+import { type AcceptanceReport, judge } from '../assertions.ts'
+import { pause } from '../../fleet.ts'
+import { until } from '../rig.ts'
+import { type GuardCase, type GuardStage, that } from './stage.ts'
+import { entityOf } from './watcher.ts'
+
+const WINDOW_MS = 8_000
+const DEADLINE_MS = 20_000
+
+export const windows: GuardCase = {
+  name: 'WINDOWS',
+  title: 'maintenance and deploy windows hold acting back, and record all the same',
+  play: async stage => [await maintained(stage), await deployed(stage)]
+}
+
+async function maintained(stage: GuardStage): Promise<AcceptanceReport> {
+  const toMs = Date.now() + WINDOW_MS
+  await stage.announce({ kind: 'maintenance', id: 'disks', match: entityOf('planned'), fromMs: Date.now(), toMs, by: 'ada' })
+  return held(stage, 'WINDOWS', 'maintenance_window', async () => {
+    await pause(Math.max(0, toMs - Date.now()))
+    return toMs
+  })
+}
+
+async function deployed(stage: GuardStage): Promise<AcceptanceReport> {
+  const deploy = { kind: 'change', id: 'deploy-7', environment: stage.environment, target: entityOf('planned'), actor: 'ci', what: 'deploy', by: 'ci' }
+  const fromMs = Date.now()
+  await stage.announce({ ...deploy, fromMs, toMs: null })
+  return held(stage, 'WINDOWS/deploy', 'deploy_window', async () => {
+    await pause(WINDOW_MS)
+    const toMs = Date.now()
+    await stage.announce({ ...deploy, fromMs, toMs })
+    return toMs
+  })
+}
+
+/** @param end waits for the end of the window, or ends it; answers when that was */
+async function held(stage: GuardStage, name: string, guard: 'maintenance_window' | 'deploy_window', end: () => Promise<number>): Promise<AcceptanceReport> {
+  await stage.enter(['planned'])
+  const injectedAtMs = Date.now()
+  await stage.fault('planned', 'a', true)
+  const blocked = await stage.decision('planned', injectedAtMs, ({ outcome, blockedBy }) => outcome === 'blocked' && blockedBy.includes(guard))
+  const endMs = await end()
+  await until(stage, DEADLINE_MS, async () => {
+    const stories = await stage.stories(['planned'], injectedAtMs)
+    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
+  })
+  const facts = await stage.facts(['planned'], injectedAtMs)
+  await stage.leave(['planned'])
+  const expected = { detectedWithinMs: 5_000, cause: ['planned'], targets: ['planned'], effects: 1, verdict: 'healed', pages: 0 } as const
+  const early = facts.effects.filter(({ atMs }) => atMs < endMs)
+  return judge(name, stage.seed, expected, facts, [
+    that('recorded', blocked !== undefined, blocked?.reason ?? `no decision was blocked by ${guard}`),
+    that('held', early.length === 0, `${early.length} effects before the window's end`)
+  ])
+}
