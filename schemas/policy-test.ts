@@ -110,12 +110,16 @@ const caseSchema = z.strictObject({
         )
         .default([])
         .describe('Attempts before.'),
+      brokeLately: z.number().int().min(0).max(50).default(0).describe('Earlier incidents of the entity within the last five minutes.'),
       openedLately: z.number().int().min(0).max(500).default(0).describe('Other incidents of the environment that opened within the last minute.'),
       controls: z.array(givenControlSchema).default([]).describe('What people and others said.'),
+      askedFor: durationSchema
+        .optional()
+        .describe('How long before `now` it was decided first, and people were asked where the policy asks. Default: just before the first answer.'),
       answers: z
         .array(z.strictObject({ by: z.string().min(1).describe('Who.'), approved: z.boolean().default(true).describe('Yes or no.'), ago: ago.prefault('1m') }))
         .default([])
-        .describe('Answers to the question that the policy asked when the incident opened.')
+        .describe('Answers of people to that question.')
     })
     .describe('The situation.'),
   expect: z

@@ -9,6 +9,7 @@ import { configuredPolicyFiles, type PolicyFile, policyFilesAt } from '../roles/
 import type { History } from './backtest-history.ts'
 import type { Output } from './output.ts'
 import { registerPoliciesLint } from './policies-lint.ts'
+import { registerPoliciesTest } from './policies-test.ts'
 
 export interface PoliciesPorts {
   loaded(): LoadedConfig
@@ -21,6 +22,7 @@ export interface PoliciesPorts {
 export function registerPolicies(program: Command, ports: PoliciesPorts): void {
   const policies = program.command('policies').description('policies and runbooks as code: lint, test, explain, simulate')
   registerPoliciesLint(policies, ports)
+  registerPoliciesTest(policies, ports)
 }
 
 /** The files that are named, else those of the configured folders. @throws AppError `usage`, `not_found`, `config_invalid` */

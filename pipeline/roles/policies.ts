@@ -2,17 +2,19 @@
 
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
+import { type PolicyFile, readPolicyDocuments } from '../../actuators/decide/policy-documents.ts'
 import { loadPolicySet, type PolicySet } from '../../actuators/decide/policy-file.ts'
 import type { LintFacts } from '../../actuators/decide/policy-lint.ts'
+import { type PolicyTestResult, policyTestProblems, runPolicyTests } from '../../actuators/decide/policy-test.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
-import { formatProblem } from '../../schemas/yaml.ts'
+import { formatProblem, type Problem } from '../../schemas/yaml.ts'
 import { openDrivers } from './act.ts'
 
 export type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
 export { type Finding, inOrder } from '../../actuators/decide/policy-finding.ts'
 export { lintPolicies } from '../../actuators/decide/policy-lint.ts'
+export type { PolicyTestResult } from '../../actuators/decide/policy-test.ts'
 export { lintAgainstHistory, type MetricAnswer, type MetricQuestion, metricQuestions } from '../../actuators/decide/policy-lint-history.ts'
 
 const YAML_FILES = '**/*.{yaml,yml}'
@@ -49,9 +51,26 @@ function filesIn(folder: string): PolicyFile[] {
 /** The set, or what is wrong with the files: each problem with its line and what to do. */
 export function readPolicySet(files: readonly PolicyFile[]): { ok: true; set: PolicySet } | { ok: false; problems: string[] } {
   const loaded = loadPolicySet(files)
-  if (loaded.ok) return loaded
+  return loaded.ok ? loaded : { ok: false, problems: problemTexts(files, loaded.problems) }
+}
+
+/**
+ * Every case of the files, decided by the policies of the files, or by those of `others` where they hold none.
+ * @throws AppError `config_invalid` when something does not load, or names what is not there
+ */
+export function testPolicies(files: readonly PolicyFile[], others: () => readonly PolicyFile[]): { set: PolicySet; results: PolicyTestResult[] } {
+  const { documents } = readPolicyDocuments(files)
+  const all = documents.policies.length > 0 ? files : [...others(), ...files]
+  const read = readPolicySet(all)
+  if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
+  const problems = policyTestProblems(read.set, documents.tests)
+  if (problems.length > 0) throw new AppError('config_invalid', problemTexts(files, problems).join('\n\n'))
+  return { set: read.set, results: runPolicyTests(read.set, documents.tests) }
+}
+
+function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]): string[] {
   const texts = new Map(files.map(({ file, text }) => [file, text]))
-  return { ok: false, problems: loaded.problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? '')) }
+  return problems.map(problem => formatProblem(problem, texts.get(problem.file) ?? ''))
 }
 
 /** What lint may hold policies against: without a configuration file only its defaults for times. @throws AppError `config_invalid` */
