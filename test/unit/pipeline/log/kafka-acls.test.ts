@@ -25,6 +25,7 @@ const may = (who: string, operation: AclOperation, resource: 'topic' | 'group', 
 /** Folders and files by the principals whose processes run them; the first match holds. */
 /** Place, whose process runs it, and what it does with topics other than reading and writing. */
 const PRINCIPALS: readonly (readonly [string, readonly string[], AclOperation?])[] = [
+  ['detectors/canary/', ['control']],
   ['detectors/diagnose/', ['control']],
   ['detectors/', ['detect']],
   ['actuators/decide/', ['control']],
@@ -79,7 +80,7 @@ describe('what the code does with topics', () => {
     expect(ROLE_GROUPS).toEqual({
       intake: groupsIn('pipeline/intake/otlp-topics.ts'),
       detect: [DETECT_GROUP],
-      control: [...groupsIn('detectors/diagnose/worker.ts'), ...groupsIn('actuators/decide/worker.ts')],
+      control: [...groupsIn('detectors/diagnose/worker.ts'), ...groupsIn('actuators/decide/worker.ts'), ...groupsIn('detectors/canary/worker.ts')],
       store: [STORE_GROUP]
     })
     for (const [role, groups] of Object.entries(ROLE_GROUPS)) for (const group of groups) expect(may(role, 'Read', 'group', group)).toBe(true)
