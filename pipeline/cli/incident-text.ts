@@ -4,7 +4,7 @@ import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import { formatDuration, formatTable, formatTime, paint } from './output.ts'
+import { formatDuration, formatTable, formatTime, formatUtcSecond, paint, wrapped } from './output.ts'
 
 const MEMBERS_SHOWN_MAX = 8
 
@@ -22,25 +22,35 @@ export function incidentRow(incident: Incident): Record<string, unknown> {
   }
 }
 
-/** The whole story of one incident, in the order it happened. */
+/** The whole story of one incident: the answer first, then what was seen, and each action with its checks. */
 export function incidentText(story: IncidentStory & { explanation: string[] }): string {
   const { incident, outcomes, explanation } = story
+  const [title = incident.title, ...explained] = explanation
+  const healthy =
+    incident.healedAtMs === null ? '' : `, healthy again ${clock(incident.healedAtMs)} (after ${formatDuration(incident.healedAtMs - incident.startedAtMs)})`
   const lines = [
-    paint('bold', incident.title),
-    `${incident.id}  ${incident.severity}, ${incident.status}; began ${formatTime(incident.startedAtMs)}, seen ${formatTime(incident.openedAtMs)}${incident.healedAtMs === null ? '' : `, healthy again ${formatTime(incident.healedAtMs)} (after ${formatDuration(incident.healedAtMs - incident.startedAtMs)})`}`,
+    paint('bold', title),
+    `${incident.severity}; began ${clock(incident.startedAtMs)}, seen ${clock(incident.openedAtMs)}${healthy}; incident ${incident.id}`,
     '',
-    paint('bold', 'Causes')
+    ...explained.map(inLines)
   ]
-  for (const [rank, cause] of incident.causes.entries()) {
-    lines.push(`  ${rank + 1}. ${cause.entity}: ${cause.signature}, score ${cause.score.toFixed(2)}`, ...cause.evidence.map(sentence => `     ${sentence}`))
-  }
   lines.push('', paint('bold', 'What was seen'))
-  for (const member of incident.members.slice(0, MEMBERS_SHOWN_MAX)) lines.push(`  ${formatTime(member.sinceMs)}  ${member.reason}`)
+  for (const member of incident.members.slice(0, MEMBERS_SHOWN_MAX)) lines.push(`  ${clock(member.sinceMs)}  ${member.reason}`)
   const more = incident.members.length + incident.membersOmitted - MEMBERS_SHOWN_MAX
   if (more > 0) lines.push(`  … and ${more} more`)
-  lines.push('', paint('bold', 'Decisions'), ...explanation.map(line => `  ${line}`))
   for (const outcome of outcomes) lines.push('', ...outcomeText(outcome))
   return lines.join('\n')
+}
+
+/** In lines of the terminal's width, each as far in as the first. */
+function inLines(line: string): string {
+  const text = line.trimStart()
+  return wrapped(text, ' '.repeat(line.length - text.length))
+}
+
+/** UTC, as reasons and logs have it: nobody translates between two clocks at night. */
+function clock(atMs: number): string {
+  return `${formatUtcSecond(atMs).slice(11)}Z`
 }
 
 function outcomeText(outcome: Outcome): string[] {
@@ -50,7 +60,7 @@ function outcomeText(outcome: Outcome): string[] {
   ]
   for (const step of outcome.steps) {
     lines.push(
-      `  ${step.begunAtMs === null ? '        ' : formatTime(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.waited?.untilMs ? ` after a wait of ${formatDuration(step.waited.untilMs - step.waited.sinceMs)}` : ''}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
+      `  ${step.begunAtMs === null ? '        ' : clock(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.waited?.untilMs ? ` after a wait of ${formatDuration(step.waited.untilMs - step.waited.sinceMs)}` : ''}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
     )
     for (const check of step.checks)
       lines.push(

@@ -174,10 +174,12 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     })
   program
     .command('explain')
-    .description('one incident: what was seen, the cause and why, each decision with its guards, what was done and how it ended')
+    .description('one incident: why it acted or did not, what would change that and what you can do; then its story')
     .argument('<incident>', 'its id or the beginning of it')
-    .action(async (id: string) => {
-      const story = await client().get<IncidentStory & { explanation: string[] }>(`/api/incidents/${encodeURIComponent(id)}`)
+    .option('--guards', 'every guard of every decision with its inputs, not only those that stood in the way')
+    .action(async (id: string, { guards }: { guards?: boolean }) => {
+      const path = `/api/incidents/${encodeURIComponent(id)}${guards ? '?guards=all' : ''}`
+      const story = await client().get<IncidentStory & { explanation: string[] }>(path)
       output().result(story, incidentText(story))
     })
   program

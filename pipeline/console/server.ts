@@ -38,7 +38,8 @@ export interface ConsoleOptions {
   view: LiveView
   signals: Signals
   /** The decisions of an incident in words: why it acted, or not. */
-  explain(story: IncidentStory): string[]
+  /** The answer and the decisions in words; `all` guards, or those that stood in the way. */
+  explain(story: IncidentStory, options: { guards: 'telling' | 'all' }): string[]
   /** Read-only SQL on ClickHouse. */
   sql(query: string): Promise<Record<string, unknown>[]>
   /** What the detectors know of an entity, and of all. */
@@ -143,7 +144,8 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
   })
   app.get('/api/incidents/:id', async request => {
     const story = view.story(incidentOf(view, (request.params as { id: string }).id).id)!
-    return { ...story, explanation: explain(story) }
+    const guards = (request.query as { guards?: string }).guards === 'all' ? 'all' : 'telling'
+    return { ...story, explanation: explain(story, { guards }) }
   })
   app.get('/api/anomalies', async () => view.anomalies(200))
   app.get('/api/topology', async () => view.edges())

@@ -21,7 +21,7 @@ export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
       log,
       view,
       signals: reads.signals,
-      explain: ({ incident, decisions }) => explain(incident, decisions),
+      explain: ({ incident, decisions, outcomes }, options) => explain(incident, decisions, outcomes, options),
       sql: reads.sql,
       detectors,
       probes,

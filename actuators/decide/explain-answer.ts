@@ -1,0 +1,107 @@
+// The answer in a few lines, for whoever was just woken: what it did, why, what would change that, and what a person can do.
+//
+// Text only restates records. Every way of not acting has a line for what a person can do, or says that nothing need be done.
+
+import type { BlockReason, Decision, GuardResult } from '../../schemas/decision.ts'
+import type { Incident } from '../../schemas/incident.ts'
+import type { Outcome, Verdict } from '../../schemas/outcome.ts'
+import { span } from './guards/guard.ts'
+
+const ID_SHOWN = 8 // Of an incident: commands take the beginning of an id.
+
+const DONE: Readonly<Record<Decision['outcome'], string>> = {
+  act: 'It acted.',
+  would_act: 'It did nothing, and recorded what it would have done.',
+  ask: 'It waits for people to say yes.',
+  blocked: 'It has not acted; it looks again by itself.',
+  none: 'It did nothing.',
+  escalate: 'It gave up and called people.'
+}
+const VERDICTS: Readonly<Record<Verdict, string>> = {
+  healed: 'healed',
+  partial: 'mended a part',
+  ineffective: 'did not help',
+  harmful: 'did harm',
+  inconclusive: 'could not be judged',
+  unknown: 'may or may not have happened',
+  refused: 'was refused before it began'
+}
+
+/** @param last the latest decision of the incident, if there is one; `outcomes` of the incident, in any order */
+export function explainAnswer(incident: Incident, last: Decision | undefined, outcomes: readonly Outcome[]): string[] {
+  const tried = [...outcomes].sort((a, b) => a.recordedAtMs - b.recordedAtMs)
+  const attempts = tried.map(({ runbook, target, verdict, reason }) => `What was tried: ${runbook} on ${target} ${VERDICTS[verdict]}: ${reason}`)
+  if (incident.status === 'resolved') return [overLine(incident, tried), ...attempts, ...(last === undefined || last.outcome === 'act' ? [] : whyLines(last))]
+  if (last === undefined) return ['Nothing is decided yet.']
+  if (incident.healedAtMs !== null) return ['It healed the target; what still shows is awaited to go.', ...attempts]
+  const running = last.outcome === 'act' && !outcomes.some(({ commandId }) => commandId === last.commandId)
+  const done = running ? `It is acting: ${last.runbook} on ${last.target}.` : DONE[last.outcome]
+  return [done, ...whyLines(last), ...attempts, ...handLines(incident, last)]
+}
+
+function overLine({ resolution, healedAtMs, startedAtMs }: Incident, outcomes: readonly Outcome[]): string {
+  const after = healedAtMs === null ? '' : `, ${span(healedAtMs - startedAtMs)} after it began`
+  const healed = outcomes.findLast(({ verdict }) => verdict === 'healed')
+  switch (resolution) {
+    case 'remediated':
+      return `Over: ${healed === undefined ? 'it was healed' : `${healed.runbook} healed ${healed.target}`}${after}. Nothing is left to do.`
+    case 'self_healed':
+      return `Over${after}: it went away ${outcomes.length === 0 ? 'by itself, nothing was done' : 'though nothing that was done healed it'}.`
+    case 'escalated':
+      return `Over${after}, after people were called.`
+    case 'merged':
+      return 'It turned out to be a part of another incident, and goes on there.'
+    default:
+      return 'Closed: nothing was heard of it for a day.'
+  }
+}
+
+/** Guards that stood in the way, the final ones first. */
+export function hinderingGuards(decision: Decision): GuardResult[] {
+  const order: readonly GuardResult['verdict'][] = ['refuse', 'ask', 'wait']
+  return order.flatMap(verdict => decision.guards.filter(result => result.verdict === verdict))
+}
+
+function whyLines(decision: Decision): string[] {
+  const hindering = hinderingGuards(decision)
+  if (hindering.length === 0) return [`Why: ${decision.reason}.`]
+  const changes = hindering.map(({ counterfactual }) => counterfactual).filter(text => text !== '')
+  const first = hindering.length === 1 ? ['Why: '] : ['Why: ', ...hindering.slice(1).map(() => '     ')]
+  return [
+    ...hindering.map(({ reason }, index) => `${first[index]}${reason}.`),
+    ...(changes.length === 0 ? [] : [`What would change that: ${changes.join(' ')}`])
+  ]
+}
+
+/** What a person can type or write, for each guard that a person can answer. */
+const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision: Decision) => string | undefined>>> = {
+  approval: ({ verdict }, { id }) => (verdict === 'ask' ? `homeostat approve ${id}   (or with --reject)` : undefined),
+  target_frozen: (_, { target }) => `look at ${target}, then: homeostat release ${target}`,
+  ownership: ({ verdict, inputs }, { target }) =>
+    verdict === 'refuse' ? `settle it with ${inputs.revertedBy}, then: homeostat release ${target}` : `if you want it to act now: homeostat release ${target}`,
+  flapping: (_, { target, policy }) => `find out why ${target} breaks again and again; meanwhile: homeostat kill --scope policy/${policy}`,
+  attempt_budget: ({ verdict }, { target, runbook }) => (verdict === 'refuse' ? `look at ${target}: ${runbook} does not cure it` : undefined),
+  storm: () => 'look for the one cause that all of it has; nothing is restarted meanwhile',
+  cost_budget: ({ inputs }) => `if it is worth it, raise costBudgets (${inputs.action}) in the policy`,
+  freshness: ({ inputs }) => `bring telemetry back${inputs.unknownOthers ? ` of ${inputs.unknownOthers}` : ''}`,
+  kill_switch: ({ inputs }) => `homeostat kill --off --scope ${inputs.scope}   (it was ${inputs.by}: ${inputs.reason})`,
+  autonomy: ({ inputs }, { policy }) =>
+    `raise autonomy in the policy ${policy}${inputs.proposal ? `, which has earned ${inputs.proposal}` : ', when its record convinces you'}`
+}
+
+function handLines(incident: Incident, decision: Decision): string[] {
+  const { outcome, target } = decision
+  const cause = incident.causes[0]
+  const written =
+    decision.blockedBy.includes('no_policy') && cause !== undefined
+      ? [`write a policy that matches cause.service == "${cause.service}" && cause.signature == "${cause.signature}"`]
+      : decision.blockedBy.includes('no_runbook') && cause !== undefined
+        ? [`give the policy ${decision.policy} a runbook whose signatures hold ${cause.signature}`]
+        : []
+  const hands = hinderingGuards(decision).flatMap(result => HANDS[result.guard]?.(result, decision) ?? [])
+  const mine =
+    outcome === 'escalate' || outcome === 'ask' ? [`homeostat acknowledge ${incident.id.slice(0, ID_SHOWN)}   (you have it: nobody else is called)`] : []
+  const lines = [...written, ...hands, ...mine]
+  if (lines.length > 0) return ['What you can do:', ...lines.map(line => `  ${line}`)]
+  return outcome === 'act' || target === null ? [] : ['What you can do: nothing need be done now.']
+}
