@@ -28,7 +28,7 @@ export const TOPICS = {
   metrics: { ...telemetry, name: 'homeostat.metrics.v1', key: 'entity', partitions: 4, writer: 'intake, detect', readers: 'detect, store' },
   spans: { ...telemetry, name: 'homeostat.spans.v1', key: 'trace id', partitions: 4, writer: 'intake', readers: 'detect, store' },
   logs: { ...telemetry, name: 'homeostat.logs.v1', key: 'entity', partitions: 4, writer: 'intake', readers: 'detect, store' },
-  topology: { ...compacted, name: 'homeostat.topology.v1', key: 'source>target', writer: 'detect', readers: 'control, store, console' },
+  topology: { ...compacted, name: 'homeostat.topology.v1', key: 'source>target, service', writer: 'detect', readers: 'control, store, console' },
   anomalies: { ...control, name: 'homeostat.anomalies.v1', key: 'environment', writer: 'detect, control, intake', readers: 'control, store, console' },
   versions: {
     ...control,
