@@ -130,7 +130,9 @@ export const runbookSchema = z.strictObject({
       signatures: z
         .array(z.string())
         .min(1)
-        .describe('The kinds of trouble it answers: `silent`, `crash_loop`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'),
+        .describe(
+          'The kinds of trouble it answers: `silent`, `crash_loop`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'
+        ),
       steps: z.array(stepSchema).min(1).max(10).describe('Lightest first: the next step runs only when the one before did not heal.')
     })
     .describe('What is done, and how it is checked.')
@@ -191,16 +193,22 @@ export const policySchema = z.strictObject({
           max: count.default(3).describe('Of one runbook on one target, over all verdicts and incidents.'),
           window: durationSchema.prefault('1h').describe('Within this time. Then a person is called.'),
           runbook: z
-            .strictObject({ max: count.default(20).describe('Attempts.'), window: durationSchema.prefault('1h').describe('Within this time.') })
+            .strictObject({
+              max: count.default(20).describe('Of one runbook anywhere in the environment.'),
+              window: durationSchema.prefault('1h').describe('Within this time. Then it waits.')
+            })
             .prefault({})
             .describe('Of one runbook anywhere in the environment.'),
           environment: z
-            .strictObject({ max: count.default(60).describe('Attempts.'), window: durationSchema.prefault('1h').describe('Within this time.') })
+            .strictObject({
+              max: count.default(60).describe('Of anything in the environment.'),
+              window: durationSchema.prefault('1h').describe('Within this time. Then it waits.')
+            })
             .prefault({})
             .describe('Of anything in the environment.')
         })
         .prefault({})
-        .describe('Guard `attempt_budget`.'),
+        .describe('Guard `attempt_budget`: how often at most.'),
       blastRadius: z
         .strictObject({
           concurrentMax: count.default(1).describe('Targets in flight or not verified at the same time.'),
@@ -209,7 +217,7 @@ export const policySchema = z.strictObject({
           minHealthy: membersSchema.default(0).describe('Members that must stay well while one is treated: a number, or a share such as `50%`.')
         })
         .prefault({})
-        .describe('Guard `blast_radius`.'),
+        .describe('Guard `blast_radius`: how many at once.'),
       maintenanceWindows: z.array(windowSchema).default([]).describe('Guard `maintenance_window`: planned work, in which nothing is done.'),
       deploys: z
         .strictObject({
@@ -217,14 +225,14 @@ export const policySchema = z.strictObject({
           settle: durationSchema.prefault('5m').describe('How long after its end.')
         })
         .prefault({})
-        .describe('Guard `deploy_window`.'),
+        .describe('Guard `deploy_window`: while others deploy.'),
       ownership: z
         .strictObject({
           handsOff: durationSchema.prefault('15m').describe("After another's change of the target nobody acts for so long."),
           revertWindow: durationSchema.prefault('1d').describe('Two reverts by one actor within it end automation there.')
         })
         .prefault({})
-        .describe('Guard `ownership`.'),
+        .describe('Guard `ownership`: where others have their hands.'),
       errorBudget: z
         .strictObject({
           objective: z
@@ -249,7 +257,7 @@ export const policySchema = z.strictObject({
           })
         )
         .default([])
-        .describe('Guard `cost_budget`.'),
+        .describe('Guard `cost_budget`: most cost of a class of actions.'),
       approval: z
         .strictObject({
           expiresAfter: durationSchema.prefault('30m').describe('A question that nobody answered, or a yes that was not used, is over then.'),
@@ -264,16 +272,16 @@ export const policySchema = z.strictObject({
         .describe('Guard `approval`: who must say yes, at level `approve`.'),
       trust: z
         .strictObject({
-          confidence: z.number().gt(0.5).lt(1).default(0.95).describe('Of the interval.'),
+          confidence: z.number().gt(0.5).lt(1).default(0.95).describe('Of the interval (Wilson) in which the precision of its decisions lies.'),
           trialsMin: count.default(20).describe('Scored decisions before a level is proposed.'),
           precisionMin: z
             .strictObject({
-              suggest: ratio.default(0.5).describe('For `suggest`.'),
-              approve: ratio.default(0.7).describe('For `approve`.'),
-              auto: ratio.default(0.9).describe('For `auto`.')
+              suggest: ratio.default(0.5).describe('What the lower end of the interval must reach for `suggest`.'),
+              approve: ratio.default(0.7).describe('What the lower end of the interval must reach for `approve`.'),
+              auto: ratio.default(0.9).describe('What the lower end of the interval must reach for `auto`.')
             })
             .prefault({})
-            .describe('What the lower end of the interval (Wilson) must reach.')
+            .describe('What a level takes.')
         })
         .prefault({})
         .describe('Guard `autonomy`: what earns a level.'),

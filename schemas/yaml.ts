@@ -30,6 +30,8 @@ export interface Place {
 export interface Positions {
   /** Place of the value at `path`, `offset` characters into it when it is a scalar; of its nearest ancestor when it is missing. */
   at(path: readonly PropertyKey[], offset?: number): Place
+  /** Whether somebody wrote the value at `path`; else it is a default, or not there. */
+  has(path: readonly PropertyKey[]): boolean
   /** Place of the key that holds the value at `path`. */
   keyAt(path: readonly PropertyKey[]): Place
 }
@@ -197,6 +199,7 @@ function positionsOf(root: Node | null, text: string, lines: LineCounter): Posit
       const { node, complete } = nodeAt(root, path)
       return complete && offset > 0 && isScalar(node) ? placeInScalar(node, offset, text, lines) : place(node)
     },
+    has: path => nodeAt(root, path).complete,
     keyAt(path) {
       const pair = pairAt(root, path)
       return place((pair?.key as Node | undefined) ?? nodeAt(root, path).node)

@@ -54,12 +54,13 @@ export function testText(results: readonly PolicyTestResult[]): string {
 
 function failureLines({ file, line, differences, decision }: PolicyTestResult): string[] {
   const width = Math.max(...differences.map(({ what }) => what.length))
-  const expectedWidth = Math.max(...differences.map(({ expected }) => expected.length))
+  const expectedWidth = Math.max(0, ...differences.flatMap(({ what, expected }) => (what === 'reason' ? [] : [expected.length])))
   return [
     `    ${file}:${line}`,
     ...differences.map(({ what, expected, was }) =>
+      // What the reason was stands in the line below.
       what === 'reason'
-        ? `${wrapped(`reason  expected ${expected}`, '    ')}\n${wrapped(`was ${was}`, '            ')}`
+        ? wrapped(`${what.padEnd(width)}  expected ${expected}`, '    ')
         : `    ${what.padEnd(width)}  expected ${paint('green', expected.padEnd(expectedWidth))}  was ${paint('red', was)}`
     ),
     wrapped(`decided: ${decision.reason}`, '    '),

@@ -8,6 +8,7 @@ import type { LoadedConfig } from '../config/load.ts'
 import { configuredPolicyFiles, type PolicyFile, policyFilesAt } from '../roles/policies.ts'
 import type { History } from './backtest-history.ts'
 import type { Output } from './output.ts'
+import { registerPoliciesExplain } from './policies-explain.ts'
 import { registerPoliciesLint } from './policies-lint.ts'
 import { registerPoliciesTest } from './policies-test.ts'
 
@@ -23,6 +24,7 @@ export function registerPolicies(program: Command, ports: PoliciesPorts): void {
   const policies = program.command('policies').description('policies and runbooks as code: lint, test, explain, simulate')
   registerPoliciesLint(policies, ports)
   registerPoliciesTest(policies, ports)
+  registerPoliciesExplain(policies, ports)
 }
 
 /** The files that are named, else those of the configured folders. @throws AppError `usage`, `not_found`, `config_invalid` */

@@ -2,7 +2,7 @@
 
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { type PolicyFile, readPolicyDocuments } from '../../actuators/decide/policy-documents.ts'
+import { type PolicyDocuments, type PolicyFile, readPolicyDocuments } from '../../actuators/decide/policy-documents.ts'
 import { loadPolicySet, type PolicySet } from '../../actuators/decide/policy-file.ts'
 import type { LintFacts } from '../../actuators/decide/policy-lint.ts'
 import { type PolicyTestResult, policyTestProblems, runPolicyTests } from '../../actuators/decide/policy-test.ts'
@@ -12,9 +12,11 @@ import { formatProblem, type Problem } from '../../schemas/yaml.ts'
 import { openDrivers } from './act.ts'
 
 export type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
+export { explainPolicy, type ExplainedLimit, type PolicyExplanation } from '../../actuators/decide/policy-explain.ts'
 export { type Finding, inOrder } from '../../actuators/decide/policy-finding.ts'
 export { lintPolicies } from '../../actuators/decide/policy-lint.ts'
 export type { PolicyTestResult } from '../../actuators/decide/policy-test.ts'
+export { didYouMean } from '../../actuators/decide/policy-file.ts'
 export { lintAgainstHistory, type MetricAnswer, type MetricQuestion, metricQuestions } from '../../actuators/decide/policy-lint-history.ts'
 
 const YAML_FILES = '**/*.{yaml,yml}'
@@ -54,18 +56,23 @@ export function readPolicySet(files: readonly PolicyFile[]): { ok: true; set: Po
   return loaded.ok ? loaded : { ok: false, problems: problemTexts(files, loaded.problems) }
 }
 
+/** The set with the documents that it was made of. @throws AppError `config_invalid` with every problem */
+export function loadedPolicies(files: readonly PolicyFile[]): { set: PolicySet; documents: PolicyDocuments } {
+  const read = readPolicySet(files)
+  if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
+  return { set: read.set, documents: readPolicyDocuments(files).documents }
+}
+
 /**
  * Every case of the files, decided by the policies of the files, or by those of `others` where they hold none.
  * @throws AppError `config_invalid` when something does not load, or names what is not there
  */
 export function testPolicies(files: readonly PolicyFile[], others: () => readonly PolicyFile[]): { set: PolicySet; results: PolicyTestResult[] } {
   const { documents } = readPolicyDocuments(files)
-  const all = documents.policies.length > 0 ? files : [...others(), ...files]
-  const read = readPolicySet(all)
-  if (!read.ok) throw new AppError('config_invalid', read.problems.join('\n\n'))
-  const problems = policyTestProblems(read.set, documents.tests)
+  const { set } = loadedPolicies(documents.policies.length > 0 ? files : [...others(), ...files])
+  const problems = policyTestProblems(set, documents.tests)
   if (problems.length > 0) throw new AppError('config_invalid', problemTexts(files, problems).join('\n\n'))
-  return { set: read.set, results: runPolicyTests(read.set, documents.tests) }
+  return { set, results: runPolicyTests(set, documents.tests) }
 }
 
 function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]): string[] {
