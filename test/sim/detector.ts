@@ -14,6 +14,7 @@ import type { Timeline } from './timeline.ts'
 const LOOK_MS = 1_000
 const OPEN_AFTER_MS = 2_000
 const CLOSE_AFTER_MS = 3_000
+const RANDOM_WITHIN_MS = 20_000
 
 export class Detector {
   /** Probability that an alarm is late, doubled, or false. Zero once the world heals. */
@@ -24,14 +25,18 @@ export class Detector {
   readonly #random: Stream
   /** Series → when its last alarm went out. */
   readonly #lastMs = new Map<string, number>()
+  readonly #randomAlarmRatio: number
+  /** Raised at random so far. */
+  randomAlarms = 0
   readonly #open = new Map<Target, { anomaly: Anomaly; untilMs: number }>()
 
-  constructor(options: { timeline: Timeline; log: SimLog; targets: Targets; random: Stream; disturbed: number }) {
+  constructor(options: { timeline: Timeline; log: SimLog; targets: Targets; random: Stream; disturbed: number; randomAlarmRatio: number }) {
     this.#timeline = options.timeline
     this.#log = options.log
     this.#targets = options.targets
     this.#random = options.random
     this.disturbed = options.disturbed
+    this.#randomAlarmRatio = options.randomAlarmRatio
   }
 
   start(): void {
@@ -49,13 +54,30 @@ export class Detector {
     if (open === undefined) {
       const isFalse = this.#random.chance(this.disturbed / 60)
       if (!isFalse && !has(OPEN_AFTER_MS, false)) return
-      const anomaly = anAnomaly(target.entity, isFalse ? nowMs : target.history.at(-1)!.atMs, nowMs)
-      this.#open.set(target, { anomaly, untilMs: isFalse ? nowMs + this.#random.between(2_000, 20_000) : nowMs })
-      this.#say(anomaly)
+      this.#raise(target, isFalse)
+      if (this.#randomAlarmRatio > 0 && !isFalse) this.#raiseAtRandom()
     } else if (nowMs >= open.untilMs && has(CLOSE_AFTER_MS, true)) {
       this.#open.delete(target)
       this.#say({ ...open.anomaly, status: 'close', observedAtMs: nowMs })
     }
+  }
+
+  #raise(target: Target, isFalse: boolean): void {
+    const { nowMs } = this.#timeline
+    const anomaly = anAnomaly(target.entity, isFalse ? nowMs : target.history.at(-1)!.atMs, nowMs)
+    this.#open.set(target, { anomaly, untilMs: isFalse ? nowMs + this.#random.between(2_000, 20_000) : nowMs })
+    this.#say(anomaly)
+  }
+
+  /** As many for targets that are well, at any time after a true one, as the ratio says. */
+  #raiseAtRandom(): void {
+    if (!this.#random.chance(this.#randomAlarmRatio / (1 - this.#randomAlarmRatio))) return
+    this.#timeline.after(this.#random.between(0, RANDOM_WITHIN_MS), () => {
+      const well = this.#targets.all.filter(target => !this.#open.has(target) && wasHealthy(target, this.#timeline.nowMs))
+      if (well.length === 0) return
+      this.randomAlarms++
+      this.#raise(this.#random.pick(well), true)
+    })
   }
 
   #say(anomaly: Anomaly): void {

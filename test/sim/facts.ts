@@ -30,6 +30,8 @@ export class Facts {
   readonly anomalies = new Set<string>()
   /** Incident → its newest record. */
   readonly incidents = new Map<string, Incident>()
+  /** Incident → world time of that record. */
+  readonly incidentAtMs = new Map<string, number>()
   readonly decisions = new Map<string, Decision>()
   readonly commands = new Map<string, KnownCommand>()
   /** Idempotency key of an act or its undo → command. */
@@ -52,7 +54,10 @@ export class Facts {
       case TOPICS.incidents.name: {
         const incident = JSON.parse(text) as Incident
         const known = this.incidents.get(incident.id)
-        if (known === undefined || known.version <= incident.version) this.incidents.set(incident.id, incident)
+        if (known === undefined || known.version < incident.version) {
+          this.incidents.set(incident.id, incident)
+          this.incidentAtMs.set(incident.id, nowMs)
+        }
         return incident
       }
       case TOPICS.decisions.name: {

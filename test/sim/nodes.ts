@@ -145,15 +145,16 @@ export class Nodes {
   }
 
   #ports(process: SimProcess) {
-    const { settings, log, weights, mutant, timeline } = this.#options
+    const { settings, log, weights, mutant, timeline, checker } = this.#options
     const { seed } = settings
     const faults = live(weights, stream(seed, `net ${process.name}`))
     const port = log.of(process, faults)
+    const seen = checker.log.watch(mutant.brokenLog?.(port) ?? port)
     return {
       clock: process.clock,
       logger: quiet,
       meter: this.#meter(),
-      log: mutant.log?.(port, { process, timeline }) ?? port,
+      log: mutant.log?.(seen, { process, timeline }) ?? seen,
       random: stream(seed, `random ${process.name}`)
     }
   }
@@ -170,7 +171,7 @@ export class Nodes {
       config: DECIDE_CONFIG,
       policies: policiesOf(policy()),
       environments: [ENVIRONMENT],
-      sign: signer.sign,
+      sign: command => signer.sign(mutant.unsigned?.(command) ?? command),
       escalations: { default: this.#escalation(process, live(weights, stream(settings.seed, `pages ${process.name}`))) }
     })
     machine.usePolicies = changed => decide.usePolicies(policiesOf(changed))
@@ -231,15 +232,20 @@ export class Nodes {
   }
 
   #watched(process: SimProcess, store: CheckpointStore): CheckpointStore {
+    const { checker } = this.#options
     return {
       ...store,
       save: async (name, checkpoint, owner) => {
+        checker.checkpoints.onSaving(name, checkpoint)
         await store.save(name, checkpoint, owner)
-        this.#options.checker.onSaved(process, name, checkpoint.positions)
+        checker.checkpoints.onSaved(name, checkpoint)
+        checker.onSaved(process, name, checkpoint.positions)
       },
       load: async name => {
         const checkpoint = await store.load(name)
-        if (checkpoint !== undefined) this.#options.checker.onSaved(process, name, checkpoint.positions)
+        if (checkpoint === undefined) return undefined
+        checker.checkpoints.onRestored(name, checkpoint)
+        checker.onSaved(process, name, checkpoint.positions)
         return checkpoint
       }
     }

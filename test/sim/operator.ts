@@ -36,6 +36,7 @@ export class Operator {
   readonly #switches = new Set<string>()
   #isHealing = false
   #windows = 0
+  #changes = 0
 
   constructor(options: OperatorOptions) {
     this.#options = options
@@ -96,8 +97,8 @@ export class Operator {
   }
 
   #meddle(): void {
-    const { timeline, marks, trace, targets } = this.#options
-    const what = this.#random.pick(['switch', 'switch', 'maintenance', 'policy'] as const)
+    const { timeline, marks, trace, targets, checker } = this.#options
+    const what = this.#random.pick(['switch', 'switch', 'maintenance', 'change', 'change', 'policy'] as const)
     if (what === 'switch') {
       const scope = this.#random.pick(SCOPES)
       this.#switch(scope, !this.#switches.has(scope))
@@ -105,7 +106,9 @@ export class Operator {
     }
     if (what === 'maintenance') {
       const fromMs = Math.round(timeline.nowMs)
-      const match = this.#random.chance(0.5) ? '*' : this.#random.pick(targets.all).entity
+      // Who announces work looks at what is going on, and often just then.
+      const ordered = [...checker.facts.commands.values()].filter(({ endedAtMs }) => endedAtMs === undefined).at(-1)?.command.target
+      const match = ordered ?? (this.#random.chance(0.5) ? '*' : this.#random.pick(targets.all).entity)
       this.#say({
         kind: 'maintenance',
         id: `window-${++this.#windows}`,
@@ -117,9 +120,29 @@ export class Operator {
       })
       return
     }
+    if (what === 'change') {
+      this.#change()
+      return
+    }
     marks.reach('policy changed')
     trace.add(timeline.nowMs, 'people change the policy')
     void this.#options.changePolicy()
+  }
+
+  /** Somebody deploys, or sets a hand to it. */
+  #change(): void {
+    const { timeline, targets } = this.#options
+    const { entity } = this.#random.pick(targets.all)
+    const target = this.#random.pick([entity, entity.slice(0, entity.indexOf('@')), '*'])
+    const isDeploy = this.#random.chance(0.5)
+    const fromMs = Math.round(timeline.nowMs)
+    const change = { kind: 'change', id: `change-${++this.#changes}`, environment: ENVIRONMENT, target, actor: 'argo', by: 'argo', fromMs } as const
+    this.#say({ ...change, what: isDeploy ? 'deploy' : 'manual', toMs: isDeploy ? null : fromMs, atMs: fromMs })
+    if (!isDeploy) return
+    timeline.after(this.#random.between(3_000, 20_000), () => {
+      const toMs = Math.round(timeline.nowMs)
+      this.#say({ ...change, what: 'deploy', toMs, atMs: toMs })
+    })
   }
 
   #switch(scope: string, on: boolean): void {

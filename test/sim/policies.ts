@@ -11,16 +11,24 @@ export interface SimPolicy {
   concurrentMax: number
   approvers: number
   approvalMs: number
+  /** Nobody acts for so long after another's change of the target, and after a deploy of it. */
+  handsOffMs: number
+  settleMs: number
+  /** How long an incident is watched before it is decided: time for raw signals to contradict a false alarm. */
+  confirmMs: number
+  /** Of the planned windows, which open each minute; 0: none. */
+  windowOpenMs: number
 }
 
 type Limits = Omit<SimPolicy, 'set'>
 
+const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0 } as const
 const LIMITS: readonly Limits[] = [
-  { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0 },
-  { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0 },
-  { cooldownMs: 20_000, attemptsMax: 5, windowMs: 300_000, concurrentMax: 1, approvers: 0, approvalMs: 0 },
-  { cooldownMs: 5_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 2, approvers: 1, approvalMs: 20_000 },
-  { cooldownMs: 5_000, attemptsMax: 4, windowMs: 600_000, concurrentMax: 1, approvers: 2, approvalMs: 30_000 }
+  { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS },
+  { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0, ...HOLDS },
+  { cooldownMs: 20_000, attemptsMax: 5, windowMs: 300_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS, windowOpenMs: 6_000 },
+  { cooldownMs: 5_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 2, approvers: 1, approvalMs: 20_000, ...HOLDS, handsOffMs: 20_000 },
+  { cooldownMs: 5_000, attemptsMax: 4, windowMs: 600_000, concurrentMax: 1, approvers: 2, approvalMs: 30_000, ...HOLDS }
 ]
 
 const CHECK = `{name: latency, type: metric, metric: ${METRIC}, aggregate: mean, window: 4s, minSamples: 2, expect: 'value < 200.0'}`
@@ -36,7 +44,7 @@ const RUNBOOKS = [
 
 /** One more or less of something that changes nothing but the version. */
 function policyYaml(limits: Limits, version: number): string {
-  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs } = limits
+  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs, handsOffMs, settleMs, windowOpenMs, confirmMs } = limits
   return `apiVersion: homeostat.io/v1
 kind: Policy
 metadata: {name: sim, description: version ${version}}
@@ -45,9 +53,13 @@ spec:
   runbooks: [gentle, firm]
   autonomy: ${approvers > 0 ? 'approve' : 'auto'}
   evidence: {causeScoreMin: 0.2}
+  confirmFor: ${confirmMs}ms
   cooldown: {initial: ${cooldownMs}ms, factor: 2, max: 60s, jitter: 0}
   attempts: {max: ${attemptsMax}, window: ${windowMs}ms}
   blastRadius: {concurrentMax: ${concurrentMax}}
+  ownership: {handsOff: ${handsOffMs}ms}
+  deploys: {settle: ${settleMs}ms}
+${windowOpenMs > 0 ? `  maintenanceWindows: [{schedule: '* * * * *', duration: ${windowOpenMs}ms}]\n` : ''}\
   recurrenceWindow: 60s
 ${approvers > 0 ? `  approval: {approvers: ${approvers}, expiresAfter: ${approvalMs}ms}\n` : ''}`
 }
@@ -59,4 +71,10 @@ function load(limits: Limits, version: number): SimPolicy {
 }
 
 /** Each in two versions, so that people can change it. */
-export const POLICIES: readonly (readonly [SimPolicy, SimPolicy])[] = LIMITS.map(limits => [load(limits, 1), load(limits, 2)])
+export const POLICIES = LIMITS.map(inTwoVersions)
+/** For worlds of random alarms: looks for some seconds before it decides. */
+export const CONFIRMING = inTwoVersions({ ...LIMITS[1]!, confirmMs: 4_000 })
+
+function inTwoVersions(limits: Limits): readonly [SimPolicy, SimPolicy] {
+  return [load(limits, 1), load(limits, 2)]
+}

@@ -6,10 +6,13 @@ import { join } from 'node:path'
 import { Marks } from './marks.ts'
 import { MUTANTS } from './mutants/mutants.ts'
 import { FAULT_KINDS, HEALTH_MODELS, type Without } from './swarm.ts'
-import { runWorld, type WorldResult } from './world.ts'
+import { runWorld, type WorldOptions, type WorldResult } from './world.ts'
 
 /** Seeds that once failed: one JSON object a line, replayed before all others for ever. */
 export const SEEDS_FILE = join(import.meta.dirname, '../data/seeds.jsonl')
+/** Share of random alarms in the worlds that measure what they lead to, and how many of the seeds are run with them. */
+const RANDOM_ALARM_RATIO = 0.2
+const RANDOM_ALARM_SEEDS_RATIO = 0.1
 /** A planted bug that this many seeds do not show is not caught. */
 export const MUTANT_SEEDS_MAX = 1_000
 const SHOWN_MAX = 5 // Failing seeds of a run that are shown and shrunk.
@@ -40,6 +43,10 @@ export interface RunResult {
   /** By the CPU time of this process: a core of its own would do as many. */
   seedsPerCpuS: number
   marksMissing: string[]
+  /** Worlds in which a fifth of the alarms is random; alarms raised in them, and how many of those at random. */
+  randomAlarms: { worlds: number; triggers: number; randomAlarms: number; commands: number; wrongActions: number }
+  /** Of those alarms, how many led to an act on what was well. */
+  wrongActionsRatio: number
   /** SHA-256 over the hashes of all traces, in order. */
   traceHash: string
   failed: { seed: number; invariant: string }[]
@@ -62,24 +69,32 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
   const startedMs = performance.now()
   const startedCpu = process.cpuUsage()
   const all = [...new Set([...kept, ...Array.from({ length: seeds }, (_, index) => first + index)])]
-  for (const seed of all) {
-    const result = await runWorld(seed)
+  const randomAlarms = { worlds: 0, triggers: 0, randomAlarms: 0, commands: 0, wrongActions: 0 }
+  const worlds: { seed: number; options: WorldOptions }[] = all.map(seed => ({ seed, options: {} }))
+  const alarming = Math.ceil(seeds * RANDOM_ALARM_SEEDS_RATIO)
+  for (let index = 0; index < alarming; index++) worlds.push({ seed: first + index, options: { randomAlarmRatio: RANDOM_ALARM_RATIO } })
+  for (const { seed, options } of worlds) {
+    const result = await runWorld(seed, options)
     hash.update(result.traceHash)
     marks.add(result.marks)
+    if (options.randomAlarmRatio !== undefined) {
+      randomAlarms.worlds++
+      for (const figure of ['triggers', 'randomAlarms', 'commands', 'wrongActions'] as const) randomAlarms[figure] += result[figure]
+    }
     const [violation] = result.violations
     if (violation === undefined) continue
     failed.push({ seed, invariant: violation.invariant })
     if (failed.length > SHOWN_MAX) continue
     show(result, say)
-    const without = await shrink(seed, violation.invariant)
+    const without = await shrink(seed, violation.invariant, options)
     say(`shrunk: it still fails without the faults ${without.faults?.join(', ') || '(none)'} and the models ${without.models?.join(', ') || '(none)'}`)
-    if (keep && !kept.includes(seed))
+    if (keep && !kept.includes(seed) && options.randomAlarmRatio === undefined)
       appendFileSync(SEEDS_FILE, `${JSON.stringify({ seed, invariant: violation.invariant, note: violation.detail } satisfies KeptSeed)}\n`)
   }
   const cpu = process.cpuUsage(startedCpu)
   const figures = {
-    seedsPerS: round((all.length / (performance.now() - startedMs)) * 1_000),
-    seedsPerCpuS: round((all.length / (cpu.user + cpu.system)) * 1e6)
+    seedsPerS: round((worlds.length / (performance.now() - startedMs)) * 1_000),
+    seedsPerCpuS: round((worlds.length / (cpu.user + cpu.system)) * 1e6)
   }
   const mutantsCaught = mutants ? await catchMutants(say) : 0
   return {
@@ -89,6 +104,8 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
     mutants: MUTANTS.length,
     ...figures,
     marksMissing: marks.missing(),
+    randomAlarms,
+    wrongActionsRatio: randomAlarms.triggers === 0 ? 0 : Math.round((randomAlarms.wrongActions / randomAlarms.triggers) * 1e4) / 1e4,
     traceHash: hash.digest('hex'),
     failed
   }
@@ -115,9 +132,9 @@ async function catchMutant(mutant: (typeof MUTANTS)[number]): Promise<WorldResul
 }
 
 /** Takes fault kinds and health models away as long as the same invariant breaks. */
-export async function shrink(seed: number, invariant: string): Promise<Without> {
+export async function shrink(seed: number, invariant: string, options: WorldOptions = {}): Promise<Without> {
   let without: Required<Without> = { faults: [], models: [] }
-  const stillFails = async (less: Without): Promise<boolean> => (await runWorld(seed, { without: less })).violations[0]?.invariant === invariant
+  const stillFails = async (less: Without): Promise<boolean> => (await runWorld(seed, { ...options, without: less })).violations[0]?.invariant === invariant
   for (const kind of FAULT_KINDS) {
     const less = { ...without, faults: [...without.faults, kind] }
     if (await stillFails(less)) without = less

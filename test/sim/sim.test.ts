@@ -9,10 +9,12 @@ const SEEDS = 1_000 // 33 s of a core that others use, too.
 const TIMEOUT_MS = 240_000 // For a core that is shared with everything else.
 const quiet = { mutants: false, keep: false, say: (text: string): void => void process.stderr.write(`${text}\n`) }
 
-test('no invariant breaks in any world, and every mark is reached', { timeout: TIMEOUT_MS }, async () => {
-  const { failed, marksMissing } = await runSeeds({ ...quiet, seeds: SEEDS, first: 1 })
+test('no invariant breaks in any world, every mark is reached, and of random alarms few lead to an act', { timeout: TIMEOUT_MS }, async () => {
+  const { failed, marksMissing, randomAlarms, wrongActionsRatio } = await runSeeds({ ...quiet, seeds: SEEDS, first: 1 })
   expect(failed).toEqual([])
   expect(marksMissing).toEqual([])
+  expect(randomAlarms.randomAlarms / randomAlarms.triggers).toBeGreaterThan(0.1)
+  expect(wrongActionsRatio).toBeLessThanOrEqual(0.05)
 })
 
 test('the same seed gives the same events, another seed others', { timeout: TIMEOUT_MS }, async () => {

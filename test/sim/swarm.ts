@@ -42,6 +42,8 @@ export interface Settings {
   models: readonly HealthModel[]
   /** Processes are stopped between `begun` and the act, for longer than decide waits. */
   isLong: boolean
+  /** Of all alarms, how many are raised at random for targets that are well, 0..1. */
+  randomAlarmRatio: number
 }
 
 /** What shrinking took away. */
@@ -50,8 +52,8 @@ export interface Without {
   models?: readonly HealthModel[]
 }
 
-/** The world of a seed. */
-export function settingsOf(seed: number, policies: number, without: Without = {}): Settings {
+/** The world of a seed. @param randomAlarmRatio besides the false alarms of the fault `anomalies` */
+export function settingsOf(seed: number, policies: number, without: Without = {}, randomAlarmRatio = 0): Settings {
   const random = stream(seed, 'swarm')
   const faults: Partial<Record<FaultKind, number>> = {}
   for (const kind of FAULT_KINDS) {
@@ -74,6 +76,7 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     safetyMs: isLong ? random.between(300_000, 400_000) : random.between(20_000, 60_000),
     breaksEveryMs: random.between(4_000, 20_000),
     isLong,
+    randomAlarmRatio,
     models: models.length > 0 ? models : ['plain']
   }
 }

@@ -9,7 +9,7 @@ import { Marks } from './marks.ts'
 import { type Mutant, NO_MUTANT } from './mutants/mutant.ts'
 import { Nodes, type Weights } from './nodes.ts'
 import { Operator } from './operator.ts'
-import { POLICIES } from './policies.ts'
+import { CONFIRMING, POLICIES } from './policies.ts'
 import { SimLog } from './sim-log.ts'
 import { type Stream, stream } from './streams.ts'
 import { type Settings, settingsOf, type Without } from './swarm.ts'
@@ -20,6 +20,8 @@ import { START_MS, Trace } from './trace.ts'
 /** Within this time after the last fault everything must be well: an orphan's deadline (144 s), a page's pause, a cooldown. */
 export const LIVENESS_MS = 400_000
 const LOOK_MS = 5_000
+const CLEARED_WITHIN_MS = 1_000
+const CLEARED_WITHIN_DELAYED_MS = 30_000 // Some reads of some seconds each lie between the look at the incident and the act.
 /** Clocks jump forward as far as that, and back by seconds: after a jump back by an hour diagnose keeps quiet incidents open for that hour. */
 const JUMP_MS_MAX = 3_600_000
 
@@ -33,25 +35,41 @@ export interface WorldResult {
   last: readonly string[]
   events: number
   commands: number
+  /** Alarms that were raised, each counted once. */
+  triggers: number
+  /** Of them at random, because the settings ask for it. */
+  randomAlarms: number
+  /** Commands that took effect on a target that was well all the time since its incident began. */
+  wrongActions: number
+}
+
+export interface WorldOptions {
+  mutant?: Mutant
+  without?: Without
+  /** 0..1; more than 0: by a policy that looks for some seconds before it decides. */
+  randomAlarmRatio?: number
+  onEvent?: (line: string) => unknown
 }
 
 /** Runs the world of a seed to its end, or to its first violation. */
-export async function runWorld(seed: number, options: { mutant?: Mutant; without?: Without; onEvent?: (line: string) => unknown } = {}): Promise<WorldResult> {
-  const settings = settingsOf(seed, POLICIES.length, options.without)
+export async function runWorld(seed: number, options: WorldOptions = {}): Promise<WorldResult> {
+  const settings = settingsOf(seed, POLICIES.length, options.without, options.randomAlarmRatio)
   const timeline = new Timeline(START_MS)
   const trace = new Trace(options.onEvent)
   const marks = new Marks()
   const entities = Array.from({ length: settings.targets }, (_, index) => `sim/svc${index}@svc${index}-1`)
   const targets = new Targets(entities, timeline, stream(seed, 'target'), what => trace.add(timeline.nowMs, what))
   const ledgers = new Ledgers(targets, marks)
-  const policies = POLICIES[settings.policy]!
+  const policies = settings.randomAlarmRatio > 0 ? CONFIRMING : POLICIES[settings.policy]!
   const checker = new Checker({
     timeline,
     trace,
     marks,
     ledgers,
+    records: topic => log.memory.records(topic),
     driverClass: settings.driverClass,
     policy: policies[0],
+    clearedWithinMs: settings.faults.delay === undefined ? CLEARED_WITHIN_MS : CLEARED_WITHIN_DELAYED_MS,
     clocksAreOff: settings.faults.clock !== undefined
   })
   const log = new SimLog(timeline, checker)
@@ -60,7 +78,14 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
   const mutant = options.mutant ?? NO_MUTANT
   const nodes = new Nodes({ settings, timeline, trace, log, targets, ledgers, checker, marks, weights, mutant, policy: () => policies[version] })
   const random = stream(seed, 'load')
-  const detector = new Detector({ timeline, log, targets, random: stream(seed, 'detector'), disturbed: (settings.faults.anomalies ?? 0) / 2 })
+  const detector = new Detector({
+    timeline,
+    log,
+    targets,
+    random: stream(seed, 'detector'),
+    disturbed: (settings.faults.anomalies ?? 0) / 2,
+    randomAlarmRatio: settings.randomAlarmRatio
+  })
   const operator = new Operator({
     ...{ timeline, trace, log, checker, marks, targets, settings },
     changePolicy: async () => {
@@ -105,7 +130,17 @@ export async function runWorld(seed: number, options: { mutant?: Mutant; without
   if (letters.length > 0) marks.reach('dead letter')
   checker.atEnd(log.memory.records(topic), letters)
   const { violations, facts } = checker
-  return { seed, settings, violations, marks, traceHash: trace.digest(), last: [...trace.last()], events: timeline.events, commands: facts.commands.size }
+  return {
+    seed,
+    settings,
+    violations,
+    marks,
+    traceHash: trace.digest(),
+    last: [...trace.last()],
+    events: timeline.events,
+    commands: facts.commands.size,
+    ...{ triggers: facts.anomalies.size, randomAlarms: detector.randomAlarms, wrongActions: checker.wrongActions.size }
+  }
 }
 
 async function liveness(timeline: Timeline, checker: Checker, targets: Targets, isOver: () => boolean): Promise<void> {

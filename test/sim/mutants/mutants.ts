@@ -1,9 +1,10 @@
 // Planted bugs: each must be caught within the seeds of a run, else it is the simulator that is broken.
 
+import type { DecideState } from '../../../actuators/decide/state.ts'
 import type { PolicySet } from '../../../actuators/decide/policy-file.ts'
 import { commandsTopic, TOPICS } from '../../../schemas/topics.ts'
 import type { Command } from '../../../schemas/command.ts'
-import type { Driver, LedgerRows, LedgerStore } from '../../../schemas/ports.ts'
+import type { Checkpoint, Driver, LedgerRows, LedgerStore, Log, LogRecord, LogRecordInput } from '../../../schemas/ports.ts'
 import { ENVIRONMENT } from '../checker.ts'
 import type { Mutant } from './mutant.ts'
 
@@ -150,8 +151,109 @@ export const MUTANTS: readonly Mutant[] = [
             )
         })
     })
+  },
+  { name: 'the actuator does not hear of maintenance', log: deafTo('maintenance') },
+  { name: 'the actuator does not hear what others change', log: deafTo('change') },
+  { name: "the policy's windows do not travel in the command", unsigned: command => ({ ...command, holds: { ...command.holds!, maintenanceWindows: [] } }) },
+  {
+    name: 'the actuator does not look at the incident again',
+    log: (log, { process }) =>
+      process.name.startsWith('act') ? { ...log, read: (from, max) => (from.topic === TOPICS.incidents.name ? Promise.resolve([]) : log.read(from, max)) } : log
+  },
+  {
+    name: 'the checkpoint has the positions of now and the state of the save before',
+    checkpoints(store) {
+      const before = new Map<string, Checkpoint['parts']>()
+      return {
+        ...store,
+        save(name, checkpoint, owner) {
+          const parts = before.get(name) ?? checkpoint.parts
+          before.set(name, checkpoint.parts)
+          return store.save(name, { ...checkpoint, parts }, owner)
+        }
+      }
+    }
+  },
+  {
+    name: 'what was learned counts twice after a restart',
+    checkpoints: store => ({
+      ...store,
+      async load(name) {
+        const checkpoint = await store.load(name)
+        const state = checkpoint && (JSON.parse(Buffer.from(checkpoint.parts.get('state')!).toString()) as { inner: { learned?: DecideState['learned'] } })
+        if (state?.inner.learned === undefined) return checkpoint
+        for (const count of Object.values(state.inner.learned)) count.successes *= 2
+        return { ...checkpoint!, parts: new Map([['state', Buffer.from(JSON.stringify(state))]]) }
+      }
+    })
+  },
+  {
+    name: 'the log gives other bytes than it took',
+    brokenLog(log) {
+      let batches = 0
+      return changeBatches(log, record => (++batches % 25 === 0 ? { ...record, value: Buffer.from('{}') } : record))
+    }
+  },
+  {
+    name: 'a record that the log did not take at once is sealed anew',
+    log: log => ({
+      ...log,
+      append: (topic, records) =>
+        log.append(topic, records).catch(error => {
+          for (const { headers } of records)
+            if (headers?.ce_auditseq !== undefined) Object.assign(headers, { ce_auditseq: String(Number(headers.ce_auditseq) + 1) })
+          throw error
+        })
+    })
+  },
+  {
+    name: 'outcomes are in no audit chain',
+    log: log => ({
+      ...log,
+      append: (topic, records) =>
+        log.append(
+          topic,
+          topic === TOPICS.outcomes.name
+            ? records.map(record => ({
+                ...record,
+                headers: Object.fromEntries(Object.entries(record.headers!).filter(([name]) => !name.startsWith('ce_audit')))
+              }))
+            : records
+        )
+    })
+  },
+  {
+    name: 'every fifth decision is changed after it was sealed',
+    log(log) {
+      let decisions = 0
+      const change = (record: LogRecordInput): LogRecordInput =>
+        ++decisions % 5 === 0 ? { ...record, value: Buffer.from(Buffer.from(record.value!).toString().replace('"reason":"', '"reason":"so ')) } : record
+      return { ...log, append: (topic, records) => log.append(topic, topic === TOPICS.decisions.name ? records.map(change) : records) }
+    }
+  },
+  {
+    name: 'every fourth alarm is dropped on its way in',
+    log(log) {
+      let alarms = 0
+      const isAlarm = ({ topic, value }: LogRecord): boolean =>
+        topic === TOPICS.anomalies.name && Buffer.from(value!).toString().includes('"status":"open"') && ++alarms % 4 === 0
+      return changeBatches(log, record => (isAlarm(record) ? { ...record, value: null } : record))
+    }
   }
 ]
+
+/** An actuator whose reads of the control topic lack one kind. */
+function deafTo(kind: string): Mutant['log'] {
+  return (log, { process }) => {
+    if (!process.name.startsWith('act')) return log
+    const isHeard = (record: LogRecord): boolean => record.topic !== TOPICS.control.name || record.key?.startsWith(`${kind}/`) !== true
+    return { ...log, read: (from, max) => log.read(from, max).then(records => records.map(record => (isHeard(record) ? record : { ...record, value: null }))) }
+  }
+}
+
+function changeBatches(log: Log, change: (record: LogRecord) => LogRecord): Log {
+  return { ...log, subscribe: options => log.subscribe({ ...options, onBatch: batch => options.onBatch({ ...batch, records: batch.records.map(change) }) }) }
+}
 
 function withRows(store: LedgerStore, change: (rows: LedgerRows) => LedgerRows): LedgerStore {
   return { ...store, transaction: work => store.transaction(rows => work(change(rows))) }
