@@ -4,7 +4,7 @@ import type { Decision } from '../../../../schemas/decision.ts'
 import { type AcceptanceReport, judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, type GuardStage, that } from './stage.ts'
+import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
 
 const DEADLINE_MS = 20_000
 
@@ -21,6 +21,7 @@ async function missing(stage: GuardStage): Promise<AcceptanceReport> {
   await stage.leave(['asked'])
   const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: [], effects: 0, verdict: null, pages: 1 } as const
   return judge('APPROVAL/missing', stage.seed, expected, facts, [
+    explains(facts, 'nobody approved before', 'homeostat acknowledge'),
     that('asked', question !== undefined, question?.reason ?? 'nobody was asked'),
     that('expired', gaveUp !== undefined, gaveUp?.reason ?? 'the question never ended')
   ])
@@ -33,7 +34,10 @@ async function given(stage: GuardStage): Promise<AcceptanceReport> {
   const facts = await stage.facts(['asked'], injectedAtMs)
   await stage.leave(['asked'])
   const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: ['asked'], effects: 1, verdict: 'healed', pages: 1 } as const
-  return judge('APPROVAL', stage.seed, expected, facts, [that('asked', question !== undefined, question?.reason ?? 'nobody was asked')])
+  return judge('APPROVAL', stage.seed, expected, facts, [
+    explains(facts, 'restart-asked healed', 'approval asks'),
+    that('asked', question !== undefined, question?.reason ?? 'nobody was asked')
+  ])
 }
 
 export const errorBudget: GuardCase = {

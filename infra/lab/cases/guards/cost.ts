@@ -2,7 +2,7 @@
 
 import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
-import { type GuardCase, that } from './stage.ts'
+import { explains, type GuardCase, that } from './stage.ts'
 
 const RUNAWAY_MS = 15_000
 /** rules: each run costs 5 of a budget of 10. */
@@ -21,6 +21,11 @@ export const costCap: GuardCase = {
     await stage.leave(['pricey'])
     const expected = { detectedWithinMs: 5_000, cause: ['pricey'], targets: ['pricey'], effects: RUNS_MAX, verdict: 'ineffective', pages: 1 } as const
     const cost = facts.stories.flatMap(({ outcomes }) => outcomes).reduce((sum, outcome) => sum + outcome.cost, 0)
-    return [judge('F8', stage.seed, expected, facts, [that('cap', held !== undefined && cost <= 10, `cost ${cost} of 10: ${held?.reason ?? 'not held'}`)])]
+    return [
+      judge('F8', stage.seed, expected, facts, [
+        explains(facts, 'has cost 10 of 10', 'What would change that', 'raise costBudgets (http/scale-pricey)'),
+        that('cap', held !== undefined && cost <= 10, `cost ${cost} of 10: ${held?.reason ?? 'not held'}`)
+      ])
+    ]
   }
 }

@@ -3,7 +3,7 @@
 import { FLAPS_MAX } from '../../../../actuators/decide/guards/flapping.ts'
 import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
-import { type GuardCase, that, withFigures } from './stage.ts'
+import { explains, type GuardCase, that, withFigures } from './stage.ts'
 
 const HALF_TURN_MS = 5_000
 const TURNS = FLAPS_MAX + 3
@@ -26,6 +26,7 @@ export const flapping: GuardCase = {
     const after = facts.effects.filter(({ atMs }) => flap !== undefined && atMs > flap.decidedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['flap'], targets: ['flap'], effects: FLAPS_MAX, verdict: 'healed', pages: 1 } as const
     const report = judge('F1', stage.seed, expected, facts, [
+      explains(facts, 'is flapping: it broke', 'What would change that: At most 5 turns'),
       that('state', flap?.outcome === 'escalate', flap === undefined ? 'no decision names flapping' : `${flap.outcome}: ${flap.reason}`),
       that('stopped', after.length === 0, `${after.length} effects after it was called flapping, in ${TURNS} turns`)
     ])

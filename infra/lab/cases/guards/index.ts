@@ -7,21 +7,26 @@ import { flapping } from './flapping.ts'
 import { killSwitch } from './kill-switch.ts'
 import { partialFix } from './partial.ts'
 import { racing } from './racing.ts'
+import { randomAlarms } from './random-alarms.ts'
 import { regression } from './regression.ts'
 import { shadowMode } from './shadow.ts'
 import { type GuardCase, playGuards } from './stage.ts'
 import { stormBrake } from './storm.ts'
+import { telemetryGaps } from './telemetry-gaps.ts'
+import { unsafeCommands } from './unsafe.ts'
 import { windows } from './windows.ts'
 
-/** What limits acting. The flapping takes a minute and a half, so it has a run of its own. */
-const LIMITS: readonly GuardCase[] = [racing, partialFix, costCap, regression, killSwitch]
+/** Minutes each, so each has a run of its own. */
+const ALONE: readonly GuardCase[] = [flapping, randomAlarms, telemetryGaps]
+/** What limits acting. */
+const LIMITS: readonly GuardCase[] = [racing, unsafeCommands, partialFix, costCap, regression, killSwitch]
 /** What people say and see. The storm brake stays on for minutes, so it comes last. */
 const PEOPLE: readonly GuardCase[] = [shadowMode, windows, approval, errorBudget, stormBrake]
 
 type Run = AcceptanceCase['run']
 
 export const GUARD_CASES: readonly AcceptanceCase[] = [
-  ...[flapping, ...LIMITS, ...PEOPLE].map(each => ({ name: each.name, title: each.title, run: (run: Parameters<Run>[0]) => playGuards(run, [each]) })),
+  ...[...ALONE, ...LIMITS, ...PEOPLE].map(each => ({ name: each.name, title: each.title, run: (run: Parameters<Run>[0]) => playGuards(run, [each]) })),
   { name: 'LIMITS', title: `${namesOf(LIMITS)} on one Homeostat`, run: run => playGuards(run, LIMITS) },
   { name: 'PEOPLE', title: `${namesOf(PEOPLE)} on one Homeostat`, run: run => playGuards(run, PEOPLE) }
 ]

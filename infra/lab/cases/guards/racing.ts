@@ -7,7 +7,7 @@ import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, type GuardStage, that, withFigures } from './stage.ts'
+import { explains, type GuardCase, type GuardStage, that, withFigures } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const RIVAL = 'gitops'
@@ -43,6 +43,7 @@ export const racing: GuardCase = {
     const expected = { detectedWithinMs: 5_000, cause: ['raced'], targets: ['raced'], effects: REVERTS_MAX, verdict: 'healed', pages: 1 } as const
     // Each of our acts did heal, until the rival came: the verdicts were true when they were given.
     const report = judge('F3', stage.seed, expected, { ...facts, healthy: true }, [
+      explains(facts, 'gitops undid what was done', 'What would change that: A person settles it with gitops', 'homeostat release lab/raced@raced-1'),
       that('named', stop?.reason.includes(RIVAL) === true, stop?.reason ?? 'no decision stops because of ownership'),
       that('yielded', !facts.healthy, facts.healthy ? 'our setting is in force' : "the rival's setting is in force, as people have to settle it")
     ])

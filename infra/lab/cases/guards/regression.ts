@@ -3,7 +3,7 @@
 import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, that, withFigures } from './stage.ts'
+import { explains, type GuardCase, that, withFigures } from './stage.ts'
 
 /** Traffic before the fault: what the caller's answers cost at rest. */
 const BEFORE_MS = 20_000
@@ -37,6 +37,7 @@ export const regression: GuardCase = {
     const expected = { detectedWithinMs: 5_000, cause: ['cache'], targets: ['cache'], effects: 2, verdict: 'harmful', pages: 1 } as const
     const done = facts.effects.map(({ what }) => what).join(', ')
     const report = judge('F7', stage.seed, expected, facts, [
+      explains(facts, 'It gave up and called people.', 'did harm', 'homeostat release lab/cache@cache-1'),
       that('undone', done === 'sync, async' && outcome?.steps[0]?.undo === 'undone', `${done || 'nothing'} at the witness, undo ${outcome?.steps[0]?.undo}`),
       that('quarantine', quarantined !== undefined, quarantined?.reason ?? 'the runbook is not in quarantine'),
       that('lost level', aboutTrust.length > 0, aboutTrust[0]?.summary ?? 'nobody was told that the policy lost a level'),

@@ -3,7 +3,7 @@
 import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { kill, until } from '../rig.ts'
-import { type GuardCase, type GuardStage, that } from './stage.ts'
+import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const BROKEN_MS = 4_000
@@ -36,6 +36,7 @@ export const shadowMode: GuardCase = {
     const trust = third?.guards.find(({ guard }) => guard === 'autonomy')?.inputs
     return [
       judge('SHADOW', stage.seed, expected, facts, [
+        explains(facts, 'recorded what it would have done', 'is at level observe', 'raise autonomy in the policy shadow'),
         that('stored', Number(rows[0]?.n) === 3, `${rows[0]?.n} of 3 incidents have a shadow decision in ClickHouse`),
         that(
           'scored',

@@ -1,6 +1,7 @@
 // What every guard case stands on: one Homeostat, the members that the case names, the watcher, and people's ways to speak.
 
 import { spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { Control } from '../../../../schemas/control.ts'
@@ -17,14 +18,33 @@ import { entityOf, openWatcher, type Watcher } from './watcher.ts'
 const HERE = import.meta.dirname
 const MEMBER = join(HERE, 'member.ts')
 /** Every member that a rule of `rules/` names. */
-const MEMBERS = ['flap', 'raced', 'half', 'mended', 'pricey', 'planned', 'shadow', 'asked', 'spent', 'worn1', 'worn2', 'worn3'] as const
-export type Member = (typeof MEMBERS)[number]
+const MEMBERS = [
+  'flap',
+  'raced',
+  'half',
+  'mended',
+  'pricey',
+  'planned',
+  'shadow',
+  'asked',
+  'spent',
+  'worn1',
+  'worn2',
+  'worn3',
+  'noisy1',
+  'noisy2',
+  'noisy3',
+  'noisy4'
+] as const
+/** They send metrics, on a way of their own. */
+const BEACONS = ['beacon1', 'beacon2', 'beacon3'] as const
 /** With telemetry: `front` calls `cache` for each of its requests. */
 const TRACED = ['front', 'cache'] as const
 /** Orders that reach a member over HTTP, as the driver's endpoints. */
 const ENDPOINTS = { 'repair-mended': 'mended', 'set-raced': 'raced', 'scale-pricey': 'pricey', 'sync-cache': 'cache', 'async-cache': 'cache' } as const
 const START_DEADLINE_MS = 10_000
 const SETTLE_MS = 1_000
+const LEAVE_DEADLINE_MS = 15_000 // An incident that nothing healed closes after resolveAfter.
 
 export interface GuardStage extends Rig {
   watcher: Watcher
@@ -44,9 +64,14 @@ export interface GuardStage extends Rig {
   /** Stories since a moment that speak of these members. */
   stories(members: readonly string[], sinceMs: number): Promise<IncidentStory[]>
   /** What a case about these members is judged by; what an earlier case left behind is not among it. `healthy`: all of them answer. */
-  facts(members: readonly string[], injectedAtMs: number): Promise<CaseFacts>
+  facts(members: readonly string[], injectedAtMs: number): Promise<GuardFacts>
   /** The first decision about a member since `sinceMs` for which `isWanted`; undefined at the deadline. */
   decision(member: string, sinceMs: number, isWanted: (decision: Decision) => boolean, deadlineMs?: number): Promise<Decision | undefined>
+}
+
+export interface GuardFacts extends CaseFacts {
+  /** What `homeostat explain` prints of the last incident; kept in the run's folder as `explain-<member>.txt`. */
+  explanation: string
 }
 
 export interface GuardCase {
@@ -61,11 +86,12 @@ const DECISION_DEADLINE_MS = 15_000
 export async function playGuards(run: CaseRun, cases: readonly GuardCase[]): Promise<AcceptanceReport[]> {
   const rig = await openRig({
     seed: run.seed,
-    ports: [...MEMBERS, ...TRACED, 'cacheData'],
+    ports: [...MEMBERS, ...BEACONS, ...TRACED, 'cacheData', 'lossy'],
     rules: join(HERE, 'rules'),
     programs: () =>
       Object.fromEntries([
         ...MEMBERS.map(name => [name, { script: MEMBER, args: [name], entity: entityOf(name) }]),
+        ...BEACONS.map(name => [name, { script: join(HERE, 'beacon.ts'), args: [name], entity: entityOf(name) }]),
         ...TRACED.map(name => [name, { script: join(HERE, `${name}.ts`), entity: entityOf(name) }])
       ]),
     settings: ({ otlp }) => ({ intake: { grpc: listenAt(otlp.grpc), http: listenAt(otlp.http), alertmanager: { enabled: true } } }),
@@ -130,7 +156,10 @@ function stageOf(rig: Rig, watcher: Watcher): GuardStage {
       const all = await gather(rig, injectedAtMs, (await Promise.all(members.map(isHealthy))).every(Boolean))
       const own = await stories(members, injectedAtMs)
       const others = all.stories.filter(({ incident }) => !own.some(story => story.incident.id === incident.id)).map(({ incident }) => incident.id)
-      return { ...all, stories: own, pages: all.pages.filter(({ dedupKey }) => !others.includes(dedupKey)) }
+      const last = own.at(-1)
+      const explanation = last === undefined ? '' : await runCli(rig.folder, ['explain', last.incident.id])
+      writeFileSync(join(rig.folder, `explain-${members[0]}.txt`), explanation)
+      return { ...all, stories: own, pages: all.pages.filter(({ dedupKey }) => !others.includes(dedupKey)), explanation }
     },
     async enter(members, parts = ['a']) {
       for (const member of members) await rig.start(member)
@@ -142,20 +171,23 @@ function stageOf(rig: Rig, watcher: Watcher): GuardStage {
     async leave(members) {
       for (const member of members) await watcher.unwatch(member)
       await pause(SETTLE_MS)
+      // What breaks again while its incident is open joins that incident: the next case wants one of its own.
+      await until(rig, LEAVE_DEADLINE_MS, async () => (await stories(members, 0)).every(({ incident }) => incident.status === 'resolved'))
       for (const member of members) for (const found of rig.find(member)) kill(found)
     },
     async fault(member, part, on, isSticky = false) {
       await fetch(`http://127.0.0.1:${ports[member]}/fault?part=${part}&on=${on}&sticky=${isSticky}`, { method: 'POST' }).catch(() => undefined)
     },
     announce: record => post('/api/controls', record),
-    cli: (...argv) => runCli(rig.folder, argv),
+    cli: async <Result>(...argv: string[]) => JSON.parse(await runCli(rig.folder, ['--json', ...argv])) as Result,
     decision: (member, sinceMs, isWanted, deadlineMs = DECISION_DEADLINE_MS) =>
       until(rig, deadlineMs, async () => (await stories([member], sinceMs)).flatMap(({ decisions }) => decisions).find(isWanted))
   }
 }
 
-function runCli<Result>(folder: string, argv: readonly string[]): Promise<Result> {
-  const all = ['--disable-warning=ExperimentalWarning', MAIN, '--json', '--config', join(folder, 'homeostat.yaml'), ...argv]
+/** @returns what it printed on stdout */
+function runCli(folder: string, argv: readonly string[]): Promise<string> {
+  const all = ['--disable-warning=ExperimentalWarning', MAIN, '--config', join(folder, 'homeostat.yaml'), ...argv]
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'pipe', 'pipe'] })
   const chunks: { out: Buffer[]; error: Buffer[] } = { out: [], error: [] }
   child.stdout.on('data', chunk => chunks.out.push(chunk as Buffer))
@@ -163,7 +195,7 @@ function runCli<Result>(folder: string, argv: readonly string[]): Promise<Result
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', code => {
-      if (code === 0) resolve(JSON.parse(Buffer.concat(chunks.out).toString('utf8')) as Result)
+      if (code === 0) resolve(Buffer.concat(chunks.out).toString('utf8'))
       else reject(new Error(`homeostat ${argv.join(' ')} ended with ${code}: ${Buffer.concat(chunks.error).toString('utf8')}`))
     })
   })
@@ -172,6 +204,13 @@ function runCli<Result>(folder: string, argv: readonly string[]): Promise<Result
 /** What a case asserts beside the six. */
 export function that(name: string, ok: boolean, detail: string): Assertion {
   return { name, ok, detail }
+}
+
+/** `homeostat explain` says each of these: why, what would change it, what a person can do. */
+export function explains({ explanation }: GuardFacts, ...phrases: readonly string[]): Assertion {
+  const text = explanation.replaceAll(/\s+/g, ' ')
+  const missing = phrases.filter(phrase => !text.includes(phrase))
+  return that('explained', missing.length === 0, missing.length === 0 ? `it says ${phrases.join(' | ')}` : `it lacks ${missing.join(' | ')}`)
 }
 
 /** The report with more that was measured. */

@@ -2,7 +2,7 @@
 
 import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
-import { type GuardCase, that } from './stage.ts'
+import { explains, type GuardCase, that } from './stage.ts'
 
 const SERIES = 200
 const STORM_MS = 10_000
@@ -21,6 +21,7 @@ export const stormBrake: GuardCase = {
     const expected = { detectedWithinMs: 5_000, cause: ['rack'], targets: [], effects: 0, verdict: null, pages: 1 } as const
     return [
       judge('STORM', stage.seed, expected, facts, [
+        explains(facts, 'one cause is likely', 'What would change that', 'nothing is restarted meanwhile'),
         that('one incident', facts.stories.length === 1, `${facts.stories.length} incidents of ${SERIES} series`),
         that('brake', held !== undefined, held?.reason ?? 'no decision was held by the storm brake')
       ])

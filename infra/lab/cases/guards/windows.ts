@@ -3,7 +3,7 @@
 import { type AcceptanceReport, judge } from '../assertions.ts'
 import { pause } from '../../fleet.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, type GuardStage, that } from './stage.ts'
+import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const WINDOW_MS = 8_000
@@ -52,6 +52,7 @@ async function held(stage: GuardStage, name: string, guard: 'maintenance_window'
   const expected = { detectedWithinMs: 5_000, cause: ['planned'], targets: ['planned'], effects: 1, verdict: 'healed', pages: 0 } as const
   const early = facts.effects.filter(({ atMs }) => atMs < endMs)
   return judge(name, stage.seed, expected, facts, [
+    explains(facts, 'restart-planned healed lab/planned@planned-1', `${guard} waits`),
     that('recorded', blocked !== undefined, blocked?.reason ?? `no decision was blocked by ${guard}`),
     that('held', early.length === 0, `${early.length} effects before the window's end`)
   ])

@@ -1,0 +1,84 @@
+// F2: one trigger in five is an alarm about a member that is well. Wrong acts stay at most 5 % of the triggers, whatever comes at once.
+//
+// Real faults break two parts of a member and come in pairs, so that the blast radius (one at a time) has something to hold back.
+// A random alarm is one alert of one part. What tells them apart is the policy: `evidence.membersMin: 2`.
+
+import { pause } from '../../fleet.ts'
+import { judge } from '../assertions.ts'
+import { until } from '../rig.ts'
+import { type GuardCase, type GuardFacts, type GuardStage, that, withFigures } from './stage.ts'
+
+const NOISY = ['noisy1', 'noisy2', 'noisy3', 'noisy4'] as const
+const PAIRS = 8
+const RANDOM = 4 // Of 20 triggers.
+/** Two incidents each: closer together they would be a storm, and its brake would hold everything. */
+const PAIR_MS = 14_000
+const RANDOM_MS = 7_000
+const ALARM_MS = 4_000
+const WRONG_RATIO_MAX = 0.05
+const HEALTHY_DEADLINE_MS = 12_000
+/** A process that was made just before its member answered again. */
+const SLACK_MS = 500
+
+/** When a member was broken, by the injector and the lab's own look. */
+interface Broken {
+  member: string
+  fromMs: number
+  toMs: number
+}
+
+export const randomAlarms: GuardCase = {
+  name: 'F2',
+  title: 'one trigger in five is a random alarm: wrong acts at most 5 % of triggers, one target at a time',
+  async play(stage) {
+    await stage.enter(NOISY, ['a', 'b'])
+    const injectedAtMs = Date.now()
+    const broken: Broken[] = []
+    const slots = stage.random.fork('random-alarms').shuffle([...Array<'pair'>(PAIRS).fill('pair'), ...Array<'random'>(RANDOM).fill('random')])
+    const draw = stage.random.fork('members')
+    for (const [index, slot] of slots.entries()) {
+      if (stage.signal.aborted) break
+      const endMs = Date.now() + (slot === 'pair' ? PAIR_MS : RANDOM_MS)
+      // In turn, so that no member breaks so often that it would rightly be called flapping.
+      if (slot === 'pair') broken.push(...(await Promise.all([0, 1].map(offset => breakOne(stage, NOISY[(2 * index + offset) % NOISY.length]!)))))
+      else await alarmOne(stage, draw.pick(NOISY))
+      await pause(Math.max(0, endMs - Date.now()))
+    }
+    const facts = await stage.facts(NOISY, injectedAtMs)
+    await stage.leave(NOISY)
+    const wrong = facts.effects.filter(({ target, atMs }) => !broken.some(one => one.member === target && atMs >= one.fromMs && atMs <= one.toMs + SLACK_MS))
+    const triggers = 2 * PAIRS + RANDOM
+    const most = mostAtOnce(facts)
+    const expected = { detectedWithinMs: null, cause: null, targets: NOISY, effects: [2 * PAIRS, 2 * PAIRS + 1], verdict: 'healed', pages: 0 } as const
+    const report = judge('F2', stage.seed, expected, facts, [
+      that('wrong acts', wrong.length / triggers <= WRONG_RATIO_MAX, `${wrong.length} of ${triggers} triggers led to an act on a member that was well`),
+      that('blast radius', most === 1, `${most} targets under treatment at once, 1 allowed`)
+    ])
+    return [withFigures(report, { triggers, wrongActs: wrong.length, wrongRatio: wrong.length / triggers, atOnceMax: most })]
+  }
+}
+
+async function breakOne(stage: GuardStage, member: string): Promise<Broken> {
+  const fromMs = Date.now()
+  await stage.fault(member, 'a', true)
+  await stage.fault(member, 'b', true)
+  await until(stage, HEALTHY_DEADLINE_MS, () => stage.isHealthy(member))
+  return { member, fromMs, toMs: Date.now() }
+}
+
+async function alarmOne(stage: GuardStage, member: string): Promise<void> {
+  await stage.watcher.alarm([{ member, part: 'a' }], true)
+  await pause(ALARM_MS)
+  await stage.watcher.alarm([{ member, part: 'a' }], false)
+}
+
+/** Targets between the begin of an act and its verdict. */
+function mostAtOnce({ stories }: GuardFacts): number {
+  const spans = stories
+    .flatMap(({ outcomes }) => outcomes)
+    .flatMap(({ begunAtMs, recordedAtMs, target }) => (begunAtMs === null ? [] : [{ begunAtMs, recordedAtMs, target }]))
+  return Math.max(
+    0,
+    ...spans.map(one => new Set(spans.filter(other => other.begunAtMs <= one.begunAtMs && one.begunAtMs < other.recordedAtMs).map(({ target }) => target)).size)
+  )
+}

@@ -1,0 +1,99 @@
+// F5: commands that nobody may give, written straight into the commands topic. Each is refused at the actuator, with an outcome that says why.
+//
+// One good command goes with them, signed with the key that control signs with: it is obeyed once, also when it comes twice.
+
+import { generateKeyPairSync } from 'node:crypto'
+import { join } from 'node:path'
+import { commandSigner } from '../../../../actuators/execute/signer.ts'
+import { loadConfig } from '../../../../pipeline/config/load.ts'
+import { openSigningKey } from '../../../../pipeline/roles/keys.ts'
+import { openLog } from '../../../../pipeline/roles/log.ts'
+import { memoryMeter } from '../../../../pipeline/self/meter.ts'
+import { openLogger } from '../../../../pipeline/self/logger.ts'
+import { systemClock } from '../../../../pipeline/system.ts'
+import { type Command, commandRecord } from '../../../../schemas/command.ts'
+import { encodeRecord } from '../../../../schemas/envelope.ts'
+import { derivedId } from '../../../../schemas/ids.ts'
+import { commandsTopic } from '../../../../schemas/topics.ts'
+import { judge } from '../assertions.ts'
+import { readEffects } from '../effects.ts'
+import { until } from '../rig.ts'
+import { type GuardCase, that } from './stage.ts'
+import { entityOf } from './watcher.ts'
+
+const DEADLINE_MS = 15_000
+const EXPIRY_MS = 20_000
+
+type Unsigned = Omit<Command, 'keyId' | 'signature'>
+
+export const unsafeCommands: GuardCase = {
+  name: 'F5',
+  title: 'commands that are unsigned, altered, foreign, expired, of another environment or outside the allow-list are refused and recorded',
+  async play(stage) {
+    await stage.enter(['flap'])
+    const { config } = loadConfig(join(stage.folder, 'homeostat.yaml'), stage.folder, process.env)
+    const own = commandSigner(openSigningKey(config).privateKeyPem)
+    const foreign = commandSigner(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
+    const injectedAtMs = Date.now()
+    const good = commandFor('good', stage.environment, injectedAtMs)
+    const act = { driver: 'process', verb: 'restart', args: {} }
+    const bad: readonly [refusedBy: string, command: Command][] = [
+      ['signature', { ...own.sign(commandFor('unsigned', stage.environment, injectedAtMs)), signature: '' }],
+      ['signature', { ...own.sign(commandFor('altered', stage.environment, injectedAtMs)), target: entityOf('raced') }],
+      ['key_id', foreign.sign(commandFor('foreign', stage.environment, injectedAtMs))],
+      ['environment', own.sign(commandFor('elsewhere', 'prod', injectedAtMs))],
+      ['expiry', own.sign({ ...commandFor('late', stage.environment, injectedAtMs), expiresAtMs: injectedAtMs - 1 })],
+      ['allow_list', own.sign(commandFor('outside', stage.environment, injectedAtMs, { ...act, target: 'sshd' }))],
+      ['allow_list', own.sign(commandFor('unknown-verb', stage.environment, injectedAtMs, { ...act, verb: 'reboot' }))],
+      ['nonce', own.sign({ ...commandFor('replayed', stage.environment, injectedAtMs), nonce: good.nonce, fence: good.fence + 1 })]
+    ]
+    const log = await openLog(config, { clock: systemClock, logger: openLogger({ level: 'warn', role: 'cli' }), meter: memoryMeter() })
+    try {
+      const signed = own.sign(good)
+      const records = [signed, signed, ...bad.map(([, command]) => command)].map(command => encodeRecord(commandRecord, command))
+      await log.append(commandsTopic(stage.environment), records)
+    } finally {
+      await log.close()
+    }
+    const sql = `SELECT RefusedBy AS refusedBy, Verdict AS verdict FROM homeostat_outcomes FINAL WHERE Timestamp >= fromUnixTimestamp64Milli(${injectedAtMs})`
+    const rows =
+      (await until(stage, DEADLINE_MS, async () => {
+        const found = await stage.homeostat.sql<{ refusedBy: string; verdict: string }>(sql)
+        return found.length > bad.length && found
+      })) ?? []
+    const effects = readEffects(stage.folder, injectedAtMs)
+    const facts = await stage.facts(['flap'], injectedAtMs)
+    await stage.leave(['flap'])
+    const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
+    const wanted = bad.map(([refusedBy]) => refusedBy)
+    const expected = { detectedWithinMs: null, cause: null, targets: ['flap'], effects: 0, verdict: null, pages: 0 } as const
+    return [
+      // The good one belongs to no incident, so its effect is counted apart.
+      judge('F5', stage.seed, expected, { ...facts, effects: [] }, [
+        that(
+          'obeyed',
+          effects.length === 1 && effects[0]!.key === good.steps[0]!.idempotencyKey,
+          `${effects.length} effects of one good command that came twice`
+        ),
+        that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`)
+      ])
+    ]
+  }
+}
+
+function commandFor(
+  name: string,
+  environment: string,
+  nowMs: number,
+  action: Command['steps'][number]['step']['action'] = { driver: 'process', verb: 'restart', args: {} }
+): Unsigned {
+  const id = derivedId('unsafe', name, nowMs)
+  const check = { name: 'running', type: 'state' as const, driver: 'process', expect: 'facts.state == "running"' }
+  const step = { name: 'restart', action, timeout: 5_000, settle: 0, verify: { deadline: 1_000, holdFor: 200, checks: [check] } }
+  return {
+    ...{ id, incidentId: derivedId('incident', id), decisionId: derivedId('decision', id), environment, target: entityOf('flap') },
+    ...{ runbook: 'restart-flap', runbookVersion: '1', policy: 'flap', policyVersion: '1', attempt: 1, risk: 'low', cost: 1 },
+    steps: [{ idempotencyKey: derivedId('key', id), name: 'restart', step }],
+    ...{ incident: {}, cause: {}, startedAtMs: nowMs, issuedAtMs: nowMs, expiresAtMs: nowMs + EXPIRY_MS, fence: nowMs, nonce: derivedId('nonce', id) }
+  }
+}
