@@ -8,7 +8,7 @@ import { autonomySchema, BLOCK_REASONS, decisionSchema, guardResultSchema } from
 import { severitySchema } from './anomaly.ts'
 import { causeSchema } from './incident.ts'
 import { VERDICTS } from './outcome.ts'
-import { durationSchema, metadataSchema, parseDuration } from './runbook.ts'
+import { apiVersionSchema, durationSchema, metadataSchema, parseDuration } from './runbook.ts'
 
 const ratio = z.number().min(0).max(1)
 const ago = durationSchema.describe('How long before `now`.')
@@ -23,7 +23,7 @@ const by = z.string().default('somebody').describe('Who said it.')
 const givenControlSchema = z.discriminatedUnion('kind', [
   z
     .strictObject({
-      kind: z.literal('kill_switch'),
+      kind: z.literal('kill_switch').describe('Which of these.'),
       scope: z
         .string()
         .regex(/^(global|environment\/[\w-]+|policy\/[\w-]+)$/, 'global, environment/<name> or policy/<name>')
@@ -36,7 +36,7 @@ const givenControlSchema = z.discriminatedUnion('kind', [
     .describe('The kill switch.'),
   z
     .strictObject({
-      kind: z.literal('maintenance'),
+      kind: z.literal('maintenance').describe('Which of these.'),
       match: z.string().default('*').describe('Entity, service, environment, `*`, or CEL over `incident` and `cause`.'),
       from: fromNowSchema.prefault('-10m').describe('Its start.'),
       to: fromNowSchema.prefault('1h').describe('Its end.'),
@@ -45,7 +45,7 @@ const givenControlSchema = z.discriminatedUnion('kind', [
     .describe('Announced maintenance.'),
   z
     .strictObject({
-      kind: z.literal('change'),
+      kind: z.literal('change').describe('Which of these.'),
       target: z.string().describe('Entity, service, or `*` for the environment.'),
       what: z.enum(['deploy', 'config', 'scale', 'manual', 'revert']).describe('`revert`: what Homeostat did was undone.'),
       from: fromNowSchema.prefault('-5m').describe('Its start.'),
@@ -55,7 +55,7 @@ const givenControlSchema = z.discriminatedUnion('kind', [
     .describe('Somebody else changed a target.'),
   z
     .strictObject({
-      kind: z.literal('group'),
+      kind: z.literal('group').describe('Which of these.'),
       group: z.string().default('*').describe('A service, or `*` for the environment.'),
       size: z.number().int().min(0).describe('Members when all are well.'),
       ago: ago.prefault('1d'),
@@ -64,7 +64,7 @@ const givenControlSchema = z.discriminatedUnion('kind', [
     .describe('How many members a group has.'),
   z
     .strictObject({
-      kind: z.literal('error_budget'),
+      kind: z.literal('error_budget').describe('Which of these.'),
       service: z.string().default('*').describe('A service, or `*` for the environment.'),
       remainingRatio: z.number().describe('Share that is left: 1 all, 0 none.'),
       burnRate: z.number().min(0).default(0).describe('1 uses the budget up exactly at the end of its period.'),
@@ -143,8 +143,8 @@ const caseSchema = z.strictObject({
 export type PolicyTestCase = z.output<typeof caseSchema>
 
 export const policyTestSchema = z.strictObject({
-  apiVersion: z.literal('homeostat.io/v1'),
-  kind: z.literal('PolicyTest'),
+  apiVersion: apiVersionSchema,
+  kind: z.literal('PolicyTest').describe('What the document is.'),
   metadata: metadataSchema,
   spec: z.strictObject({ cases: z.array(caseSchema).min(1).max(500).describe('Each is decided on its own.') }).describe('What must be decided.')
 })

@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { autonomySchema } from './decision.ts'
+import { causeSchema } from './incident.ts'
 
 /** Durations are written `500ms`, `5s`, `10m`, `2h`, `1d` and read as milliseconds. */
 export const durationSchema = z
@@ -22,6 +23,7 @@ const count = z.number().int().min(1)
 const ratio = z.number().min(0).max(1)
 const riskSchema = z.enum(['low', 'medium', 'high'])
 export type Risk = z.infer<typeof riskSchema>
+export const apiVersionSchema = z.literal('homeostat.io/v1').describe('Version of the format.')
 /** What every kind that people write begins with. */
 export const metadataSchema = z
   .strictObject({
@@ -120,8 +122,8 @@ export const stepSchema = z.strictObject({
 export type RunbookStep = z.infer<typeof stepSchema>
 
 export const runbookSchema = z.strictObject({
-  apiVersion: z.literal('homeostat.io/v1'),
-  kind: z.literal('Runbook'),
+  apiVersion: apiVersionSchema,
+  kind: z.literal('Runbook').describe('What the document is.'),
   metadata: metadataSchema,
   spec: z
     .strictObject({
@@ -130,9 +132,7 @@ export const runbookSchema = z.strictObject({
       signatures: z
         .array(z.string())
         .min(1)
-        .describe(
-          'The kinds of trouble it answers: `silent`, `crash_loop`, `errors`, `latency`, `saturation`, `traffic`, `logs`, `failure_predicted`, `other`.'
-        ),
+        .describe(`The kinds of trouble it answers: ${causeSchema.shape.signature.options.map(name => `\`${name}\``).join(', ')}.`),
       steps: z.array(stepSchema).min(1).max(10).describe('Lightest first: the next step runs only when the one before did not heal.')
     })
     .describe('What is done, and how it is checked.')
@@ -160,8 +160,8 @@ export type MaintenanceWindow = z.infer<typeof windowSchema>
 const membersSchema = z.union([z.number().int().min(0), z.string().regex(/^(100|\d{1,2})%$/, 'a number or a share such as 50%')])
 
 export const policySchema = z.strictObject({
-  apiVersion: z.literal('homeostat.io/v1'),
-  kind: z.literal('Policy'),
+  apiVersion: apiVersionSchema,
+  kind: z.literal('Policy').describe('What the document is.'),
   metadata: metadataSchema,
   spec: z
     .strictObject({

@@ -20,6 +20,7 @@ import { policySchema, runbookSchema } from '../../../schemas/runbook.ts'
 import { COLLECTOR_TOPICS, TOPICS } from '../../../schemas/topics.ts'
 import { versionWindowRecord } from '../../../schemas/version-window.ts'
 import { edgeRecord, instanceRecord } from '../../../schemas/topology.ts'
+import { schemaReference } from '../../support/schema-reference.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 const RECORDS = [
@@ -82,5 +83,16 @@ describe('generated pages', () => {
     ['policy-test', policyTestSchema]
   ] as const)('infra/docs/json-schema holds what editors need for %s files', (name, schema) => {
     agrees(`infra/docs/json-schema/${name}.json`, jsonSchema(schema, 'input', `homeostat.io/v1/${name}`))
+  })
+
+  it('infra/docs/policies.md explains every key of policies, runbooks and their tests', () => {
+    const file = 'infra/docs/policies.md'
+    const kinds = { policy: policySchema, runbook: runbookSchema, 'policy-test': policyTestSchema }
+    const section = /(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)/gs
+    const page = readFileSync(join(ROOT, file), 'utf8')
+    const written = page.replaceAll(section, (_, begin: string, kind: keyof typeof kinds, end: string) => `${begin}\n${schemaReference(kinds[kind])}\n\n${end}`)
+    expect([...page.matchAll(section)].map(match => match[2])).toEqual(Object.keys(kinds))
+    expect(written).not.toMatch(/\| {2}\|$/m) // A key without a meaning.
+    agrees(file, written)
   })
 })
