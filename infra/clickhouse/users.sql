@@ -2,7 +2,7 @@
 -- Put in the SHA-256 of each password first (printf %s 'the password' | sha256sum), then run it as a user that may manage users.
 CREATE SETTINGS PROFILE IF NOT EXISTS `homeostat_reader` SETTINGS max_execution_time = 30 MIN 1 MAX 600, max_memory_usage = 1073741824 MIN 1 MAX 4294967296, max_result_rows = 1000000 MIN 1 MAX 10000000, max_threads = 4 MIN 1 MAX 16;
 CREATE USER IF NOT EXISTS `homeostat_admin` IDENTIFIED WITH sha256_hash BY 'PUT_THE_SHA256_OF_THE_PASSWORD_HERE';
-GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, ALTER TTL, ALTER ADD COLUMN, SELECT ON `homeostat`.* TO `homeostat_admin`;
+GRANT CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TTL, ALTER ADD COLUMN, SELECT ON `homeostat`.* TO `homeostat_admin`;
 GRANT INSERT ON `homeostat`.homeostat_migrations TO `homeostat_admin`;
 GRANT INSERT ON `homeostat`.otel_traces_trace_id_ts TO `homeostat_admin`;
 GRANT TABLE ENGINE ON MergeTree TO `homeostat_admin`;

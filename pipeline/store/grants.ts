@@ -66,7 +66,7 @@ export function grantsOf(grantee: Grantee, { database, cluster }: Pick<GrantOpti
   }
   const engines = cluster === undefined ? ENGINES : ENGINES.map(engine => `Replicated${engine}`)
   return [
-    `CREATE DATABASE, CREATE TABLE, CREATE VIEW, ALTER TTL, ALTER ADD COLUMN, SELECT ON ${at('*')}`,
+    `CREATE DATABASE, CREATE TABLE, CREATE VIEW, DROP VIEW, ALTER TTL, ALTER ADD COLUMN, SELECT ON ${at('*')}`,
     `INSERT ON ${at('homeostat_migrations')}`,
     `INSERT ON ${at(LOOKUP)}`,
     ...engines.map(engine => `TABLE ENGINE ON ${engine}`),

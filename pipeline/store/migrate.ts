@@ -1,8 +1,9 @@
 // The schema's way forward: schemas/clickhouse/NNNN_*.sql, applied once each, in order, with the checksum of their text.
 //
 // Every statement creates if absent, so a crash in the middle of a file is answered by applying the file again, and two processes that
-// start together do no harm. Nothing here drops or rewrites: a file that was applied is never edited, the next file corrects it. What is
-// altered: tables of records get columns, and the time to live of tables that were made here; tables that the Collector's exporter made are left as they are.
+// start together do no harm. Nothing here drops or rewrites data: a file that was applied is never edited, the next file corrects it. What
+// is altered: a view may get another definition, tables of records get columns, and tables that were made here another time to live; tables
+// that the Collector's exporter made are left as they are.
 
 import { AppError } from '../../schemas/errors.ts'
 import type { Logger } from '../../schemas/ports.ts'

@@ -94,7 +94,7 @@ export function ttlStatement(table: string, column: string, days: number, option
  */
 function onCluster(statement: string, { cluster, database }: SchemaOptions): string {
   if (cluster === undefined) return statement
-  const head = /^(?:CREATE (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS|ALTER TABLE) (?:`\w+`\.(\w+)|`\w+`)/.exec(statement)
+  const head = /^(?:CREATE (?:DATABASE|TABLE|VIEW|MATERIALIZED VIEW) IF NOT EXISTS|DROP VIEW IF EXISTS|ALTER TABLE) (?:`\w+`\.(\w+)|`\w+`)/.exec(statement)
   assert(head !== null, `the statement cannot be written for a cluster: ${statement.slice(0, 80)}`)
   const path = `/clickhouse/tables/{shard}/${database}/${head[1]}`
   return `${head[0]} ON CLUSTER '${cluster}'${statement.slice(head[0].length)}`

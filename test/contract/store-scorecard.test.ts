@@ -149,6 +149,14 @@ describe('the scorecard', () => {
     expect(rows.M8).toMatchObject({ value: 3, met: null })
   })
 
+  test('M7: the rollback of a canary is one, though no step was undone', async () => {
+    await put(commandRecord, { ...aCommand(), id: 'c1', cause: { entity: 'shop/orders@2.0.0', signature: 'canary' } })
+    await put(commandRecord, { ...aCommand(), id: 'c2', cause: { entity: 'shop/orders@1.0.0', signature: 'canary_undecided' } })
+    await put(outcomeRecord, anOutcome('o1', 'i', 'd1', { commandId: 'c1' }))
+    await put(outcomeRecord, anOutcome('o2', 'i', 'd2', { commandId: 'c2' }))
+    expect((await scorecard()).M7).toMatchObject({ value: 0.5, samples: 2, met: false })
+  })
+
   test('M4: labelled as false, or gone by itself and never confirmed', async () => {
     const gone = { resolution: 'self_healed', attempts: 0 } as const
     await put(incidentRecord, anIncident('i1', { members: [aMember('a1')] })) // Remediated, no label: true.

@@ -120,7 +120,14 @@ describe('migrations', () => {
     const migrations = readMigrations()
     expect(migrations.map(each => each.version)).toEqual(migrations.map((_, index) => index + 1))
     for (const migration of migrations) {
-      for (const statement of migrationStatements(migration, OPTIONS)) {
+      const statements = migrationStatements(migration, OPTIONS)
+      for (const [index, statement] of statements.entries()) {
+        // A view holds nothing: it may go when another definition of it comes with the next statement.
+        const view = /^DROP VIEW IF EXISTS (`homeostat`\.homeostat_\w+)$/.exec(statement)?.[1]
+        if (view !== undefined) {
+          expect(statements[index + 1]).toMatch(`CREATE VIEW IF NOT EXISTS ${view} AS`)
+          continue
+        }
         expect(statement).toMatch(CREATES_OR_ADDS)
         expect(statement).not.toMatch(TAKES_AWAY)
         expect(statement).not.toMatch(/\{\w+\}/)

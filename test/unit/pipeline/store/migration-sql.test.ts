@@ -35,6 +35,7 @@ describe('statements for a cluster', () => {
     expect(rendered('CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.v TO {database}.t AS SELECT 1;')).toBe(
       "CREATE MATERIALIZED VIEW IF NOT EXISTS `homeostat`.v ON CLUSTER '{cluster}' TO `homeostat`.t AS SELECT 1"
     )
+    expect(rendered('DROP VIEW IF EXISTS {database}.v;')).toBe("DROP VIEW IF EXISTS `homeostat`.v ON CLUSTER '{cluster}'")
     expect(bootstrapStatements({ ...CLUSTER, cluster: 'prod' })).toEqual([
       "CREATE DATABASE IF NOT EXISTS `homeostat` ON CLUSTER 'prod'",
       expect.stringMatching(/homeostat_migrations ON CLUSTER 'prod' .*ReplicatedMergeTree\('\/clickhouse\/tables\/\{shard\}\/homeostat\/homeostat_migrations'/)
