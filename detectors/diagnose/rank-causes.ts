@@ -16,7 +16,7 @@ export const ONSET_TOLERANCE_MS = 20_000
 /** An accused callee with server spans that shows neither trouble nor silence for this long is fine. Longer than absence detection takes by default (30 s). */
 export const CLEAR_AFTER_MS = 60_000
 
-/** How strongly a kind of own trouble points at its entity, 0..1. Ours; the order matters, the figures only separate. */
+/** How strongly a kind of own trouble points at its entity, 0..1; the kind listed first names what shows several. Ours; the figures only separate. */
 const STRENGTH: Readonly<Record<SignalKind, number>> = {
   canary: 0.95, // A controlled comparison is the only evidence here that is more than coincidence.
   silent: 0.8,
@@ -24,25 +24,13 @@ const STRENGTH: Readonly<Record<SignalKind, number>> = {
   errors: 0.78,
   latency: 0.74,
   saturation: 0.7,
-  failure_predicted: 0.55,
   logs: 0.5,
+  failure_predicted: 0.55,
   canary_undecided: 0.5,
   other: 0.4,
   traffic: 0.25
 }
-const KIND_ORDER: readonly SignalKind[] = [
-  'canary',
-  'silent',
-  'crash_loop',
-  'errors',
-  'latency',
-  'saturation',
-  'logs',
-  'failure_predicted',
-  'canary_undecided',
-  'other',
-  'traffic'
-]
+const KIND_ORDER = Object.keys(STRENGTH) as readonly SignalKind[]
 /** Kinds of a callee's trouble that its callers feel. */
 const CARRIED: readonly SignalKind[] = ['crash_loop', 'errors', 'latency', 'saturation']
 const SILENT_AND_ACCUSED = 0.93 // Absence that callers feel is not a telemetry gap.
