@@ -1,7 +1,7 @@
 // One step of a command, from its condition to its verdict, and its undo when it did no good.
 //
 // Re-entrant: it begins where the step's ledger row stands, so a run after a crash and a first run are the same code.
-//   accepted ─ wait? ─ facts, condition, evidence, baseline ─► effect ─► verify ─► undo? ─► result
+//   accepted ─ (evidence, wait)? ─ facts, condition, evidence, baseline ─► effect ─► verify ─► undo? ─► result
 // The undo is an effect of its own (key, row), and is itself verified.
 
 import type { CommandStep } from '../../schemas/command.ts'
@@ -28,11 +28,14 @@ export async function runStep(context: ExecuteContext, command: CommandRow, inde
   const key = step.idempotencyKey
   let row = context.ledger.step(key)!
   if (row.state === 'accepted' && row.result === null) {
-    const waited = await waitForStep(context, command, index, row)
+    // What ends a wait is acted on at once: how things looked is kept before it.
+    const witnessed = step.step.waitFor === undefined ? command : await keepEvidence(context, command, row)
+    if (witnessed === undefined) return undefined
+    const waited = await waitForStep(context, witnessed, index, row)
     if (waited.kind === 'closing') return undefined
     row = waited.row
     if (waited.kind === 'given_up') return passOver(context, row, step, { ...waited, result: 'refused' })
-    const prepared = await prepare(context, command, step, row)
+    const prepared = await prepare(context, witnessed, step, row)
     if (prepared === 'closing') return undefined
     if ('refusedBy' in prepared) return passOver(context, row, step, prepared)
     const effect = await performEffect(context, row, effectInput(command, index, step, prepared.baseline))
@@ -69,14 +72,21 @@ async function prepare(context: ExecuteContext, command: CommandRow, step: Comma
     // Unknown is not true, and a heavier step must not follow from not knowing.
     if (answer === 'unknown') return { refusedBy: 'condition', reason: why, result: 'refused' }
   }
-  if (command.evidence === null && command.begunAtMs === null) {
-    const evidence = await captureEvidence(context, command.command, facts)
-    if (context.stopping.aborted) return 'closing'
-    context.ledger.keepEvidence(command.key, evidence)
-  }
+  if ((await keepEvidence(context, command, row, facts)) === undefined) return 'closing'
   const looks = await lookAtAll(context, { command: command.command, actTarget: row.order.target, sinceMs: null }, step.step.verify.checks)
   return context.stopping.aborted ? 'closing' : { baseline: looks.map(look => look.result) }
 }
+
+/** Evidence is captured once a command, before anything is done. @returns its row; undefined when the actuator is closing */
+async function keepEvidence(context: ExecuteContext, command: CommandRow, row: StepRow, facts?: Facts): Promise<CommandRow | undefined> {
+  if (command.evidence !== null || command.begunAtMs !== null) return command
+  const evidence = await captureEvidence(context, command.command, facts ?? factsOf(await observe(context, row)))
+  if (context.stopping.aborted) return undefined
+  context.ledger.keepEvidence(command.key, evidence)
+  return context.ledger.command(command.key)!
+}
+
+type Facts = ReturnType<typeof factsOf>
 
 async function observe(context: ExecuteContext, row: StepRow): Promise<Observation> {
   const abort = new AbortController()

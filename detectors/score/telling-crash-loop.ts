@@ -2,7 +2,7 @@
 
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import { anomalyId } from '../../schemas/ids.ts'
-import { isForgettable, isOver, noteRestarts, type RestartState, restartState } from '../rules/crash-loop.ts'
+import { isForgettable, isOver, noteReplacement, noteRestarts, type RestartState, restartState } from '../rules/crash-loop.ts'
 import { formatDuration, formatTime } from './format.ts'
 import { F64, F64_STRIDE } from './record.ts'
 import { identity, type Told } from './telling.ts'
@@ -29,9 +29,10 @@ export function judgeRestarts(
   if (count > before) {
     state ??= restartState()
     states.set(series, state)
-    if (noteRestarts(state, count - before, timeMs)) return tell(told, series, state, 'open', timeMs, detectedAtMs)
+    if (noteRestarts(state, count - before, timeMs, quietMinMs)) return tell(told, series, state, 'open', timeMs, detectedAtMs)
   }
   if (state === undefined) return undefined
+  if (count < before) noteReplacement(state, timeMs)
   if (isForgettable(state, timeMs)) states.delete(series)
   if (!isOver(state, timeMs, quietMinMs)) return undefined
   return close(told, states, series, state, timeMs, detectedAtMs)

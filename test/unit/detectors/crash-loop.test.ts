@@ -50,11 +50,17 @@ describe('a crash loop', () => {
     }
   })
 
+  it('begins with the first restart after what ran well, however soon after a release', () => {
+    const fed = aScorer(SETTINGS)
+    everySecond(fed, 0, 90, restarts([35, 49, 53, 58]))
+    expect(fed.opened()).toMatchObject([{ observed: 3, sinceMs: at(49), observedAtMs: at(58) }])
+  })
+
   it('goes on over a new count: what was replaced and dies again is still dying', () => {
     const fed = aScorer(SETTINGS)
     everySecond(fed, 0, 60, second => {
       const count = [10, 15, 22].filter(each => each <= second).length
-      const anew = [33, 40].filter(each => each <= second).length
+      const anew = [36, 45].filter(each => each <= second).length
       return restarts([])(second).timeMs >= at(30) ? restarts([], { value: anew })(second) : restarts([], { value: count })(second)
     })
     expect(fed.opened()).toHaveLength(1)
