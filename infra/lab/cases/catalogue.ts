@@ -2,5 +2,7 @@
 
 import type { AcceptanceCase } from './case.ts'
 import { GUARD_CASES } from './guards/index.ts'
+import { crashLoopUnderCrashes } from './s1/index.ts'
+import { crashLoop } from './uc1/index.ts'
 
-export const CASES: readonly AcceptanceCase[] = [...GUARD_CASES]
+export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, ...GUARD_CASES]

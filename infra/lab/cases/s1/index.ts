@@ -1,0 +1,144 @@
+// S1, crash loop end to end under crashes: the twin of UC1 that needs three attempts, while Homeostat is killed at every state transition.
+//
+// One process has all roles here, so each kill -9 hits all of them at one named point of one of them (points.ts: 46; a third a seed,
+// so that three seeds in a row visit all). The clock of Homeostat is set back by 30 s in the first back-off, and forward again while
+// the second attempt is verified. Must: one effect an attempt at the witness, no more attempts than the budget has, no back-off cut
+// short, one call, no command without its outcome.
+
+import { type AcceptanceReport, type Assertion, type CaseFacts, type Expectation, judge } from '../assertions.ts'
+import type { AcceptanceCase } from '../case.ts'
+import { readEffects } from '../effects.ts'
+import { gather } from '../gather.ts'
+import { type Rig, until } from '../rig.ts'
+import { entityOf, SERVICE } from '../uc1/pods.ts'
+import { type AttemptSeen, attemptsOf, spacingOf } from '../uc1/spacing.ts'
+import { openStage, restartsSince, that, type Uc1Stage, wait } from '../uc1/stage.ts'
+import { stepClock } from './arming.ts'
+import { type Hit, visit } from './chaos.ts'
+import { shareOf } from './points.ts'
+
+const ATTEMPTS = 3
+const CLOCK_STEP_MS = 30_000
+const STEP_DEADLINE_MS = 60_000
+const CALL_DEADLINE_MS = 60_000
+/** Beyond the back-off that would come next: 40 s and a tenth. */
+const SILENCE_MS = 45_000
+/** Between ready and acting: claims, reads, the next tick. */
+const PICK_UP_MS = 5_000
+/** From the third restart on, beside the time in which nobody was there. */
+const DETECTED_MS = 10_000
+
+export const crashLoopUnderCrashes: AcceptanceCase = {
+  name: 'S1',
+  title: 'three attempts on a crash loop while Homeostat is killed at every state transition and its clock is stepped',
+  async run(run) {
+    const stage = await openStage(run, { main: new URL('./main.ts', import.meta.url).pathname })
+    try {
+      return [await underCrashes(stage)]
+    } finally {
+      await stage.rig.end(run.keep)
+    }
+  }
+}
+
+async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
+  const { rig, broken } = stage
+  const share = shareOf(rig.seed)
+  const injectedAtMs = Date.now()
+  const effects = () => readEffects(rig.folder, injectedAtMs).length
+  rig.say(`S1: a bad configuration kills ${broken} at each start`)
+  stage.configure(broken, false)
+  const restored = until(rig, 4 * STEP_DEADLINE_MS, () => effects() >= 2).then(() => stepClock(rig.folder, 0))
+  const hits: Hit[] = []
+  for (const [turn, points] of share.attempts.entries()) {
+    hits.push(...(await visit(rig, points)))
+    if (turn > 0) continue
+    await until(rig, STEP_DEADLINE_MS, async () =>
+      (await gather(rig, injectedAtMs, false).catch(() => undefined))?.stories.some(({ outcomes }) => outcomes.length > 0)
+    )
+    rig.say(`S1: the clock of Homeostat is set back by ${CLOCK_STEP_MS} ms`)
+    stepClock(rig.folder, -CLOCK_STEP_MS)
+    hits.push(...(await visit(rig, share.steady)))
+  }
+  hits.push(...(await visit(rig, share.call)))
+  await until(rig, CALL_DEADLINE_MS, () => rig.pages.received().some(({ atMs }) => atMs >= injectedAtMs))
+  const calledAtMs = Date.now()
+  await wait(rig, SILENCE_MS)
+  await restored
+  const facts = await gather(rig, injectedAtMs, false)
+  const attempts = attemptsOf(facts)
+  const report = judge('S1', rig.seed, expectation(stage, injectedAtMs, hits), facts, [
+    ...spacingOf(attempts, latenessOf(attempts, hits)).filter(({ name }) => name === 'spacing'),
+    visited(hits),
+    oneEffectAnAttempt(facts),
+    await noOrphans(rig),
+    that(
+      'silence',
+      facts.effects.every(({ atMs }) => atMs < calledAtMs),
+      `${SILENCE_MS} ms without an effect after the call`
+    )
+  ])
+  stage.configure(broken, true)
+  return { ...report, figures: { ...report.figures, ...figuresOf(hits, attempts) } }
+}
+
+function expectation({ events, broken }: Uc1Stage, injectedAtMs: number, hits: readonly Hit[]): Expectation {
+  const third = restartsSince(events(), injectedAtMs, broken).find(({ restarts }) => restarts >= 3)
+  return {
+    detectedWithinMs: (third?.atMs ?? injectedAtMs) - injectedAtMs + DETECTED_MS + awayMs(hits, injectedAtMs, Date.now()),
+    cause: [entityOf(broken), SERVICE],
+    targets: [broken],
+    effects: [1, ATTEMPTS],
+    // What was measured while nobody listened is missing: then no verdict is possible, and none is made up.
+    verdict: ['ineffective', 'inconclusive'],
+    pages: 1
+  }
+}
+
+/** How long Homeostat was away between two moments, and what it needs to go on after each time. */
+function awayMs(hits: readonly Hit[], fromMs: number, toMs: number): number {
+  const within = hits.filter(({ crashedAtMs }) => crashedAtMs !== null && crashedAtMs >= fromMs && crashedAtMs <= toMs)
+  return within.reduce((sum, { crashedAtMs, readyAtMs }) => sum + readyAtMs! - crashedAtMs! + PICK_UP_MS, 0)
+}
+
+/** By how much each back-off may be longer: times away, and the step of the clock in the first. */
+function latenessOf(attempts: readonly AttemptSeen[], hits: readonly Hit[]): number[] {
+  return attempts.slice(1).map(({ effectAtMs }, index) => awayMs(hits, attempts[index]!.effectAtMs, effectAtMs) + (index === 0 ? CLOCK_STEP_MS : 0))
+}
+
+function visited(hits: readonly Hit[]): Assertion {
+  const missed = hits.filter(({ crashedAtMs }) => crashedAtMs === null).map(({ point }) => point)
+  return that(
+    'points',
+    missed.length === 0,
+    `killed at ${hits.length - missed.length} of ${hits.length} points${missed.length === 0 ? '' : `, never passed: ${missed.join(', ')}`}`
+  )
+}
+
+function oneEffectAnAttempt({ stories, effects }: CaseFacts): Assertion {
+  const commands = effects.map(
+    ({ key }) => stories.flatMap(({ outcomes }) => outcomes).find(({ steps }) => steps.some(step => step.idempotencyKey === key))?.attempt
+  )
+  const once = new Set(commands).size === commands.length && !commands.includes(undefined)
+  return that('once an attempt', once, `effects of attempts ${commands.map(attempt => attempt ?? 'of none').join(', ')}`)
+}
+
+async function noOrphans({ homeostat }: Rig): Promise<Assertion> {
+  const [row] = await homeostat.sql<{ commands: number; open: number; twice: number }>(
+    `SELECT uniqExact(CommandId) AS commands, countIf(outcomes = 0) AS open, countIf(outcomes > 1) AS twice FROM
+      (SELECT c.CommandId AS CommandId, uniqExactIf(o.OutcomeId, o.OutcomeId != '') AS outcomes
+       FROM homeostat_commands AS c LEFT JOIN homeostat_outcomes AS o ON o.CommandId = c.CommandId GROUP BY CommandId)`
+  )
+  const { commands = 0, open = 0, twice = 0 } = row ?? {}
+  return that(
+    'no orphan',
+    Number(commands) > 0 && Number(open) === 0 && Number(twice) === 0,
+    `${commands} commands, ${open} without an outcome, ${twice} with two`
+  )
+}
+
+function figuresOf(hits: readonly Hit[], attempts: readonly AttemptSeen[]): AcceptanceReport['figures'] {
+  const ready = hits.flatMap(({ crashedAtMs, readyAtMs }) => (crashedAtMs === null || readyAtMs === null ? [] : [readyAtMs - crashedAtMs]))
+  const waits = Object.fromEntries(attempts.map(({ waitedMs }, index) => [`wait${index + 1}Ms`, waitedMs]))
+  return { points: ready.length, readyMsMax: Math.max(0, ...ready), ...waits }
+}

@@ -1,0 +1,129 @@
+// The small cluster of UC1 and S1: Homeostat, ledger, runtime with three pods, and the case's hands on them.
+
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pause } from '../../fleet.ts'
+import { findProcesses } from '../../processes.ts'
+import { WARMUP_MS } from '../../settings.ts'
+import type { Assertion } from '../assertions.ts'
+import type { CaseRun } from '../case.ts'
+import { kill, openRig, type Rig, until } from '../rig.ts'
+import { BAD_CONFIG, configFile, eventsFile, GOOD_CONFIG, LEDGER, type Pod, type PodEvent, PODS, portName } from './pods.ts'
+
+const START_DEADLINE_MS = 30_000
+const PROBE_TIMEOUT_MS = 1_000
+
+export interface Uc1Stage {
+  rig: Rig
+  /** The pod that the runbook replaces, and the one that gets the bad configuration: drawn. */
+  replaced: Pod
+  broken: Pod
+  events(): PodEvent[]
+  isReady(): Promise<boolean>
+  stopLedger(): void
+  continueLedger(): void
+  /** Writes the pod's configuration and ends it, as a roll-out to this pod alone does. */
+  configure(pod: Pod, isGood: boolean): void
+  /** Each pod once, in turn, announced as a deploy. @returns when that was over */
+  rollOut(): Promise<void>
+}
+
+/** Homeostat and the pods are up, and what is normal is learned. `main`: another entry of Homeostat. */
+export async function openStage({ seed, say, signal }: CaseRun, options: { main?: string } = {}): Promise<Uc1Stage> {
+  const rig = await openRig({
+    seed,
+    ports: ['runtime', LEDGER, ...PODS.map(portName)],
+    rules: join(import.meta.dirname, 'rules'),
+    values: { pod: replacedPod(seed) },
+    programs: () => ({ ledger: { script: join(import.meta.dirname, 'ledger.ts') }, runtime: { script: join(import.meta.dirname, 'runtime.ts') } }),
+    drivers: ({ ports }) => {
+      const api = `http://127.0.0.1:${ports['runtime']}`
+      return {
+        http: { endpoints: { replace: { method: 'POST', url: `${api}/pods/{target}/replace`, statusUrl: `${api}/replacements/{key}`, timeout: '5s' } } }
+      }
+    },
+    ...(options.main === undefined ? {} : { main: options.main }),
+    say,
+    signal
+  })
+  for (const pod of PODS) writeFileSync(configFile(rig, pod), GOOD_CONFIG)
+  const stage = stageOf(rig)
+  try {
+    say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
+    await rig.start('ledger')
+    await rig.start('runtime')
+    if ((await until(rig, START_DEADLINE_MS, stage.isReady)) === undefined && !signal.aborted) throw new Error('the pods do not become ready')
+    say('warm-up: learning what is normal')
+    await until(rig, WARMUP_MS, () => false)
+    return stage
+  } catch (error) {
+    await rig.end(true)
+    throw error
+  }
+}
+
+const replacedPod = (seed: number): Pod => PODS[seed % PODS.length]!
+
+function stageOf(rig: Rig): Uc1Stage {
+  const ledger = (): ReturnType<Rig['find']>[number] => {
+    const [found] = rig.find('ledger')
+    if (found === undefined) throw new Error('the ledger does not run')
+    return found
+  }
+  const announce = async (record: object): Promise<void> => {
+    const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
+    const response = await fetch(`${rig.homeostat.address()}/api/controls`, { method: 'POST', headers, body: JSON.stringify(record) })
+    if (!response.ok) throw new Error(`a change could not be announced: ${response.status} ${await response.text()}`)
+  }
+  const events = (): PodEvent[] => {
+    const file = eventsFile(rig)
+    if (!existsSync(file)) return []
+    const lines = readFileSync(file, 'utf8').split('\n')
+    return lines.slice(0, -1).map(line => JSON.parse(line) as PodEvent)
+  }
+  const isReady = async (): Promise<boolean> => (await Promise.all(PODS.map(pod => answersReady(rig, pod)))).every(Boolean)
+  return {
+    rig,
+    replaced: replacedPod(rig.seed),
+    broken: rig.random.fork('broken').pick(PODS),
+    events,
+    isReady,
+    stopLedger: () => kill(ledger(), 'SIGSTOP'),
+    continueLedger: () => kill(ledger(), 'SIGCONT'),
+    configure(pod, isGood) {
+      writeFileSync(configFile(rig, pod), isGood ? GOOD_CONFIG : BAD_CONFIG)
+      for (const found of findProcesses(rig.folder)) if (found.argv.includes(pod)) kill(found)
+    },
+    async rollOut() {
+      const change = { kind: 'change', id: 'checkout-2', environment: rig.environment, target: 'lab/checkout', actor: 'ci', what: 'deploy', by: 'ci' }
+      const fromMs = Date.now()
+      const before = events().filter(({ event }) => event === 'start').length
+      await announce({ ...change, fromMs, toMs: null })
+      await fetch(`http://127.0.0.1:${rig.ports['runtime']}/rollout`, { method: 'POST' })
+      await until(rig, START_DEADLINE_MS, async () => events().filter(({ event }) => event === 'start').length >= before + PODS.length && (await isReady()))
+      await announce({ ...change, fromMs, toMs: Date.now() })
+    }
+  }
+}
+
+async function answersReady({ ports }: Rig, pod: Pod): Promise<boolean> {
+  const url = `http://127.0.0.1:${ports[portName(pod)]}/readyz`
+  return fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) }).then(
+    response => response.ok,
+    () => false
+  )
+}
+
+/** Starts of the pods since `fromMs` that were restarts: what a supervisor counts. */
+export function restartsSince(events: readonly PodEvent[], fromMs: number, pod?: Pod): PodEvent[] {
+  return events.filter(({ atMs, event, restarts, pod: of }) => atMs >= fromMs && event === 'start' && restarts > 0 && (pod === undefined || of === pod))
+}
+
+/** What a case asserts beside the six. */
+export const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
+
+/** Waits, a little at a time, so that an interrupted run ends. */
+export async function wait({ signal }: Pick<Rig, 'signal'>, ms: number): Promise<void> {
+  const untilMs = Date.now() + ms
+  while (Date.now() < untilMs && !signal.aborted) await pause(Math.min(200, Math.max(1, untilMs - Date.now())))
+}
