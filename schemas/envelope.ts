@@ -43,7 +43,7 @@ export function encodeRecord<T>(type: RecordType<T>, record: T): LogRecordInput 
 export type Decoded<T> = { ok: true; record: T } | { ok: false; reason: string }
 
 /** The record in a log record's value, or why it cannot be read. Unknown fields are kept out, not refused. */
-export function decodeRecord<T>(type: RecordType<T>, record: Pick<LogRecord, 'value' | 'headers'>): Decoded<T> {
+export function decodeRecord<T>(type: Pick<RecordType<T>, 'type' | 'schema'>, record: Pick<LogRecord, 'value' | 'headers'>): Decoded<T> {
   if (record.headers.ce_type !== type.type) return { ok: false, reason: `type ${record.headers.ce_type ?? '(none)'} where ${type.type} was expected` }
   if (record.value === null) return { ok: false, reason: 'no value' }
   let json: unknown

@@ -39,6 +39,6 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
 }
 
 /** Whether an anomaly is open that tells of trouble, not just of something worth a note. */
-export function isTelling(member: IncidentMember): boolean {
+export function isTelling(member: Pick<IncidentMember, 'closedAtMs' | 'severity'>): boolean {
   return member.closedAtMs === null && member.severity !== 'info'
 }
