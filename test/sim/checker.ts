@@ -118,19 +118,20 @@ export class Checker implements Observer, Witness {
     this.#ends.set(topic, position.offset + 1)
     this.log.onAppend(record, position)
     this.#audit.onAppend(topic, record, by)
-    if (topic !== TOPICS.checkpoints.name)
-      trace.add(timeline.nowMs, `${by} → ${topic.slice('homeostat.'.length)} ${record.headers?.ce_id ?? '?'} ${summaryOf(record)}`)
-    if (topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq') && by !== FORGER && record.value !== null) this.#beforeCommand(record)
-    if (topic === TOPICS.outcomes.name && record.value !== null) this.#outcome(Buffer.from(record.value).toString())
-    const taken = this.facts.take(topic, record, position, by, timeline.nowMs)
+    if (topic === TOPICS.checkpoints.name) return
+    const text = record.value === null ? '' : Buffer.from(record.value).toString()
+    trace.add(timeline.nowMs, `${by} → ${topic.slice('homeostat.'.length)} ${record.headers?.ce_id ?? '?'} ${summaryOf(record, text)}`)
+    if (text === '') return
+    if (topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq') && by !== FORGER) this.#beforeCommand(text)
+    if (topic === TOPICS.outcomes.name) this.#outcome(text)
+    const taken = this.facts.take(topic, text, position, by, timeline.nowMs)
     if (topic === TOPICS.decisions.name) this.#decided(taken as Decision)
   }
 
   // ── 3, 4, 5, 6, 12: when a command is ordered ───────────────────────────────────────────────────────────────────
 
-  #beforeCommand(record: LogRecordInput): void {
+  #beforeCommand(text: string): void {
     const { policy, clocksAreOff, marks } = this.#options
-    const text = Buffer.from(record.value!).toString()
     const command = JSON.parse(text) as KnownCommand['command']
     const known = this.facts.commands.get(command.id)
     if (known !== undefined) {
@@ -454,7 +455,6 @@ const TELLING: Readonly<Record<string, RegExp>> = {
   'homeostat.control.v1': /"on":(\w+)/
 }
 
-function summaryOf({ value, headers }: LogRecordInput): string {
-  const telling = TELLING[headers?.ce_type ?? '']
-  return value === null || telling === undefined ? '' : (telling.exec(Buffer.from(value).toString())?.[1] ?? '')
+function summaryOf({ headers }: LogRecordInput, text: string): string {
+  return TELLING[headers?.ce_type ?? '']?.exec(text)?.[1] ?? ''
 }

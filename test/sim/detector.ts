@@ -14,7 +14,7 @@ import type { Timeline } from './timeline.ts'
 const LOOK_MS = 1_000
 const OPEN_AFTER_MS = 2_000
 const CLOSE_AFTER_MS = 3_000
-const RANDOM_WITHIN_MS = 20_000
+const RANDOM_CHANCE = 0.2 // That one which is owed is raised at this look.
 
 export class Detector {
   /** Probability that an alarm is late, doubled, or false. Zero once the world heals. */
@@ -26,6 +26,8 @@ export class Detector {
   /** Series → when its last alarm went out. */
   readonly #lastMs = new Map<string, number>()
   readonly #randomAlarmRatio: number
+  /** Random alarms that are due. */
+  #owed = 0
   /** Raised at random so far. */
   randomAlarms = 0
   readonly #open = new Map<Target, { anomaly: Anomaly; untilMs: number }>()
@@ -42,6 +44,7 @@ export class Detector {
   start(): void {
     this.#timeline.after(LOOK_MS, () => {
       for (const target of this.#targets.all) this.#look(target)
+      this.#raiseAtRandom()
       this.start()
     })
   }
@@ -55,7 +58,7 @@ export class Detector {
       const isFalse = this.#random.chance(this.disturbed / 60)
       if (!isFalse && !has(OPEN_AFTER_MS, false)) return
       this.#raise(target, isFalse)
-      if (this.#randomAlarmRatio > 0 && !isFalse) this.#raiseAtRandom()
+      if (!isFalse && this.#random.chance(this.#randomAlarmRatio / (1 - this.#randomAlarmRatio))) this.#owed++
     } else if (nowMs >= open.untilMs && has(CLOSE_AFTER_MS, true)) {
       this.#open.delete(target)
       this.#say({ ...open.anomaly, status: 'close', observedAtMs: nowMs })
@@ -69,15 +72,14 @@ export class Detector {
     this.#say(anomaly)
   }
 
-  /** As many for targets that are well, at any time after a true one, as the ratio says. */
+  /** As many for targets that are well, some time after true ones, as the ratio says. */
   #raiseAtRandom(): void {
-    if (!this.#random.chance(this.#randomAlarmRatio / (1 - this.#randomAlarmRatio))) return
-    this.#timeline.after(this.#random.between(0, RANDOM_WITHIN_MS), () => {
-      const well = this.#targets.all.filter(target => !this.#open.has(target) && wasHealthy(target, this.#timeline.nowMs))
-      if (well.length === 0) return
-      this.randomAlarms++
-      this.#raise(this.#random.pick(well), true)
-    })
+    if (this.#owed === 0 || !this.#random.chance(RANDOM_CHANCE)) return
+    const well = this.#targets.all.filter(target => !this.#open.has(target) && wasHealthy(target, this.#timeline.nowMs))
+    if (well.length === 0) return
+    this.#owed--
+    this.randomAlarms++
+    this.#raise(this.#random.pick(well), true)
   }
 
   #say(anomaly: Anomaly): void {

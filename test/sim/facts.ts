@@ -8,7 +8,7 @@ import type { Decision } from '../../schemas/decision.ts'
 import type { Execution } from '../../schemas/execution.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import type { LogRecordInput, Position } from '../../schemas/ports.ts'
+import type { Position } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 
 export interface KnownCommand {
@@ -43,10 +43,8 @@ export class Facts {
   readonly outcomeList: Outcome[] = []
   readonly said: Said[] = []
 
-  /** @returns the record as JSON, when it is one of these */
-  take(topic: string, { value }: LogRecordInput, position: Position, by: string, nowMs: number): unknown {
-    if (value === null) return undefined
-    const text = Buffer.from(value).toString()
+  /** @param text the record's value. @returns it as JSON, when it is one of these */
+  take(topic: string, text: string, position: Position, by: string, nowMs: number): unknown {
     switch (topic) {
       case TOPICS.anomalies.name:
         this.anomalies.add((JSON.parse(text) as { id: string }).id)

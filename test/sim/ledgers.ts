@@ -63,14 +63,14 @@ export class Ledgers {
     return {
       ...rows,
       put: (kind, key, row) => {
-        const old = rows.get(kind, key)
+        const old = kind === 'step' || kind === 'command' ? rows.get(kind, key) : undefined
         rows.put(kind, key, row)
         if (!process.boundary('within transaction')) {
           this.#marks.reach('process died within a transaction')
           process.mustLive('within transaction')
         }
         if (fails) throw new AppError('log_full', 'the disk is full')
-        puts.push({ kind, key, old, row: JSON.parse(JSON.stringify(row)) as Row })
+        puts.push({ kind, key, old, row: row as Row })
       }
     }
   }

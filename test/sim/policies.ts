@@ -16,17 +16,19 @@ export interface SimPolicy {
   settleMs: number
   /** How long an incident is watched before it is decided: time for raw signals to contradict a false alarm. */
   confirmMs: number
-  /** Of the planned windows, which open each minute; 0: none. */
+  /** Of the planned windows, one every WINDOW_EVERY_S; 0: none. */
   windowOpenMs: number
 }
 
 type Limits = Omit<SimPolicy, 'set'>
 
+/** Seconds between the planned windows' openings, from each minute on. */
+export const WINDOW_EVERY_S = 10
 const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0 } as const
 const LIMITS: readonly Limits[] = [
   { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS },
   { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0, ...HOLDS },
-  { cooldownMs: 20_000, attemptsMax: 5, windowMs: 300_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS, windowOpenMs: 6_000 },
+  { cooldownMs: 20_000, attemptsMax: 5, windowMs: 300_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS, windowOpenMs: 3_000 },
   { cooldownMs: 5_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 2, approvers: 1, approvalMs: 20_000, ...HOLDS, handsOffMs: 20_000 },
   { cooldownMs: 5_000, attemptsMax: 4, windowMs: 600_000, concurrentMax: 1, approvers: 2, approvalMs: 30_000, ...HOLDS }
 ]
@@ -59,7 +61,7 @@ spec:
   blastRadius: {concurrentMax: ${concurrentMax}}
   ownership: {handsOff: ${handsOffMs}ms}
   deploys: {settle: ${settleMs}ms}
-${windowOpenMs > 0 ? `  maintenanceWindows: [{schedule: '* * * * *', duration: ${windowOpenMs}ms}]\n` : ''}\
+${windowOpenMs > 0 ? `  maintenanceWindows: [{schedule: '*/${WINDOW_EVERY_S} * * * * *', duration: ${windowOpenMs}ms}]\n` : ''}\
   recurrenceWindow: 60s
 ${approvers > 0 ? `  approval: {approvers: ${approvers}, expiresAfter: ${approvalMs}ms}\n` : ''}`
 }

@@ -3,11 +3,10 @@
 
 import type { Control } from '../../schemas/control.ts'
 import type { Said } from './facts.ts'
-import type { SimPolicy } from './policies.ts'
+import { type SimPolicy, WINDOW_EVERY_S } from './policies.ts'
 
 type Held = { said: Said; what: string }
 const DEPLOY_MS_MAX = 2 * 3_600_000 // A deploy without an end is over then.
-const MINUTE_MS = 60_000
 
 /** Words of `said` that keep hands off the target at `nowMs`, of each subject the last one. */
 export function holding(said: readonly Said[], target: string, nowMs: number, policy: SimPolicy): Held[] {
@@ -22,9 +21,9 @@ export function holding(said: readonly Said[], target: string, nowMs: number, po
   return held
 }
 
-/** Whether a window of the policy itself is open; they open with each minute. */
+/** Whether a window of the policy itself is open. */
 export function isPlanned(nowMs: number, { windowOpenMs }: SimPolicy): boolean {
-  return nowMs % MINUTE_MS < windowOpenMs
+  return nowMs % (WINDOW_EVERY_S * 1_000) < windowOpenMs
 }
 
 function lastWords(said: readonly Said[]): Said[] {

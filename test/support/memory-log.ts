@@ -73,8 +73,8 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     }
     return partitions
   }
-  const wakeAll = () => {
-    for (const group of groups.values()) for (const member of group.members) member.wake()
+  const wakeReaders = (topic: string) => {
+    for (const group of groups.values()) for (const member of group.members) if (member.options.topics.includes(topic)) member.wake()
   }
 
   function appendNow(topic: string, inputs: readonly LogRecordInput[]): Position[] {
@@ -95,7 +95,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       records.push({ topic, partition, offset, key: input.key, value, headers: { ...input.headers }, appendedAtMs: nowMs() })
       return { topic, partition, offset }
     })
-    wakeAll()
+    wakeReaders(topic)
     return positions
   }
 
