@@ -2,7 +2,11 @@
 
 import { afterEach, expect, it } from 'vitest'
 import { actWorker } from '../../../../actuators/execute/executor.ts'
+import { encodeRecord } from '../../../../schemas/envelope.ts'
 import { AppError } from '../../../../schemas/errors.ts'
+import { incidentRecord } from '../../../../schemas/incident.ts'
+import { TOPICS } from '../../../../schemas/topics.ts'
+import { anIncident } from '../decide/builders.ts'
 import { aCommand, actions, aStep, aWorld, ENVIRONMENT, fakeDriver, healsAfter, outcomesOf, runOne, START_MS, type World } from './world.ts'
 
 let world: World
@@ -67,6 +71,19 @@ it('ends the wait when the kill switch is on', async () => {
   await world.say({ kind: 'kill_switch', scope: `environment/${ENVIRONMENT}`, on: true, reason: 'drill', by: 'ann', atMs: world.clock.nowMs() })
   await world.clock.advance(2_000)
   expect(world.outcomes()).toMatchObject([{ verdict: 'refused', refusedBy: 'kill_switch' }])
+  expect(world.driver.orders).toEqual([])
+})
+
+it('ends the wait when the incident is over: there is nothing left to act upon', async () => {
+  world = aWorldAnswering(Number.POSITIVE_INFINITY)
+  const command = aWaitingCommand()
+  await world.worker.start()
+  await world.send(command)
+  await world.clock.advance(10_000)
+  const resolved = anIncident({ id: command.incidentId, environment: ENVIRONMENT, version: 2, status: 'resolved', resolution: 'self_healed' })
+  await world.log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, resolved)])
+  await world.clock.advance(3_000)
+  expect(world.outcomes()).toMatchObject([{ verdict: 'refused', refusedBy: 'cleared', steps: [{ waited: { sinceMs: START_MS } }] }])
   expect(world.driver.orders).toEqual([])
 })
 
