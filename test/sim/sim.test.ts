@@ -1,11 +1,14 @@
 // The simulated worlds in `npm test`: a thousand. All planted bugs and longer runs: `npm run test:sim`.
 
 import { expect, test } from 'vitest'
+import type { Mutant } from './mutants/mutant.ts'
 import { MUTANTS } from './mutants/mutants.ts'
 import { runSeeds } from './run.ts'
 import { runWorld } from './world.ts'
 
 const SEEDS = 1_000 // 33 s of a core that others use, too.
+const WRONG_SEEDS_MAX = 100
+const MUTANT_SEEDS = 50
 const TIMEOUT_MS = 240_000 // For a core that is shared with everything else.
 const quiet = { mutants: false, keep: false, say: (text: string): void => void process.stderr.write(`${text}\n`) }
 
@@ -25,9 +28,25 @@ test('the same seed gives the same events, another seed others', { timeout: TIME
   expect(hashes[2]).not.toBe(hashes[0])
 })
 
-test('an invariant that is broken is found: a planted bug, at once', { timeout: TIMEOUT_MS }, async () => {
+test('an act on what was well is counted: where raw signals always confirm the alarm, some world has one', { timeout: TIMEOUT_MS }, async () => {
+  const gullible: Mutant = {
+    name: 'raw signals say whatever was alarming',
+    signals: signals => ({ ...signals, series: async query => (await signals.series(query)).map(({ atMs }) => ({ atMs, value: 900 })) })
+  }
+  for (let seed = 1; seed <= WRONG_SEEDS_MAX; seed++) {
+    if ((await runWorld(seed, { mutant: gullible, randomAlarmRatio: 0.5 })).wrongActions > 0) return
+  }
+  expect.fail(`no act on what was well in ${WRONG_SEEDS_MAX} worlds`)
+})
+
+test('an invariant that is broken is found: a planted bug, soon', { timeout: TIMEOUT_MS }, async () => {
   const mutant = MUTANTS.find(({ name }) => name === 'the signature is not checked')!
-  const { violations, last } = await runWorld(1, { mutant })
-  expect(violations[0]?.invariant).toBe('3 evidence')
-  expect(last.join('\n')).toContain('VIOLATION')
+  for (let seed = 1; seed <= MUTANT_SEEDS; seed++) {
+    const { violations, last } = await runWorld(seed, { mutant })
+    if (violations.length === 0) continue
+    expect(violations[0]?.invariant).toBe('3 evidence')
+    expect(last.join('\n')).toContain('VIOLATION')
+    return
+  }
+  expect.fail(`not found in ${MUTANT_SEEDS} worlds`)
 })
