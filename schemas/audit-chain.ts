@@ -228,12 +228,11 @@ export function chainVerifier(name: string, anchors: readonly Anchor[], options:
     settleFork()
     tellBroken()
     const last = anchors.at(-1)
+    const { vouchedBeforeMs } = options
     if (last !== undefined && last.seq > head.seq) {
       const at = new Date(last.atMs).toISOString()
       miss('cut_off', head.seq + 1, `the anchor of ${at} vouches for records up to ${last.seq}: they are missing`)
-    }
-    const { vouchedBeforeMs } = options
-    if (unvouched !== undefined && vouchedBeforeMs !== undefined && unvouched.atMs < vouchedBeforeMs)
+    } else if (unvouched !== undefined && vouchedBeforeMs !== undefined && unvouched.atMs < vouchedBeforeMs)
       find('unvouched', unvouched, 'no anchor vouches for it and what follows, though one is long overdue: control was away, or it was added')
     if (first === undefined) return undefined
     const anchor = vouched === undefined ? null : { seq: vouched.seq, atMs: vouched.atMs, keyId: vouched.keyId }

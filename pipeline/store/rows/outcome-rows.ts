@@ -43,9 +43,7 @@ function outcomeColumns(outcome: Outcome): Row {
     StepsCount: outcome.steps.length,
     StepsApplied: steps(step => step.result === 'applied'),
     StepsUndone: steps(step => step.undo === 'undone'),
-    UndosFailed: steps(step => step.undo === 'failed'),
-    Steps: JSON.stringify(outcome.steps),
-    Evidence: JSON.stringify(outcome.evidence)
+    UndosFailed: steps(step => step.undo === 'failed')
   }
 }
 

@@ -35,16 +35,22 @@ function many<T>(type: RecordType<T>, rows: (record: T, common: Row) => TableRow
   }
 }
 
-/** The table's row, which is the first, with the record's bytes and its place in the audit chain; '' and 0 when it is in none. */
-function chained(toRows: ToRows): ToRows {
+/**
+ * The table's row, which is the first, with the record's bytes and its place in the audit chain; '' and 0 when it is in none.
+ * @param nested column → field: columns that hold the very text of a part of the record, so that they can be held against it
+ */
+function chained(toRows: ToRows, nested: Readonly<Record<string, string>>): ToRows {
   return record => {
     const made = toRows(record)
     if (!made.ok) return made
     const [first, ...others] = made.rows
     const link = auditLink(record.headers)
     const audit = { AuditChain: link?.chain ?? '', AuditSeq: link?.seq ?? 0, AuditPrev: link?.prev ?? '', AuditHash: link?.hash ?? '' }
-    const bytes = { RecordType: record.headers.ce_type, Payload: decoder.decode(record.value!) }
-    return { ok: true, rows: [{ table: first!.table, row: { ...first!.row, ...audit, ...bytes } }, ...others] }
+    const payload = decoder.decode(record.value!)
+    const said = JSON.parse(payload) as Record<string, unknown>
+    const texts = Object.fromEntries(Object.entries(nested).map(([column, field]) => [column, JSON.stringify(said[field])]))
+    const row = { ...first!.row, ...audit, RecordType: record.headers.ce_type, Payload: payload, ...texts }
+    return { ok: true, rows: [{ table: first!.table, row }, ...others] }
   }
 }
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -53,9 +59,9 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const BY_TYPE: Readonly<Record<string, ToRows>> = {
   [anomalyRecord.type]: one(anomalyRecord, 'homeostat_anomalies', anomalyColumns),
   [incidentRecord.type]: one(incidentRecord, 'homeostat_incidents', incidentColumns),
-  [decisionRecord.type]: chained(one(decisionRecord, 'homeostat_decisions', decisionColumns)),
-  [commandRecord.type]: chained(one(commandRecord, 'homeostat_commands', commandColumns)),
-  [outcomeRecord.type]: chained(many(outcomeRecord, outcomeRows)),
+  [decisionRecord.type]: chained(one(decisionRecord, 'homeostat_decisions', decisionColumns), { Guards: 'guards', Candidates: 'candidates' }),
+  [commandRecord.type]: chained(one(commandRecord, 'homeostat_commands', commandColumns), { Steps: 'steps', Incident: 'incident', Cause: 'cause' }),
+  [outcomeRecord.type]: chained(many(outcomeRecord, outcomeRows), { Steps: 'steps', Evidence: 'evidence' }),
   [anchorRecord.type]: one(anchorRecord, 'homeostat_anchors', anchorColumns),
   [controlRecord.type]: one(controlRecord, 'homeostat_control', controlColumns),
   [modelRecord.type]: one(modelRecord, 'homeostat_models', modelColumns),
@@ -146,9 +152,7 @@ function decisionColumns(decision: Decision): Row {
     CommandId: decision.commandId ?? '',
     Attempt: count(decision.attempt),
     IncidentOpenedAt: msText(decision.incidentOpenedAtMs),
-    Reason: decision.reason,
-    Guards: JSON.stringify(decision.guards),
-    Candidates: JSON.stringify(decision.candidates)
+    Reason: decision.reason
   }
 }
 
@@ -175,10 +179,7 @@ function commandColumns(command: Command): Row {
     Fence: count(command.fence, Number.MAX_SAFE_INTEGER),
     Nonce: command.nonce,
     KeyId: command.keyId,
-    Signature: command.signature,
-    Steps: JSON.stringify(command.steps),
-    Incident: JSON.stringify(command.incident),
-    Cause: JSON.stringify(command.cause)
+    Signature: command.signature
   }
 }
 

@@ -1,0 +1,198 @@
+// Verification of the audit chains that ClickHouse holds, read a page at a time through any reading SQL connection.
+//
+// ClickHouse digests the payloads and compares the columns with them where they lie (a page of digests instead of megabytes); links,
+// order and signatures are judged here. Memory: two pages and the findings. Nothing is written.
+
+import { type Anchor, type AnchorTrust, anchorVerifier } from '../../schemas/anchor.ts'
+import type { AuditRow } from '../../schemas/audit.ts'
+import { FINDINGS_MAX } from '../../schemas/audit-chain.ts'
+import { type AuditReport, auditVerifier } from '../../schemas/audit-verify.ts'
+import { AUDIT_TABLES, differingColumns } from './audit-columns.ts'
+import { quoted } from './backtest-history.ts'
+
+export interface AuditStoreOptions {
+  /** One reading statement of at most 10,000 rows. */
+  sql<Row>(statement: string): Promise<Row[]>
+  /** Keys that may sign: key id → public key, PEM. */
+  keys: Readonly<Record<string, string>>
+  nowMs: number
+  /** Records made from then on; absent: all, and each chain must begin with its first. */
+  fromMs?: number | undefined
+  /** Records made until then; absent: all but those that may be on their way still. */
+  toMs?: number | undefined
+  /** How long a record may be on its way. Default ARRIVAL_MS; 0: everything has arrived. */
+  arrivalMs?: number | undefined
+  /** Chains may have lost their beginning to retention. */
+  mayHaveExpired?: boolean | undefined
+  /** Rows so far, after each page. */
+  progress?(rows: number): void
+}
+
+export interface AuditStoreReport extends AuditReport {
+  /** Signatures by what became of checking them. */
+  anchors: Record<AnchorTrust, number>
+  /** Records of the time before the audit chain. */
+  unchained: number
+}
+
+/** What a record may take from its writer to the table, generously; and how far clocks may be apart. */
+export const ARRIVAL_MS = 60_000
+/** Without an anchor for so long control was away, or a record was put in. */
+const VOUCHED_WITHIN_MS = 15 * 60_000
+/** Places of a chain in one statement; 10,000 rows is what one may answer, and forks take more than one. */
+const PAGE_PLACES = 5_000
+const CHAINS_MAX = 10_000
+/** Of each chain, spread evenly; the last one is among them. Each costs a signature check of 0.1 ms. */
+const ANCHORS_PER_CHAIN_MAX = 1_000
+
+interface StoredRow extends Omit<AuditRow, 'chain'> {
+  /** Columns that do not say what the payload says. */
+  differing: string[]
+}
+interface ChainRange {
+  chain: string
+  first: number
+  last: number
+}
+
+/**
+ * Verifies what ClickHouse holds.
+ * @returns findings with the row each; none: every chain holds, and every column says what its record says
+ * @throws AppError of `sql`
+ */
+export async function verifyAuditStore(options: AuditStoreOptions): Promise<AuditStoreReport> {
+  const { sql, nowMs, fromMs, arrivalMs = ARRIVAL_MS } = options
+  const ranges = await chainRanges(options)
+  const { anchors, trust, forged } = await readAnchors(options, ranges)
+  const isPart = fromMs !== undefined || options.mayHaveExpired === true
+  const verifier = auditVerifier({
+    anchors,
+    fromBeginning: !isPart,
+    // A part that somebody asked for may end anywhere.
+    ...(options.toMs === undefined && arrivalMs > 0 ? { vouchedBeforeMs: nowMs - VOUCHED_WITHIN_MS } : {})
+  })
+  let rows = 0
+  for (const range of ranges) {
+    for await (const page of pages(sql, range)) {
+      for (const { differing, ...row } of page) {
+        const { chain } = range
+        verifier.take({ ...row, chain })
+        if (differing.length === 0) continue
+        const detail = `${differing.join(', ')}: the column does not say what the record says`
+        verifier.report({ chain, seq: row.seq, id: row.id, type: row.type, atMs: row.atMs, fault: 'changed', detail })
+      }
+      rows += page.length
+      options.progress?.(rows)
+    }
+  }
+  for (const anchor of forged) {
+    const detail = `its signature is not that of key ${anchor.keyId}`
+    verifier.report({ chain: anchor.chain, seq: anchor.seq, id: '', type: 'homeostat.anchor.v1', atMs: anchor.atMs, fault: 'inserted', detail })
+  }
+  const outside = await unchainedRows(options)
+  for (const { id, type, atMs } of outside.inserted)
+    verifier.report({ chain: '', seq: 0, id, type, atMs, fault: 'inserted', detail: 'it is in no chain, though records of its kind are since before it' })
+  return { ...verifier.end(), anchors: trust, unchained: outside.before }
+}
+
+const MS = (column: string): string => `toUnixTimestamp64Micro(${column}) / 1000`
+const TIME = (ms: number): string => `fromUnixTimestamp64Milli(${Math.floor(ms)})`
+
+/** The chains with the places that are looked at; chains that only anchors know have none. */
+async function chainRanges({ sql, fromMs, toMs, nowMs, arrivalMs = ARRIVAL_MS }: AuditStoreOptions): Promise<ChainRange[]> {
+  const conditions = [`AuditChain != ''`]
+  if (fromMs !== undefined) conditions.push(`Timestamp >= ${TIME(fromMs)}`)
+  if (toMs !== undefined) conditions.push(`Timestamp <= ${TIME(toMs)}`)
+  // What claims to be of the future is not on its way.
+  else conditions.push(`NOT (Timestamp > ${TIME(nowMs - arrivalMs)} AND Timestamp < ${TIME(nowMs + arrivalMs)})`)
+  const tables = AUDIT_TABLES.map(({ table }) => `SELECT AuditChain, AuditSeq FROM ${table} WHERE ${conditions.join(' AND ')}`)
+  const known = await sql<ChainRange>(
+    `SELECT AuditChain AS chain, min(AuditSeq) AS first, max(AuditSeq) AS last FROM (${tables.join(' UNION ALL ')}) GROUP BY chain ORDER BY chain LIMIT ${CHAINS_MAX}`
+  )
+  return known.map(({ chain, first, last }) => ({ chain, first: Number(first), last: Number(last) }))
+}
+
+/** Rows of a chain by place; the next page is read while the caller looks at one. */
+async function* pages(sql: AuditStoreOptions['sql'], { chain, first, last }: ChainRange): AsyncGenerator<StoredRow[]> {
+  let from = first
+  let reading = readPage(sql, chain, from, last)
+  for (;;) {
+    const page = await reading
+    const next = page.length > 0 ? from + PAGE_PLACES : await placeAfter(sql, chain, from, last)
+    if (next === undefined || next > last) {
+      yield page
+      return
+    }
+    from = next
+    reading = readPage(sql, chain, from, last)
+    reading.catch(() => undefined) // Told when it is awaited.
+    yield page
+  }
+}
+
+function readPage(sql: AuditStoreOptions['sql'], chain: string, from: number, last: number): Promise<StoredRow[]> {
+  const to = Math.min(from + PAGE_PLACES - 1, last)
+  const tables = AUDIT_TABLES.map(
+    source => `SELECT AuditSeq AS seq, AuditPrev AS prev, AuditHash AS hash, RecordType AS type, RecordId AS id, ${source.key} AS key,
+lower(hex(SHA256(Payload))) AS digest, ${MS('Timestamp')} AS atMs, ${differingColumns(source)} AS differing, StoredAt AS storedAt
+FROM ${source.table} WHERE AuditChain = ${quoted(chain)} AND AuditSeq BETWEEN ${from} AND ${to}`
+  )
+  return sql<StoredRow>(`SELECT * EXCEPT storedAt FROM (${tables.join('\nUNION ALL\n')}) ORDER BY seq, storedAt`)
+}
+
+/** The first place after an empty page: what is between may be one row that somebody took out, or any number. */
+async function placeAfter(sql: AuditStoreOptions['sql'], chain: string, from: number, last: number): Promise<number | undefined> {
+  const tables = AUDIT_TABLES.map(
+    ({ table }) => `SELECT min(AuditSeq) AS seq FROM ${table} WHERE AuditChain = ${quoted(chain)} AND AuditSeq BETWEEN ${from} AND ${last} HAVING count() > 0`
+  )
+  const [row] = await sql<{ seq: number | string }>(`SELECT min(seq) AS seq FROM (${tables.join(' UNION ALL ')}) HAVING count() > 0`)
+  return row === undefined ? undefined : Number(row.seq)
+}
+
+async function readAnchors(options: AuditStoreOptions, ranges: readonly ChainRange[]) {
+  const { sql, keys, nowMs, fromMs, toMs, arrivalMs = ARRIVAL_MS } = options
+  const verify = anchorVerifier(keys)
+  const trust: Record<AnchorTrust, number> = { good: 0, unknown_key: 0, forged: 0 }
+  const anchors: Anchor[] = []
+  const forged: Anchor[] = []
+  const lastOf = new Map(ranges.map(({ chain, last }) => [chain, last]))
+  const known = await sql<ChainRange>(
+    `SELECT AuditChain AS chain, min(AuditSeq) AS first, max(AuditSeq) AS last FROM homeostat_anchors GROUP BY chain ORDER BY chain LIMIT ${CHAINS_MAX}`
+  )
+  for (const { chain, first, last } of known) {
+    const stride = Math.ceil((Number(last) - Number(first) + 1) / ANCHORS_PER_CHAIN_MAX)
+    const rows = await sql<Anchor>(
+      `SELECT AuditChain AS chain, AuditSeq AS seq, AuditHash AS hash, toUnixTimestamp64Milli(Timestamp) AS atMs, KeyId AS keyId, Signature AS signature
+FROM homeostat_anchors WHERE AuditChain = ${quoted(chain)} ORDER BY AuditSeq DESC LIMIT 1 BY intDiv(${last} - AuditSeq, ${stride})`
+    )
+    for (const row of rows) {
+      const anchor = { ...row, seq: Number(row.seq), atMs: Number(row.atMs) }
+      const found = verify(anchor)
+      trust[found]++
+      if (found === 'forged') forged.push(anchor)
+      // What it vouches for beyond the rows that are looked at may be on its way, or was not asked for.
+      const isBeyond = anchor.seq > (lastOf.get(chain) ?? 0)
+      const untilMs = (toMs ?? nowMs) - arrivalMs
+      const isAsked = anchor.atMs <= untilMs && (fromMs === undefined || anchor.atMs >= fromMs)
+      if (found === 'good' && (!isBeyond || isAsked)) anchors.push(anchor)
+    }
+  }
+  return { anchors, trust, forged }
+}
+
+/** Records in no chain: of the time before, and those that came after the first of their kind that is in one. */
+async function unchainedRows({ sql, fromMs, toMs }: AuditStoreOptions) {
+  const range = [...(fromMs === undefined ? [] : [`Timestamp >= ${TIME(fromMs)}`]), ...(toMs === undefined ? [] : [`Timestamp <= ${TIME(toMs)}`])]
+  const where = [`AuditChain = ''`, ...range].join(' AND ')
+  const tables = AUDIT_TABLES.map(
+    ({ table }) => `SELECT '${table}' AS stored, RecordId AS id, RecordType AS type, Timestamp AS at, since FROM ${table}
+LEFT JOIN (SELECT Environment, min(Timestamp) AS since FROM ${table} WHERE AuditChain != '' GROUP BY Environment) AS begun USING Environment WHERE ${where}`
+  )
+  const all = `(${tables.join('\nUNION ALL\n')})`
+  const isAfter = `toYear(since) > 1970 AND at > since`
+  const inserted = await sql<{ id: string; type: string; atMs: number }>(
+    `SELECT id, if(type = '', stored, type) AS type, ${MS('at')} AS atMs FROM ${all} WHERE ${isAfter} ORDER BY at, id LIMIT ${FINDINGS_MAX}`
+  )
+  const [count] = await sql<{ before: number | string }>(`SELECT count() AS before FROM ${all} WHERE NOT (${isAfter})`)
+  return { inserted, before: Number(count?.before ?? 0) }
+}
