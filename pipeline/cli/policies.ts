@@ -10,6 +10,7 @@ import type { History } from './backtest-history.ts'
 import type { Output } from './output.ts'
 import { registerPoliciesExplain } from './policies-explain.ts'
 import { registerPoliciesLint } from './policies-lint.ts'
+import { registerPoliciesSimulate } from './policies-simulate.ts'
 import { registerPoliciesTest } from './policies-test.ts'
 
 export interface PoliciesPorts {
@@ -17,6 +18,7 @@ export interface PoliciesPorts {
   output(): Output
   openHistory(loaded: LoadedConfig): Promise<History>
   clock: Clock
+  stderr: NodeJS.WriteStream
 }
 
 /** Adds the commands to `program`. */
@@ -25,6 +27,7 @@ export function registerPolicies(program: Command, ports: PoliciesPorts): void {
   registerPoliciesLint(policies, ports)
   registerPoliciesTest(policies, ports)
   registerPoliciesExplain(policies, ports)
+  registerPoliciesSimulate(policies, ports)
 }
 
 /** The files that are named, else those of the configured folders. @throws AppError `usage`, `not_found`, `config_invalid` */

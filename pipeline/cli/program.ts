@@ -142,7 +142,7 @@ function buildProgram(ports: ProgramPorts): Command {
   registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
   registerTune(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerScore(program, { loaded, output, clock: systemClock, folder: process.cwd(), stderr: process.stderr })
-  registerPolicies(program, { loaded, output, openHistory, clock: systemClock })
+  registerPolicies(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
   registerAnnounce(program, { client, output, clock: systemClock })
   registerCanary(program, { client, output })
