@@ -62,14 +62,24 @@ export function hinderingGuards(decision: Decision): GuardResult[] {
   return order.flatMap(verdict => decision.guards.filter(result => result.verdict === verdict))
 }
 
-function whyLines(decision: Decision): string[] {
+/** Those of them that decide: what only waits does not matter while something refuses. Being at a low level does not hide the rest. */
+function decidingGuards(decision: Decision): GuardResult[] {
   const hindering = hinderingGuards(decision)
-  if (hindering.length === 0) return [`Why: ${decision.reason}.`]
-  const changes = hindering.map(({ counterfactual }) => counterfactual).filter(text => text !== '')
-  const first = hindering.length === 1 ? ['Why: '] : ['Why: ', ...hindering.slice(1).map(() => '     ')]
+  const first = hindering.find(({ guard }) => guard !== 'autonomy') ?? hindering[0]
+  return hindering.filter(({ guard, verdict }) => verdict === first?.verdict || guard === 'autonomy')
+}
+
+function whyLines(decision: Decision): string[] {
+  const deciding = decidingGuards(decision)
+  if (deciding.length === 0) return [`Why: ${decision.reason}.`]
+  const changes = deciding.map(({ counterfactual }) => counterfactual).filter(text => text !== '')
+  const others = hinderingGuards(decision)
+    .filter(result => !deciding.includes(result))
+    .map(({ guard }) => guard)
   return [
-    ...hindering.map(({ reason }, index) => `${first[index]}${reason}.`),
-    ...(changes.length === 0 ? [] : [`What would change that: ${changes.join(' ')}`])
+    ...deciding.map(({ reason }, index) => `${index === 0 ? 'Why: ' : '     '}${reason}.`),
+    ...(changes.length === 0 ? [] : [`What would change that: ${changes.join(' ')}`]),
+    ...(others.length === 0 ? [] : [`Then it would still wait for: ${others.join(', ')}.`])
   ]
 }
 
@@ -98,7 +108,7 @@ function handLines(incident: Incident, decision: Decision): string[] {
       : decision.blockedBy.includes('no_runbook') && cause !== undefined
         ? [`give the policy ${decision.policy} a runbook whose signatures hold ${cause.signature}`]
         : []
-  const hands = hinderingGuards(decision).flatMap(result => HANDS[result.guard]?.(result, decision) ?? [])
+  const hands = decidingGuards(decision).flatMap(result => HANDS[result.guard]?.(result, decision) ?? [])
   const mine =
     outcome === 'escalate' || outcome === 'ask' ? [`homeostat acknowledge ${incident.id.slice(0, ID_SHOWN)}   (you have it: nobody else is called)`] : []
   const lines = [...written, ...hands, ...mine]

@@ -46,7 +46,7 @@ export const killSwitch: GuardCase = {
       targets: WORN,
       effects: [2 * ACTS_BEFORE, 10_000],
       verdict: ['ineffective', 'refused'],
-      pages: [0, 3]
+      pages: 0
     } as const
     const report = judge('KILL', stage.seed, expected, facts, [...assertionsOf('console up', first), ...assertionsOf('console down', second)])
     return [
@@ -60,6 +60,8 @@ interface Drill {
   /** From the command to the moment at which the last process was made, by that process's own account; 0 when none was made after it. */
   lastEffectMs: number
   after: number
+  /** Once it was released. */
+  resumed: number
 }
 
 /** Waits for acts, stops them, watches, lets them go on. */
@@ -71,13 +73,15 @@ async function drill(stage: GuardStage, scope: string): Promise<Drill> {
   const { atMs } = await stage.cli<Control>(...order, '--reason', 'drill')
   await pause(QUIET_MS)
   const after = readEffects(stage.folder, fromMs).filter(({ detail }) => Number(detail) > atMs)
-  await stage.cli(...order, '--off', '--reason', 'drill over')
-  return { before, lastEffectMs: Math.max(0, ...after.map(({ detail }) => Number(detail) - atMs)), after: after.length }
+  const { atMs: releasedAtMs } = await stage.cli<Control>(...order, '--off', '--reason', 'drill over')
+  const resumed = await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, releasedAtMs).length)
+  return { before, lastEffectMs: Math.max(0, ...after.map(({ detail }) => Number(detail) - atMs)), after: after.length, resumed: resumed ?? 0 }
 }
 
-function assertionsOf(name: string, { before, lastEffectMs, after }: Drill): Assertion[] {
+function assertionsOf(name: string, { before, lastEffectMs, after, resumed }: Drill): Assertion[] {
   return [
     that(`${name}: acts`, before >= ACTS_BEFORE, `${before} effects before the command`),
-    that(`${name}: stop`, lastEffectMs <= KILL_MS_MAX, `${after} effects after it, the last ${lastEffectMs} ms later, ${QUIET_MS} ms watched`)
+    that(`${name}: stop`, lastEffectMs <= KILL_MS_MAX, `${after} effects after it, the last ${lastEffectMs} ms later, ${QUIET_MS} ms watched`),
+    that(`${name}: release`, resumed > 0, `${resumed} effects once it was released`)
   ]
 }

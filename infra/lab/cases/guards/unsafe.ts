@@ -15,6 +15,7 @@ import { type Command, commandRecord } from '../../../../schemas/command.ts'
 import { encodeRecord } from '../../../../schemas/envelope.ts'
 import { derivedId } from '../../../../schemas/ids.ts'
 import { commandsTopic } from '../../../../schemas/topics.ts'
+import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
@@ -23,6 +24,7 @@ import { entityOf } from './watcher.ts'
 
 const DEADLINE_MS = 15_000
 const EXPIRY_MS = 20_000
+const TWICE_MS = 2_000 // Time in which the good one could happen again.
 
 type Unsigned = Omit<Command, 'keyId' | 'signature'>
 
@@ -30,7 +32,7 @@ export const unsafeCommands: GuardCase = {
   name: 'F5',
   title: 'commands that are unsigned, altered, foreign, expired, of another environment or outside the allow-list are refused and recorded',
   async play(stage) {
-    await stage.enter(['flap'])
+    await stage.enter(['flap'], []) // Nobody watches it: a restart must not look like a fault here.
     const { config } = loadConfig(join(stage.folder, 'homeostat.yaml'), stage.folder, process.env)
     const own = commandSigner(openSigningKey(config).privateKeyPem)
     const foreign = commandSigner(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
@@ -43,9 +45,9 @@ export const unsafeCommands: GuardCase = {
       ['key_id', foreign.sign(commandFor('foreign', stage.environment, injectedAtMs))],
       ['environment', own.sign(commandFor('elsewhere', 'prod', injectedAtMs))],
       ['expiry', own.sign({ ...commandFor('late', stage.environment, injectedAtMs), expiresAtMs: injectedAtMs - 1 })],
-      ['allow_list', own.sign(commandFor('outside', stage.environment, injectedAtMs, { ...act, target: 'sshd' }))],
-      ['allow_list', own.sign(commandFor('unknown-verb', stage.environment, injectedAtMs, { ...act, verb: 'reboot' }))],
-      ['nonce', own.sign({ ...commandFor('replayed', stage.environment, injectedAtMs), nonce: good.nonce, fence: good.fence + 1 })]
+      ['allow_list', own.sign({ ...commandFor('outside', stage.environment, injectedAtMs, { ...act, target: 'sshd' }), fence: good.fence + 1 })],
+      ['allow_list', own.sign({ ...commandFor('unknown-verb', stage.environment, injectedAtMs, { ...act, verb: 'reboot' }), fence: good.fence + 2 })],
+      ['nonce', own.sign({ ...commandFor('replayed', stage.environment, injectedAtMs), nonce: good.nonce, fence: good.fence + 3 })]
     ]
     const log = await openLog(config, { clock: systemClock, logger: openLogger({ level: 'warn', role: 'cli' }), meter: memoryMeter() })
     try {
@@ -61,6 +63,8 @@ export const unsafeCommands: GuardCase = {
         const found = await stage.homeostat.sql<{ refusedBy: string; verdict: string }>(sql)
         return found.length > bad.length && found
       })) ?? []
+    await until(stage, DEADLINE_MS, () => readEffects(stage.folder, injectedAtMs).length > 0)
+    await pause(TWICE_MS)
     const effects = readEffects(stage.folder, injectedAtMs)
     const facts = await stage.facts(['flap'], injectedAtMs)
     await stage.leave(['flap'])

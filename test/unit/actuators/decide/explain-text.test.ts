@@ -39,8 +39,8 @@ test('not acting is answered first: why, what would change it, what a person can
     'It has not acted; it looks again by itself.',
     'Why: orders is at level observe: it records what it would do.',
     '     ada stopped global at 12:00:00Z: trouble.',
-    '     seen for 1 s of 30 s.',
-    'What would change that: Autonomy suggest, approve or auto. The kill switch global turned off. 29 s more without recovery.',
+    'What would change that: Autonomy suggest, approve or auto. The kill switch global turned off.',
+    'Then it would still wait for: evidence.',
     'What you can do:',
     '  raise autonomy in the policy orders, when its record convinces you',
     '  homeostat kill --off --scope global   (it was ada: trouble)'
@@ -61,7 +61,8 @@ test('every new guard says what it looked at, times as times and waits as waits'
   expect(text).toContain('settleMs=5 min deploy=d by=ci startedAtMs=12:00:00Z untilMs=14:05:00Z')
   expect(text).toContain('  ? error_budget asks: 0 % of the error budget are left: nothing is done without people')
   expect(text).toContain('  - cost_budget refuses: * has cost 0 of 0 within 60 min, and restart costs 1')
-  expect(text).toMatch(/What would change that: .*More than 0 % of the budget left, or a person's yes\./)
+  expect(text).toContain('What would change that: A budget of at least 1, or a cheaper runbook.')
+  expect(text).toContain('Then it would still wait for: error_budget, approval, deploy_window.')
   expect(text).toContain('  + allowed by evidence, freshness')
 })
 
@@ -84,6 +85,15 @@ test('a question says how to answer it, and how to take it', () => {
   expect(lines[1]).toBe('It waits for people to say yes.')
   expect(lines).toContain(`  homeostat approve ${question!.id}   (or with --reject)`)
   expect(lines).toContain(`  homeostat acknowledge ${anIncident().id.slice(0, 8)}   (you have it: nobody else is called)`)
+})
+
+test('a refusal decides: what only waits or asks is named, and is no way out', () => {
+  const made = decider(policySet(policyYaml('autonomy: approve\nconfirmFor: 30s'), runbookYaml()))
+  made.control({ kind: 'kill_switch', scope: 'global', on: true, reason: 'drill', by: 'ada', atMs: T0 }, 0)
+  made.incident(anIncident(), 1)
+  const lines = explain(anIncident(), made.decisions())
+  expect(lines).toContain('Then it would still wait for: approval, evidence.')
+  expect(lines.join('\n')).not.toContain('homeostat approve')
 })
 
 test('no policy and no runbook say what to write', () => {
