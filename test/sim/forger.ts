@@ -55,7 +55,7 @@ export class Forger {
   start(): void {
     const { timeline, random, weight } = this.#options
     if (weight === 0) return
-    timeline.after(random.between(1_000, 10_000) / (0.2 + weight), () => {
+    timeline.after(random.between(400, 4_000) / (0.2 + weight), () => {
       if (this.#isOver) return
       this.#forge(random.pick(KINDS))
       this.start()
@@ -67,9 +67,12 @@ export class Forger {
   }
 
   #forge(kind: Kind): void {
-    const known = [...this.#options.checker.facts.commands.values()]
-    if (known.length === 0) return
-    const { command, text } = this.#options.random.pick(known)
+    const { commands, incidents } = this.#options.checker.facts
+    if (commands.size === 0) return
+    // Of an incident that is open, while there is one: what is over would be refused for that already.
+    const known = [...commands.values()]
+    const open = known.filter(({ command }) => incidents.get(command.incidentId)?.status !== 'resolved')
+    const { command, text } = this.#options.random.pick(open.length > 0 ? open : known)
     // Signed by the true key, these are told from true ones by what the one ledger holds.
     if (['nonce', 'same key', 'old fence'].includes(kind) && !this.#options.isKnownToTheOneLedger(command)) return
     const record = this.#record(kind, command, text)

@@ -40,11 +40,11 @@ test('an act on what was well is counted: where raw signals always confirm the a
 })
 
 test('an invariant that is broken is found: a planted bug, soon', { timeout: TIMEOUT_MS }, async () => {
-  const mutant = MUTANTS.find(({ name }) => name === 'the signature is not checked')!
+  const mutant = MUTANTS.find(({ name }) => name === 'outcomes are in no audit chain')!
   for (let seed = 1; seed <= MUTANT_SEEDS; seed++) {
     const { violations, last } = await runWorld(seed, { mutant })
     if (violations.length === 0) continue
-    expect(violations[0]?.invariant).toBe('3 evidence')
+    expect(violations[0]?.invariant).toBe('18 audit chain')
     expect(last.join('\n')).toContain('VIOLATION')
     return
   }
