@@ -10,8 +10,6 @@ import { type Finding, finding } from './policy-finding.ts'
 
 /** What the actuator's side of the configuration says. */
 export interface ActFacts {
-  /** decide.commandExpiry */
-  commandExpiryMs: number
   /** detect.window: how often a metric that is made of spans and logs gets a sample. */
   derivedIntervalMs: number
   /** Drivers as the actuator has them; absent: not known. */
@@ -58,10 +56,6 @@ function timeFindings(found: Found<Runbook>, step: RunbookStep, path: Path, fact
     const needed = span(step.settle + holdFor)
     const message = `deadline ${span(deadline)} is shorter than settle ${span(step.settle)} and holdFor ${span(holdFor)} together: what recovers a little late is called ineffective`
     findings.push(finding('warning', 'deadline-short', found, [...path, 'verify', 'deadline'], message, `Give it ${needed} or more.`))
-  }
-  if (step.waitFor !== undefined && step.waitFor.timeout > facts.commandExpiryMs) {
-    const message = `waits up to ${span(step.waitFor.timeout)}, and a command expires after ${span(facts.commandExpiryMs)} (decide.commandExpiry)`
-    findings.push(finding('warning', 'expires-first', found, [...path, 'waitFor', 'timeout'], message, 'Shorten it, or raise decide.commandExpiry.'))
   }
   const { driver, verb } = step.action
   const ownMs = facts.actTimeoutMs?.(driver, verb)

@@ -84,8 +84,8 @@ function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]
 
 /** What lint may hold policies against: without a configuration file only its defaults for times. @throws AppError `config_invalid` */
 export function lintFacts(config: Config, isConfigured: boolean): LintFacts {
-  const { decide, detect, act } = config
-  const times = { commandExpiryMs: decide.commandExpiry, derivedIntervalMs: detect.window }
+  const { detect, act } = config
+  const times = { derivedIntervalMs: detect.window }
   if (!isConfigured) return times
   const { channels, onCall } = act.escalation
   const { exec, http } = act.drivers
