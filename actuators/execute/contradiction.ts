@@ -1,8 +1,8 @@
 // Whether raw signals contradict the alarm: looked up right before the first act on it, for alarms can be wrong.
 //
 // Only what is certain calls an act off: every check of the step passes on samples since the onset alone, at least one of them
-// reads the very metric that raised the alarm, and that metric is nearer to what was expected than to what was alarming. Too few
-// samples since the onset say nothing, and the act goes on: a policy's `confirmFor` gives them time to come.
+// reads the very metric that raised the alarm, and that was good all the while, and nearer to what was expected than to what was
+// alarming. Too few samples since the onset say nothing, and the act goes on: a policy's `confirmFor` gives them time to come.
 
 import type { Command } from '../../schemas/command.ts'
 import type { IncidentMember } from '../../schemas/incident.ts'
@@ -22,7 +22,7 @@ export async function contradiction(context: ExecuteContext, command: Command, r
   const windowMs = Math.max(...checks.map(check => (check.type === 'metric' ? check.window : 0)))
   const sinceMs = Math.max(command.startedAtMs, context.clock.nowMs() - windowMs)
   const looks = await lookAtAll(checkPorts(context), { command, actTarget: row.order.target, sinceMs }, checks)
-  const isWell = looks.every(({ result }, index) => result.result === 'pass' && isAsExpected(result.value, alarmed[index]))
+  const isWell = looks.every((look, index) => look.result.result === 'pass' && isAsExpected(look, alarmed[index]))
   return isWell ? `since the alarm began its own signal is as expected: ${detailsOf(looks)}` : undefined
 }
 
@@ -32,10 +32,10 @@ function memberOf(check: Check, members: readonly IncidentMember[], target: stri
   return members.find(({ metric, entity, closedAtMs }) => metric === check.metric && entity === (check.entity ?? target) && closedAtMs === null)
 }
 
-function isAsExpected(value: number | null, member: IncidentMember | undefined): boolean {
+function isAsExpected({ result: { value }, isGoodThroughout }: Look, member: IncidentMember | undefined): boolean {
   if (member === undefined) return true // Another check's matter.
   const { observed, expected } = member
-  if (value === null || typeof observed !== 'number' || typeof expected !== 'number') return false
+  if (isGoodThroughout !== true || value === null || typeof observed !== 'number' || typeof expected !== 'number') return false
   return Math.abs(value - expected) < Math.abs(value - observed)
 }
 

@@ -44,6 +44,8 @@ export interface Look {
   result: CheckResult
   /** From when on the signal itself was good, by its samples or the state's own facts; null when the look alone knows. */
   goodSinceMs: number | null
+  /** Whether the signal was good at every sample that was looked at. */
+  isGoodThroughout?: boolean
   /** Time of the newest sample; null for checks without samples. */
   newestMs: number | null
 }
@@ -122,7 +124,7 @@ async function metricLook(ports: CheckPorts, subject: CheckSubject, check: Metri
   if (answer === 'unknown') return { result: { ...common, result: 'no_data', detail: cut(`${detail}: ${reason}`) }, goodSinceMs: null, newestMs }
   if (answer === 'no') return { result: { ...common, result: 'fail', detail: cut(detail) }, goodSinceMs: null, newestMs }
   const goodSinceMs = recoveredAtMs(samples, check.aggregate, check.window, (asked, count) => ask(asked, count).answer === 'yes') ?? null
-  return { result: { ...common, result: 'pass', detail: cut(detail) }, goodSinceMs, newestMs }
+  return { result: { ...common, result: 'pass', detail: cut(detail) }, goodSinceMs, isGoodThroughout: goodSinceMs === samples[0]?.atMs, newestMs }
 }
 
 async function httpLook(ports: CheckPorts, check: Extract<Check, { type: 'http' }>): Promise<Look> {

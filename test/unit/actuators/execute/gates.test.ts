@@ -179,10 +179,18 @@ describe('raw signals', () => {
       expect(world.driver.orders, JSON.stringify([latencyMs, over])).toHaveLength(1)
       await world.worker.close()
     }
-    world = aWorld()
-    world.health(START_MS - 20_000, 60)
-    world.health(START_MS - 8_000, 900)
-    await runOne(world, alarmed())
-    expect(world.driver.orders).toHaveLength(1)
+    // What comes and goes is no contradiction, nor what was well before.
+    for (const ill of [
+      [8_000, 0],
+      [8_000, 7_000]
+    ] as const) {
+      world = aWorld()
+      world.health(START_MS - 20_000, 60)
+      world.health(START_MS - ill[0], 900)
+      world.health(START_MS - ill[1], ill[1] === 0 ? 900 : 60)
+      await runOne(world, alarmed({ observed: 5_000 }))
+      expect(world.driver.orders, ill.join()).toHaveLength(1)
+      await world.worker.close()
+    }
   })
 })
