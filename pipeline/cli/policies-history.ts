@@ -70,7 +70,7 @@ async function answerOf(
   const bucket = `intDiv(toUnixTimestamp64Milli(toDateTime64(TimeUnix, 3)), ${Math.max(1, Math.floor(windowMs))})`
   const tables = TABLES.map(table => `SELECT ${bucket} AS bucket FROM ${table} WHERE ${filter}`)
   const [row] = await sql<{ samples: number | string; most: number | string }>(
-    `SELECT sum(samples) AS samples, max(samples) AS most FROM (SELECT count() AS samples FROM (${tables.join('\nUNION ALL\n')}) GROUP BY bucket)`
+    `SELECT sum(inBucket) AS samples, max(inBucket) AS most FROM (SELECT count() AS inBucket FROM (${tables.join('\nUNION ALL\n')}) GROUP BY bucket)`
   )
   return { samples: Number(row?.samples ?? 0), samplesInWindowMax: Number(row?.most ?? 0) }
 }
