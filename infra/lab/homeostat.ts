@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { listProcesses, type ProcessStat, sameProcess, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
 import type { ConfigInput } from '../../schemas/config.ts'
+import { openPages } from './cases/pages.ts'
 import { createLab, destroyLab, pause } from './fleet.ts'
 import type { LabLayout } from './layout.ts'
 import { findProcesses } from './processes.ts'
@@ -22,20 +23,30 @@ const POLL_MS = 100
 /** One fleet, and one process beside it. Nothing is started yet. */
 export async function openSingle(seed: number): Promise<Stage> {
   const layout = await createLab(seed)
+  const pages = await openPages()
   return {
     folder: layout.folder,
-    homeostat: prepareHomeostat(layout),
+    homeostat: prepareHomeostat(layout, pages.url),
     fleets: [layout],
+    pages,
     processes: () => [{ name: 'homeostat', role: 'all', pid: leaderOf(layout.folder)?.pid }],
     failures: async () => [],
-    end: keep => destroyLab(layout, keep)
+    async end(keep) {
+      await pages.close()
+      await destroyLab(layout, keep)
+    }
   }
 }
 
-/** Writes configuration, process definitions, policies and runbooks of the run; nothing is started yet. */
-export function prepareHomeostat(layout: LabLayout): Homeostat {
+/**
+ * Writes configuration, process definitions, policies and runbooks of the run; nothing is started yet.
+ * @param pagesUrl where people are told; absent: nobody is
+ */
+export function prepareHomeostat(layout: LabLayout, pagesUrl?: string): Homeostat {
   renderRules(layout.folder, [layout])
-  return homeostatProcess({ folder: layout.folder, config: { ...fastSettings(layout.folder), ...oneProcessSettings(layout), act: actSettings(layout) } })
+  const escalation = pagesUrl === undefined ? {} : { escalation: { channels: { default: { kind: 'webhook' as const, url: pagesUrl } } } }
+  const act = { ...actSettings(layout), ...escalation }
+  return homeostatProcess({ folder: layout.folder, config: { ...fastSettings(layout.folder), ...oneProcessSettings(layout), act } })
 }
 
 export interface HomeostatOptions {

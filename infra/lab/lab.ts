@@ -2,6 +2,7 @@
 //
 // One code path for a Homeostat of one process and one of many. Whatever happens, every process of the run is gone when this ends.
 
+import { watchAudit } from './audit-watch.ts'
 import { type CaseContext, runCase } from './case.ts'
 import type { KafkaClientName } from './cluster/configs.ts'
 import { openCluster } from './cluster.ts'
@@ -11,6 +12,8 @@ import { openSingle } from './homeostat.ts'
 import type { CaseReport } from './judge.ts'
 import type { EnvironmentName } from './layout.ts'
 import { openProbes, type Probes } from './probes.ts'
+import { scoreRun } from './score-run.ts'
+import type { ScorecardComparison } from './scorecard.ts'
 import { seeded } from './seeded.ts'
 import { WARMUP_MS } from './settings.ts'
 import { type Homeostat, ofEnvironment, type Stage, type StageProcess } from './stage.ts'
@@ -57,6 +60,8 @@ export interface LabReport {
   /** Effects at the witness in the healthy period; must be 0. */
   healthy: { seconds: number; actions: number; incidents: number }
   cases: CaseReport[]
+  /** M1–M10 as ClickHouse has them and as the lab knows them; differences and missed targets are among `failures`. */
+  scorecard: ScorecardComparison
 }
 
 const TICK_MS = 250
@@ -97,6 +102,7 @@ export async function runLab({
     view.line(`healthy period over: ${actions} actions, ${incidents} incidents`)
     const processes = stage.processes()
     const failures = await stage.failures()
+    const audit = watchAudit(homeostat)
     const reports: CaseReport[] = []
     for (const fault of planFaults(fleets, seeded(seed), cases)) {
       if (signal.aborted) break
@@ -106,9 +112,24 @@ export async function runLab({
       view.report(report)
     }
     failures.push(...(await stage.failures()))
+    await audit.close()
+    const scored = await scoreRun({
+      ...{ folder: stage.folder, homeostat, auditDelaysMs: audit.delaysMs(), pages: stage.pages?.received() },
+      fleets: fleets.map((layout, index) => ({ layout, probes: probes[index]! }))
+    })
+    failures.push(...scored.failures)
     for (const failure of failures) view.line(`FAILED ${failure}`)
     const pass = actions === 0 && failures.length === 0 && reports.length === cases.length && reports.every(report => report.pass)
-    return { pass, seed, distributed, processes, failures, healthy: { seconds: healthyMs / 1_000, actions, incidents }, cases: reports }
+    return {
+      pass,
+      seed,
+      distributed,
+      processes,
+      failures,
+      healthy: { seconds: healthyMs / 1_000, actions, incidents },
+      cases: reports,
+      scorecard: scored.scorecard
+    }
   } finally {
     for (const each of probes) each.close()
     view.phase('stopping', null)

@@ -11,6 +11,7 @@ import { CASES } from './cases/catalogue.ts'
 import { findCases, runCases } from './cases/run.ts'
 import { FAULTS, type FaultName } from './faults.ts'
 import { runLab } from './lab.ts'
+import { missedGoals, scorecardTable } from './scorecard.ts'
 import { closingTable, openView } from './view.ts'
 
 const HEALTHY_S = 180
@@ -58,6 +59,8 @@ const report = await run.catch(error => {
 })
 process.stdout.write(`${closingTable(report.cases)}\n`)
 process.stdout.write(`${report.healthy.actions} actions in ${report.healthy.seconds} healthy seconds before\n`)
+process.stdout.write(`\n${scorecardTable(report.scorecard)}\n`)
+for (const missed of missedGoals(report.scorecard)) process.stdout.write(`goal missed: ${missed}\n`)
 for (const failure of report.failures) process.stdout.write(`${failure}\n`)
 if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`)
 process.exit(interrupted.signal.aborted ? 130 : report.pass ? 0 : 1)

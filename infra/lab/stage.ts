@@ -4,6 +4,7 @@
 
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import type { Incident } from '../../schemas/incident.ts'
+import type { PageReceiver } from './cases/pages.ts'
 import type { LabLayout } from './layout.ts'
 
 const REQUEST_TIMEOUT_MS = 5_000
@@ -35,6 +36,8 @@ export interface Stage {
   folder: string
   homeostat: Homeostat
   fleets: readonly LabLayout[]
+  /** What people were told, where a channel to them was configured. */
+  pages?: PageReceiver
   processes(): StageProcess[]
   /** What does not hold of the processes themselves, in sentences; asked while the fleets are healthy. */
   failures(): Promise<string[]>

@@ -13,13 +13,22 @@ export interface WitnessEvent {
   /** Of the process that started, or of the tool. */
   pid: number
   event: 'start' | 'restore-config' | 'restore-cache'
+  /** When the process was made, before it got to its first line: on a busy machine seconds lie between. */
+  madeAtMs: number
   /** Idempotency key of the order behind it; '' when the lab itself did it. */
   key: string
 }
 
 /** Appends one line; a line is far below the size that the kernel appends in one piece. */
 export function witness(folder: string, service: string, event: WitnessEvent['event']): void {
-  const line: WitnessEvent = { at: Date.now(), service, pid: process.pid, event, key: process.env[KEY_VARIABLE] ?? '' }
+  const line: WitnessEvent = {
+    at: Date.now(),
+    service,
+    pid: process.pid,
+    event,
+    madeAtMs: Math.round(performance.timeOrigin),
+    key: process.env[KEY_VARIABLE] ?? ''
+  }
   appendFileSync(join(folder, 'witness.jsonl'), `${JSON.stringify(line)}\n`)
 }
 

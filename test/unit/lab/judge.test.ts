@@ -27,7 +27,7 @@ function aStory({ openedAfterMs = 4_000, target = 'payments', keys = ['k1'], ver
 }
 
 function anEffect(effect: Partial<WitnessEvent> = {}): WitnessEvent {
-  return { at: INJECTED_MS + 6_000, service: 'payments', pid: 1, event: 'start', key: 'k1', ...effect }
+  return { at: INJECTED_MS + 6_000, service: 'payments', pid: 1, event: 'start', madeAtMs: INJECTED_MS + 5_800, key: 'k1', ...effect }
 }
 
 function theFacts(facts: Partial<CaseFacts> = {}): CaseFacts {
