@@ -1,0 +1,304 @@
+// UC6, rogue spawning: a worker leaks memory and forks without end; it is taken out of service, frozen, looked at, ended and restarted.
+//
+// Twin A: an honest batch forks eight helpers and ends: nothing happens. Twin B: the worker dies before the act and its pid belongs to an
+// innocent process: the actuator refuses, says so, and somebody is called. One Homeostat for all three, for its warm-up is most of the time.
+//
+//   queue ◄── worker-1 (goes rogue), worker-2 (must not be touched)      sampler ──OTLP──► Homeostat
+//     └─ jobs.jsonl, witness.jsonl                                       watcher: the lab's own look at worker-1's tree
+
+import { join } from 'node:path'
+import { isStopped, limitsOf, type ProcessStat, sameProcess, signalProcess } from '../../../../actuators/drivers/process-table.ts'
+import { readRunFile } from '../../../../actuators/drivers/run-file.ts'
+import type { StepResult } from '../../../../schemas/outcome.ts'
+import { pause, runDirOf } from '../../fleet.ts'
+import { WARMUP_MS } from '../../settings.ts'
+import { type AcceptanceReport, type Assertion, type Expectation, judge } from '../assertions.ts'
+import type { AcceptanceCase, CaseRun } from '../case.ts'
+import { gather, storiesSince } from '../gather.ts'
+import { openRig, type Rig, type RigOptions, until } from '../rig.ts'
+import { entityOf, processesOf, readJobs, readLimitEvents, WORKERS, type WorkerName } from './layout.ts'
+import { reusePid } from './reuse-pid.ts'
+import { readSnapshots, type TreeWatcher, treeEffects, watchTree } from './watcher.ts'
+
+const ROGUE: WorkerName = 'worker-1'
+const NEIGHBOUR: WorkerName = 'worker-2'
+const MIB = 2 ** 20
+/** The machine is shared: at most so many helpers and so much memory in any run. */
+const LIMITS = {
+  default: { env: { CHILDREN_MAX: '60', LEAK_BYTES_MAX: String(300 * MIB) } },
+  // Node.js asks for 550 MiB before its first line, so this leaves some 350 MiB.
+  lowered: { memoryBytes: 900 * MIB, env: { CHILDREN_MAX: '4', LEAK_BYTES_MAX: String(32 * MIB) } }
+}
+const START_DEADLINE_MS = 10_000
+const DETECTED_WITHIN_MS = 15_000
+const OUTCOME_DEADLINE_MS = 75_000
+const CLOSE_DEADLINE_MS = 30_000
+const STABLE_MS = 20_000
+const BATCH = { children: 8, ms: 5_000 }
+const BATCH_WATCHED_MS = 12_000
+/** From the opening of the incident to its worker's death: before the policy has confirmed it. */
+const DIES_AFTER_MS = 500
+const EXIT_DEADLINE_MS = 5_000
+const REFUSAL_WATCHED_MS = 3_000
+const DRAIN_DEADLINE_MS = 10_000
+
+export const rogueSpawning: AcceptanceCase = {
+  name: 'UC6',
+  title: 'a worker forks and leaks without end: quarantined, its exact tree ended, restarted with lower limits; no job lost or done twice',
+  async run(run) {
+    const rig = await openRig(rigOptions(run))
+    const watcher = watchTree(rig.folder, ROGUE)
+    try {
+      run.say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
+      for (const name of ['queue', ...WORKERS]) await startService(rig, name)
+      await rig.start('sampler')
+      run.say('warm-up')
+      await until(rig, WARMUP_MS, () => false)
+      const stage: Stage = { ...rig, watcher, innocents: innocentsOf(rig) }
+      const reports: AcceptanceReport[] = []
+      for (const play of [honestBatch, rogue, reusedPid]) if (!run.signal.aborted) reports.push(await play(stage))
+      return reports
+    } finally {
+      watcher.close()
+      await rig.end(run.keep)
+    }
+  }
+}
+
+/** Starts it by the lab's own hand, and waits until it answers. */
+async function startService(rig: Rig, name: string): Promise<void> {
+  await rig.start(name)
+  const isUp = (): Promise<boolean> =>
+    fetch(`http://127.0.0.1:${rig.ports[name]}/healthz`).then(
+      response => response.ok,
+      () => false
+    )
+  if (!(await until(rig, START_DEADLINE_MS, isUp)) && !rig.signal.aborted) throw new Error(`${name} does not start`)
+}
+
+interface Stage extends Rig {
+  watcher: TreeWatcher
+  /** Processes of the neighbour: nobody may signal them. */
+  innocents: readonly ProcessStat[]
+}
+
+function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
+  const script = (name: string): string => join(import.meta.dirname, `${name}.ts`)
+  const worker = (name: WorkerName) => ({ script: script('worker'), args: [name], entity: entityOf(name), definition: { limits: LIMITS } })
+  const order = (port: number, what: string) => {
+    const origin = `http://127.0.0.1:${port}/orders`
+    return { method: 'POST' as const, url: `${origin}/${what}/{target}`, statusUrl: `${origin}/{key}`, timeout: '2s' }
+  }
+  return {
+    seed,
+    ports: ['queue', ...WORKERS],
+    rules: join(import.meta.dirname, 'rules'),
+    programs: () => ({
+      queue: { script: script('queue') },
+      sampler: { script: script('sampler') },
+      [ROGUE]: worker(ROGUE),
+      [NEIGHBOUR]: worker(NEIGHBOUR)
+    }),
+    drivers: ({ ports: { queue } }) => ({
+      http: { endpoints: { 'pause-intake': order(queue!, 'pause'), 'resume-intake': order(queue!, 'resume'), note: order(queue!, 'note') } }
+    }),
+    say,
+    signal
+  }
+}
+
+/** Twin A. */
+async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
+  const injectedAtMs = Date.now()
+  stage.say(`a batch forks ${BATCH.children} and ends`)
+  await post(stage, ROGUE, `/batch?children=${BATCH.children}&ms=${BATCH.ms}`)
+  await until(stage, BATCH_WATCHED_MS, () => false)
+  const facts = await gather(stage, injectedAtMs, true)
+  const nothing: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
+  const forked = stage.watcher.countMax()
+  const told = await toldChildren(stage)
+  return judge(
+    'UC6/batch',
+    stage.seed,
+    nothing,
+    { ...facts, effects: [...facts.effects, ...treeEffects(stage.folder, ROGUE, seenSince(stage, injectedAtMs), [])] },
+    [
+      that('forked', forked >= 3 + BATCH.children, `${forked} processes at most`),
+      that('told', told >= 2 + BATCH.children, `Homeostat was told of ${told} children at most`),
+      neighbourUnharmed(stage)
+    ]
+  )
+}
+
+/** The case. */
+async function rogue(stage: Stage): Promise<AcceptanceReport> {
+  const injectedAtMs = await goRogue(stage)
+  const story = await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ outcomes }) => outcomes.length > 0))
+  await until(stage, CLOSE_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).every(({ incident }) => incident.status === 'resolved'))
+  const { root, helpers } = processesOf(stage.folder, ROGUE)
+  const { sinceMs, count } = stage.watcher.stable()
+  const stableMs = Date.now() - sinceMs
+  const healthy = root !== undefined && count === 3 && stableMs >= STABLE_MS
+  const facts = await gather(stage, injectedAtMs, healthy)
+  const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
+  const events = seenSince(stage, injectedAtMs)
+  const expected: Expectation = {
+    detectedWithinMs: DETECTED_WITHIN_MS,
+    cause: [entityOf(ROGUE)],
+    targets: [ROGUE],
+    // pause, freeze, snapshot, stop, start, note, resume
+    effects: 7,
+    verdict: 'healed',
+    pages: 0
+  }
+  const all = { ...facts, effects: [...facts.effects, ...treeEffects(stage.folder, ROGUE, events, steps)].sort((a, b) => a.atMs - b.atMs) }
+  const order = all.effects.map(({ what }) => what)
+  const ended = events.find(({ what }) => what === 'stop')
+  const snapshot = readSnapshots(stage.folder, ROGUE).at(-1)
+  const frozen = events.find(({ what }) => what === 'freeze')
+  const report = judge('UC6', stage.seed, expected, all, [
+    that('order', order.join() === 'pause,freeze,snapshot,stop,start,note,resume', order.join(', ')),
+    that(
+      'evidence',
+      snapshot?.processCount === frozen?.count && snapshot !== undefined,
+      `${snapshot?.processCount ?? 'no'} processes in the snapshot, ${frozen?.count ?? 'none'} seen frozen`
+    ),
+    that(
+      'tree',
+      ended !== undefined && helpers.every(({ startedAtMs }) => startedAtMs >= ended.atMs),
+      `${ended?.count ?? 'no'} processes ended, ${helpers.length} helpers since`
+    ),
+    that('stable', healthy, `${count} processes for ${stableMs} ms, ${STABLE_MS} wanted`),
+    lowered(root),
+    await jobsKept(stage),
+    neighbourUnharmed(stage)
+  ])
+  const atMs = (what: string): number | null => all.effects.find(effect => effect.what === what)?.atMs ?? null
+  const since = (what: string): number | null => (atMs(what) === null ? null : atMs(what)! - injectedAtMs)
+  const figures = {
+    pausedMs: since('pause'),
+    frozenMs: since('freeze'),
+    endedMs: since('stop'),
+    restartedMs: since('start'),
+    resumedMs: since('resume'),
+    processesMax: stage.watcher.countMax(),
+    limitEvents: readLimitEvents(stage.folder).filter(event => event.atMs >= injectedAtMs).length,
+    verdict: story?.outcomes[0]?.verdict ?? null
+  }
+  return { ...report, figures: { ...report.figures, ...figures } }
+}
+
+/** Twin B. */
+async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
+  // With the room that it had at first: one with lowered limits cannot go rogue any more.
+  await endByHand(stage)
+  await startService(stage, ROGUE)
+  const injectedAtMs = await goRogue(stage)
+  const story = await until(stage, DETECTED_WITHIN_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ incident }) => isGrown(incident.members)))
+  await pause(DIES_AFTER_MS)
+  const before = await endByHand(stage)
+  const { innocent, how, tries } = await reusePid(stage.folder, ROGUE, before)
+  stage.say(`${ROGUE} died, pid ${innocent.pid} belongs to an innocent process (${how}, ${tries} tries)`)
+  const identity = readRunFile(runDirOf(stage.folder), ROGUE).process
+  await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).some(({ outcomes }) => outcomes.length > 0))
+  await until(stage, REFUSAL_WATCHED_MS, () => false)
+  const facts = await gather(stage, injectedAtMs, false)
+  const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
+  const refusal = steps.find(({ verb }) => verb === 'freeze')
+  const isUnharmed = sameProcess(innocent) !== undefined && !isStopped(sameProcess(innocent)!)
+  const expected: Expectation = {
+    detectedWithinMs: DETECTED_WITHIN_MS,
+    cause: [entityOf(ROGUE)],
+    targets: [ROGUE],
+    effects: 1, // Its intake is paused: nobody is there who could take jobs.
+    verdict: 'ineffective',
+    pages: 1
+  }
+  const report = judge('UC6/reused-pid', stage.seed, expected, facts, [
+    that(
+      'refused',
+      isRefusal(refusal) && identity?.pid === innocent.pid,
+      refusal === undefined ? 'no freeze was tried' : `freeze ${refusal.result}: ${refusal.detail}`
+    ),
+    that('innocent', isUnharmed, isUnharmed ? `process ${innocent.pid} goes on` : `process ${innocent.pid} was signalled`),
+    neighbourUnharmed(stage),
+    await jobsKept(stage, true)
+  ])
+  return { ...report, figures: { ...report.figures, reuse: how, reuseTries: tries, incident: story?.incident.id.slice(0, 8) ?? null } }
+}
+
+/** A twin in which nothing happens proves nothing unless Homeostat saw what it left alone. */
+async function toldChildren({ homeostat }: Stage): Promise<number> {
+  const [row] = await homeostat.sql<{ most: number }>(
+    `SELECT max(Value) AS most FROM otel_metrics_gauge WHERE MetricName = 'process.children.count' AND ResourceAttributes['service.instance.id'] = '${ROGUE}'`
+  )
+  return Number(row?.most ?? 0)
+}
+
+async function goRogue(stage: Stage): Promise<number> {
+  const leak = stage.random.integer(12, 18) * MIB
+  const forks = stage.random.integer(4, 6)
+  await pause(stage.random.integer(0, 1_000))
+  const injectedAtMs = Date.now()
+  stage.say(`${ROGUE} goes rogue: ${leak / MIB} MiB and ${forks} helpers a second`)
+  await post(stage, ROGUE, `/rogue?leakBytesPerS=${leak}&forksPerS=${forks}`)
+  return injectedAtMs
+}
+
+/** The worker and its helpers die as by the kernel's hand; reaped, so that its pid is free. */
+async function endByHand(stage: Stage): Promise<ProcessStat> {
+  await post(stage, ROGUE, '/rogue?leakBytesPerS=0&forksPerS=0')
+  const { root, helpers } = processesOf(stage.folder, ROGUE)
+  // Helpers first, while their parent can still reap them: a zombie would keep the session's number taken.
+  for (const helper of helpers) signalProcess(helper, 'SIGKILL')
+  await until(stage, EXIT_DEADLINE_MS, () => processesOf(stage.folder, ROGUE).helpers.length === 0)
+  signalProcess(root!, 'SIGKILL')
+  await until(stage, EXIT_DEADLINE_MS, () => sameProcess(root!) === undefined)
+  return root!
+}
+
+/** Both signs that the policy asks for. */
+const isGrown = (members: readonly { metric: string }[]): boolean =>
+  ['process.memory.usage', 'process.children.count'].every(metric => members.some(member => member.metric === metric))
+
+const isRefusal = (step: StepResult | undefined): boolean => step?.result === 'failed' && /belongs to another process now/.test(step.detail)
+
+function lowered(root: ProcessStat | undefined): Assertion {
+  const limit = root === undefined ? undefined : limitsOf(root.pid)?.get('Max data size')
+  return that('lower limit', limit === LIMITS.lowered.memoryBytes, `data size ${limit ?? 'unlimited'} of ${LIMITS.lowered.memoryBytes}`)
+}
+
+/** Every job that was made was done, once; waits until the queue has run empty when `close`. */
+async function jobsKept(stage: Stage, close = false): Promise<Assertion> {
+  const undone = (): number[] => {
+    const done = new Set(readJobs(stage.folder).flatMap(({ event, job }) => (event === 'done' ? [job] : [])))
+    return [...new Set(readJobs(stage.folder).flatMap(({ event, job }) => (event === 'made' ? [job] : [])))].filter(job => !done.has(job))
+  }
+  const known = undone()
+  if (close) await post(stage, 'queue', '/close')
+  await until(stage, DRAIN_DEADLINE_MS, () => (close ? undone().length === 0 : known.every(job => !undone().includes(job))))
+  const lost = close ? undone() : known.filter(job => undone().includes(job))
+  const jobs = readJobs(stage.folder)
+  const done = jobs.filter(({ event }) => event === 'done').map(({ job }) => job)
+  const twice = done.filter((job, index) => done.indexOf(job) !== index)
+  const count = (event: string): number => jobs.filter(each => each.event === event).length
+  const detail = `${count('made')} made, ${done.length} done, ${lost.length} lost, ${twice.length} twice, ${count('returned')} given to another, ${count('late')} results too late`
+  return that('jobs', lost.length === 0 && twice.length === 0 && done.length > 0, detail)
+}
+
+function innocentsOf({ folder }: Rig): ProcessStat[] {
+  const { root, helpers } = processesOf(folder, NEIGHBOUR)
+  return [...(root ? [root] : []), ...helpers]
+}
+
+function neighbourUnharmed({ innocents }: Stage): Assertion {
+  const alive = innocents.filter(each => sameProcess(each) !== undefined && !isStopped(sameProcess(each)!))
+  return that('neighbour', alive.length === innocents.length && alive.length === 3, `${alive.length} of ${innocents.length} processes of ${NEIGHBOUR} go on`)
+}
+
+const seenSince = ({ watcher }: Stage, sinceMs: number) => watcher.events().filter(({ atMs }) => atMs >= sinceMs)
+const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
+
+async function post({ ports }: Stage, name: string, path: string): Promise<void> {
+  await fetch(`http://127.0.0.1:${ports[name]}${path}`, { method: 'POST' })
+}
