@@ -3,6 +3,7 @@
 // Pure, one pass, memory for one row a chain and a bounded list of findings. Rows come chain by chain, by growing seq; several rows
 // of one seq are a fork unless they are the same record stored twice.
 
+import { type Anchor, anchorRecord } from './anchor.ts'
 import type { AuditRow } from './audit.ts'
 import { type AuditChainReport, type AuditFinding, type AuditVerifyOptions, type ChainVerifier, chainVerifier, FINDINGS_MAX } from './audit-chain.ts'
 
@@ -19,6 +20,8 @@ export interface AuditVerifier {
   take(row: AuditRow): void
   /** A fault that was found elsewhere, e.g. a column that does not say what the payload says. */
   report(finding: AuditFinding): void
+  /** An anchor whose signature is not that of its key. */
+  reportForged(anchor: Anchor): void
   /** Nothing comes any more. */
   end(): AuditReport
 }
@@ -62,6 +65,9 @@ export function auditVerifier(options: AuditVerifyOptions): AuditVerifier {
       chain.take(row)
     },
     report,
+    reportForged({ chain: name, seq, atMs, keyId }) {
+      report({ chain: name, seq, id: '', type: anchorRecord.type, atMs, fault: 'inserted', detail: `its signature is not that of key ${keyId}` })
+    },
     end() {
       endChain()
       // Chains of which nothing is left but somebody's word that they were.

@@ -24,11 +24,11 @@ export interface AuditStoreOptions {
   arrivalMs?: number | undefined
   /** Chains may have lost their beginning to retention. */
   mayHaveExpired?: boolean | undefined
-  /** Rows so far, after each page. */
-  progress?(rows: number): void
+  /** Places looked at so far, after each page, of all. */
+  progress?(places: number, of: number): void
 }
 
-export interface AuditStoreReport extends AuditReport {
+export interface AuditVerification extends AuditReport {
   /** Signatures by what became of checking them. */
   anchors: Record<AnchorTrust, number>
   /** Records of the time before the audit chain. */
@@ -39,8 +39,10 @@ export interface AuditStoreReport extends AuditReport {
 export const ARRIVAL_MS = 60_000
 /** Without an anchor for so long control was away, or a record was put in. */
 const VOUCHED_WITHIN_MS = 15 * 60_000
-/** Places of a chain in one statement; 10,000 rows is what one may answer, and forks take more than one. */
+/** Places of a chain in one statement. */
 const PAGE_PLACES = 5_000
+/** What one statement answers at most. A page that is as long was cut: somebody put in row upon row, and it is read in smaller pages. */
+const STATEMENT_ROWS_MAX = 10_000
 const CHAINS_MAX = 10_000
 /** Of each chain, spread evenly; the last one is among them. Each costs a signature check of 0.1 ms. */
 const ANCHORS_PER_CHAIN_MAX = 1_000
@@ -60,7 +62,7 @@ interface ChainRange {
  * @returns findings with the row each; none: every chain holds, and every column says what its record says
  * @throws AppError of `sql`
  */
-export async function verifyAuditStore(options: AuditStoreOptions): Promise<AuditStoreReport> {
+export async function verifyAuditStore(options: AuditStoreOptions): Promise<AuditVerification> {
   const { sql, nowMs, fromMs, arrivalMs = ARRIVAL_MS } = options
   const ranges = await chainRanges(options)
   const { anchors, trust, forged } = await readAnchors(options, ranges)
@@ -71,6 +73,7 @@ export async function verifyAuditStore(options: AuditStoreOptions): Promise<Audi
     // A part that somebody asked for may end anywhere.
     ...(options.toMs === undefined && arrivalMs > 0 ? { vouchedBeforeMs: nowMs - VOUCHED_WITHIN_MS } : {})
   })
+  const places = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0)
   let rows = 0
   for (const range of ranges) {
     for await (const page of pages(sql, range)) {
@@ -82,13 +85,10 @@ export async function verifyAuditStore(options: AuditStoreOptions): Promise<Audi
         verifier.report({ chain, seq: row.seq, id: row.id, type: row.type, atMs: row.atMs, fault: 'changed', detail })
       }
       rows += page.length
-      options.progress?.(rows)
+      options.progress?.(rows, places)
     }
   }
-  for (const anchor of forged) {
-    const detail = `its signature is not that of key ${anchor.keyId}`
-    verifier.report({ chain: anchor.chain, seq: anchor.seq, id: '', type: 'homeostat.anchor.v1', atMs: anchor.atMs, fault: 'inserted', detail })
-  }
+  for (const anchor of forged) verifier.reportForged(anchor)
   const outside = await unchainedRows(options)
   for (const { id, type, atMs } of outside.inserted)
     verifier.report({ chain: '', seq: 0, id, type, atMs, fault: 'inserted', detail: 'it is in no chain, though records of its kind are since before it' })
@@ -114,30 +114,33 @@ async function chainRanges({ sql, fromMs, toMs, nowMs, arrivalMs = ARRIVAL_MS }:
 
 /** Rows of a chain by place; the next page is read while the caller looks at one. */
 async function* pages(sql: AuditStoreOptions['sql'], { chain, first, last }: ChainRange): AsyncGenerator<StoredRow[]> {
+  const read = (from: number): Promise<StoredRow[]> => readPlaces(sql, chain, from, Math.min(from + PAGE_PLACES - 1, last))
   let from = first
-  let reading = readPage(sql, chain, from, last)
+  let reading = read(from)
   for (;;) {
     const page = await reading
     const next = page.length > 0 ? from + PAGE_PLACES : await placeAfter(sql, chain, from, last)
-    if (next === undefined || next > last) {
-      yield page
-      return
+    const isLast = next === undefined || next > last
+    if (!isLast) {
+      from = next
+      reading = read(from)
+      reading.catch(() => undefined) // Told when it is awaited.
     }
-    from = next
-    reading = readPage(sql, chain, from, last)
-    reading.catch(() => undefined) // Told when it is awaited.
     yield page
+    if (isLast) return
   }
 }
 
-function readPage(sql: AuditStoreOptions['sql'], chain: string, from: number, last: number): Promise<StoredRow[]> {
-  const to = Math.min(from + PAGE_PLACES - 1, last)
+async function readPlaces(sql: AuditStoreOptions['sql'], chain: string, from: number, to: number): Promise<StoredRow[]> {
   const tables = AUDIT_TABLES.map(
     source => `SELECT AuditSeq AS seq, AuditPrev AS prev, AuditHash AS hash, RecordType AS type, RecordId AS id, ${source.key} AS key,
 lower(hex(SHA256(Payload))) AS digest, ${MS('Timestamp')} AS atMs, ${differingColumns(source)} AS differing, StoredAt AS storedAt
 FROM ${source.table} WHERE AuditChain = ${quoted(chain)} AND AuditSeq BETWEEN ${from} AND ${to}`
   )
-  return sql<StoredRow>(`SELECT * EXCEPT storedAt FROM (${tables.join('\nUNION ALL\n')}) ORDER BY seq, storedAt`)
+  const rows = await sql<StoredRow>(`SELECT * EXCEPT storedAt FROM (${tables.join('\nUNION ALL\n')}) ORDER BY seq, storedAt LIMIT ${STATEMENT_ROWS_MAX}`)
+  if (rows.length < STATEMENT_ROWS_MAX || from === to) return rows
+  const middle = Math.floor((from + to) / 2)
+  return [...(await readPlaces(sql, chain, from, middle)), ...(await readPlaces(sql, chain, middle + 1, to))]
 }
 
 /** The first place after an empty page: what is between may be one row that somebody took out, or any number. */

@@ -7,6 +7,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { registerAnnounce } from './announce.ts'
 import { registerAnomalies } from './anomalies.ts'
+import { registerAudit } from './audit.ts'
 import { registerBacktest } from './backtest.ts'
 import { openHistory } from './backtest-history.ts'
 import { registerCanary } from './canary.ts'
@@ -146,6 +147,7 @@ function buildProgram(ports: ProgramPorts): Command {
   registerDetectors(program, { client, output, clock: systemClock })
   registerAnnounce(program, { client, output, clock: systemClock })
   registerCanary(program, { client, output })
+  registerAudit(program, { loaded, output, openHistory, openLog: openExistingLog, clock: systemClock, stderr: process.stderr })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
   topicsCommands(program, { config, output, openAdmin: openKafkaAdmin, clock: systemClock })

@@ -48,7 +48,7 @@ export function openSigningKey(config: Config): SigningKey {
  */
 export function openVerificationKeys(config: Config, roles: RoleSet): Record<string, string> {
   const files = config.act.verificationKeyFiles
-  const keys = Object.fromEntries((files ?? []).map(readPublicKey))
+  const keys = openPublicKeys(files ?? [], 'act.verificationKeyFiles')
   if (roles.has('control') || (files === undefined && existsSync(signingKeyFile(config)))) {
     const { publicKeyPem } = openSigningKey(config)
     keys[publicKeyId(publicKeyPem)] = publicKeyPem
@@ -61,22 +61,31 @@ export function openVerificationKeys(config: Config, roles: RoleSet): Record<str
   return keys
 }
 
-function readPublicKey(file: string): [id: string, pem: string] {
+/**
+ * Public keys by their id.
+ * @param named where the files were named, for messages
+ * @throws AppError `config_invalid` when a file holds no Ed25519 public key
+ */
+export function openPublicKeys(files: readonly string[], named: string): Record<string, string> {
+  return Object.fromEntries(files.map(file => readPublicKey(file, named)))
+}
+
+function readPublicKey(file: string, named: string): [id: string, pem: string] {
   let pem: string
   try {
     pem = readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new AppError('config_invalid', `act.verificationKeyFiles: ${file} cannot be read: put the public key of control there`, { cause })
+    throw new AppError('config_invalid', `${named}: ${file} cannot be read: put the public key of control there`, { cause })
   }
   // A private key would do as well, and must not lie on every actuator.
   if (pem.includes('PRIVATE KEY'))
-    throw new AppError('config_invalid', `act.verificationKeyFiles: ${file} holds a private key: put only the public one there (\`homeostat keys public\`)`)
+    throw new AppError('config_invalid', `${named}: ${file} holds a private key: put only the public one there (\`homeostat keys public\`)`)
   try {
     return [publicKeyId(pem), pem]
   } catch (cause) {
     throw new AppError(
       'config_invalid',
-      `act.verificationKeyFiles: ${file} holds no Ed25519 public key in PEM form: \`homeostat keys public\`, asked where control runs, prints it`,
+      `${named}: ${file} holds no Ed25519 public key in PEM form: \`homeostat keys public\`, asked where control runs, prints it`,
       { cause }
     )
   }

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AUDIT_TABLES, DERIVED_COLUMNS } from '../../pipeline/cli/audit-columns.ts'
-import { type AuditStoreOptions, type AuditStoreReport, verifyAuditStore } from '../../pipeline/cli/audit-store.ts'
+import { type AuditStoreOptions, type AuditVerification, verifyAuditStore } from '../../pipeline/cli/audit-store.ts'
 import type { TableRow } from '../../pipeline/store/rows/values.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
@@ -23,9 +23,9 @@ const ownStore = (): void => {
   afterAll(() => opened.remove())
 }
 
-const verify = (more: Partial<AuditStoreOptions> = {}): Promise<AuditStoreReport> =>
+const verify = (more: Partial<AuditStoreOptions> = {}): Promise<AuditVerification> =>
   verifyAuditStore({ sql: <Row>(statement: string) => opened.store.query(statement) as Promise<Row[]>, keys: KEYS, nowMs: NOW_MS, ...more })
-const findingsOf = ({ findings }: AuditStoreReport, chain: string) => findings.filter(finding => finding.chain === chain)
+const findingsOf = ({ findings }: AuditVerification, chain: string) => findings.filter(finding => finding.chain === chain)
 
 /** The rows of a chain of its own, with a signature under its end. */
 function rowsOf(chain: string, tamper: (rows: TableRow[], records: ChainRecord[]) => TableRow[] = rows => rows, count = COUNT): TableRow[] {

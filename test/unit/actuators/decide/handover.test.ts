@@ -15,6 +15,7 @@ import { type Incident, incidentRecord } from '../../../../schemas/incident.ts'
 import { outcomeRecord, type Verdict } from '../../../../schemas/outcome.ts'
 import type { Logger, Meter } from '../../../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../../../schemas/topics.ts'
+import { auditOf } from '../../../support/audit-chains.ts'
 import { type MemoryLog, memoryLog } from '../../../support/memory-log.ts'
 import { type Stoppable, stoppable } from '../../../support/stoppable.ts'
 import { seededRandom, type VirtualClock, virtualClock } from '../../../support/virtual-clock.ts'
@@ -59,7 +60,7 @@ async function join(world: World): Promise<void> {
   const diagnose = diagnoseWorker({ ...ports, checkpoints: checkpointStore(log), config: DIAGNOSE })
   const decide = decideWorker({
     ...{ ...ports, checkpoints: checkpointStore(log), config: DECIDE, policies: policySet(POLICY, runbookYaml()), environments: ['lab'] },
-    ...{ sign: signer.sign, escalations: {}, random: seededRandom(world.members.length + 1) }
+    ...{ sign: signer.sign, signAnchor: signer.signAnchor, escalations: {}, random: seededRandom(world.members.length + 1) }
   })
   await diagnose.start()
   await decide.start()
@@ -224,5 +225,9 @@ describe('control instances that take over from each other', () => {
     const decisions = all<Decision>(world.log, TOPICS.decisions.name, decisionRecord)
     const said = new Map(decisions.map(decision => [decision.id, JSON.stringify({ ...decision, decidedAtMs: 0, guards: [] })]))
     for (const decision of decisions) expect(JSON.stringify({ ...decision, decidedAtMs: 0, guards: [] }), 'one id says one thing').toBe(said.get(decision.id))
+    const audit = await auditOf(world.log, [TOPICS.decisions.name, commandsTopic('lab')])
+    expect(audit.findings).toEqual([])
+    expect(audit.chains).toMatchObject([{ rows: new Set(decisions.map(({ id }) => id)).size + calm.commands.length, firstSeq: 1 }])
+    expect(audit.chains[0]!.anchor).not.toBeNull()
   })
 })

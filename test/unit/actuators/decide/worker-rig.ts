@@ -63,6 +63,7 @@ export function rig(spec = AUTO) {
       policies: policySet(policyYaml(spec), runbookYaml()),
       environments: ['lab'],
       sign: signer.sign,
+      signAnchor: signer.signAnchor,
       escalations: {
         default: {
           async notify(page) {

@@ -5,6 +5,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { actWorker, type ActWorker } from '../../../../actuators/execute/executor.ts'
 import type { Driver, DriverClass, Log, Subscription } from '../../../../schemas/ports.ts'
+import { TOPICS } from '../../../../schemas/topics.ts'
+import { auditOf } from '../../../support/audit-chains.ts'
 import { outcomesOf } from './world.ts'
 import { aCommand, aStep, aWorld, fakeDriver, type World } from './world.ts'
 
@@ -36,6 +38,8 @@ describe.each(['detectable', 'convergent', 'opaque'] as const)('a crash at every
       const outcomes = outcomesOf(world.log).filter(outcome => outcome.commandId === command.id)
       const where = `${driverClass}, crash at boundary ${at}`
       expect(new Set(outcomes.map(outcome => outcome.id)).size, `outcomes: ${where}`).toBe(1)
+      const audit = await auditOf(world.log, [TOPICS.outcomes.name])
+      expect({ findings: audit.findings, rows: audit.rows, chains: audit.chains.length }, `audit: ${where}`).toEqual({ findings: [], rows: 1, chains: 1 })
       const repeated = [...world.driver.effects.values()].filter(count => count > 1)
       if (driverClass !== 'convergent') expect(repeated, `effects: ${where}`).toEqual([])
       const { verdict, steps } = outcomes[0]!
