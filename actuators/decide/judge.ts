@@ -109,9 +109,10 @@ function outcomeOf(level: Autonomy, blocking: readonly GuardResult[], asking: re
   const mayAct = level === 'auto' || level === 'approve'
   const gaveUp = withoutLevel.some(result => result.verdict === 'refuse' && GIVES_UP.includes(result.guard))
   const silenced = withoutLevel.some(result => SILENCES.includes(result.guard))
-  // A fault that is over needs nobody, whatever else is used up.
+  // A fault that is over needs nobody, whatever else is used up; a target that is frozen does all the same.
   const cleared = withoutLevel.some(result => result.guard === 'evidence')
-  return mayAct && gaveUp && !silenced && !cleared ? 'escalate' : 'blocked'
+  const frozen = withoutLevel.some(result => result.guard === 'target_frozen' && result.inputs.frozen === true)
+  return mayAct && gaveUp && !silenced && (frozen || !cleared) ? 'escalate' : 'blocked'
 }
 
 function reasonOf(outcome: Decision['outcome'], candidate: Candidate, cause: Cause, blocking: readonly GuardResult[], asking: readonly GuardResult[]): string {

@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { escalationSchema } from '../../../../schemas/escalation.ts'
-import { anIncident, anOutcome, decider, policySet, policyYaml, runbookYaml, T0 } from '../decide/builders.ts'
+import { aMember, anIncident, anOutcome, decider, policySet, policyYaml, runbookYaml, T0 } from '../decide/builders.ts'
 
 const hook = { kind: 'webhook', url: 'http://127.0.0.1:1/' } as const
 const escalation = escalationSchema.parse({
@@ -50,6 +50,17 @@ test('three attempts that do not help are one page, and then silence but for the
   expect(said()).toEqual(['trigger ada'])
   for (let atS = 390; atS < 4_000; atS += 10) due(atS)
   expect(said()).toEqual(['trigger ada', 'trigger bob'])
+})
+
+test('a target that froze needs a person also when its incident is over by then', () => {
+  const { incident, outcome, last, due, said } = rig('autonomy: auto')
+  incident(anIncident(), 0)
+  const acted = last()
+  incident(anIncident({ version: 2, members: [aMember({ closedAtMs: T0 + 5_000 })] }), 5)
+  outcome(anOutcome(acted, 'unknown'), 10)
+  due(11)
+  expect(last()).toMatchObject({ outcome: 'escalate', blockedBy: expect.arrayContaining(['target_frozen', 'evidence']) })
+  expect(said()).toEqual(['trigger ada'])
 })
 
 test('an answer to the question is an acknowledgement; an acknowledgement is no answer: it approves nothing and denies nothing', () => {
