@@ -95,8 +95,11 @@ const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision:
   cost_budget: ({ inputs }) => `if it is worth it, raise costBudgets (${inputs.action}) in the policy`,
   freshness: ({ inputs }) => `bring telemetry back${inputs.unknownOthers ? ` of ${inputs.unknownOthers}` : ''}`,
   kill_switch: ({ inputs }) => `homeostat kill --off --scope ${inputs.scope}   (it was ${inputs.by}: ${inputs.reason})`,
-  autonomy: ({ inputs }, { policy }) =>
-    `raise autonomy in the policy ${policy}${inputs.proposal ? `, which has earned ${inputs.proposal}` : ', when its record convinces you'}`
+  autonomy: ({ inputs }, { policy }) => {
+    const { trials, precision, proposal } = inputs
+    const record = typeof precision === 'number' && Number(trials) > 0 ? ` (so far ${Math.round(precision * 100)} % of ${trials} right)` : ''
+    return `raise autonomy in the policy ${policy}${proposal ? `, which has earned ${proposal}` : ', when its record convinces you'}${record}`
+  }
 }
 
 function handLines(incident: Incident, decision: Decision): string[] {

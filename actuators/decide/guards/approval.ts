@@ -28,15 +28,27 @@ export const approval: Guard = context => {
     case 'denied':
       return refuse('approval', inputs, `${state.by} said no`, 'Another answer is not awaited: a person has it.')
     case 'expired':
-      return refuse('approval', inputs, `nobody approved before ${time(state.expiresAtMs)}`, `${approvers} approvals in time.`)
+      return refuse('approval', inputs, `nobody approved before ${time(state.expiresAtMs)}`, `${approvals(approvers)} in time.`)
     case 'pending': {
       const missing = Math.max(0, approvers - state.yes.length)
       const ofRoles = state.missingRoles.length === 0 ? '' : `; nobody yet for ${state.missingRoles.join(', ')}`
-      const counterfactual = `${Math.max(missing, state.missingRoles.length)} approvals before ${time(state.expiresAtMs)}.`
-      return ask('approval', inputs, `${missing} of ${approvers} approvals are missing${ofRoles}`, counterfactual, state.expiresAtMs)
+      const counterfactual = `${approvals(Math.max(missing, state.missingRoles.length))} before ${time(state.expiresAtMs)}.`
+      return ask(
+        'approval',
+        inputs,
+        `${missing} of ${approvals(approvers)} ${missing === 1 ? 'is' : 'are'} missing${ofRoles}`,
+        counterfactual,
+        state.expiresAtMs
+      )
     }
     case 'unasked':
-      return ask('approval', inputs, `${approvers} approvals are needed${roles === '' ? '' : ` (${roles})`}`, `${approvers} approvals.`, null)
+      return ask(
+        'approval',
+        inputs,
+        `${approvals(approvers)} ${approvers === 1 ? 'is' : 'are'} needed${roles === '' ? '' : ` (${roles})`}`,
+        `${approvals(approvers)}.`,
+        null
+      )
   }
 }
 
@@ -45,3 +57,5 @@ export function decidingLevel(context: GuardContext): Autonomy {
   const level = levelOf(context.policy, context.state)
   return level === 'auto' && (errorBudgetAsks(context) !== undefined || deployAsks(context)) ? 'approve' : level
 }
+
+const approvals = (count: number): string => `${count} ${count === 1 ? 'approval' : 'approvals'}`

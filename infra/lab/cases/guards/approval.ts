@@ -66,13 +66,12 @@ export const errorBudget: GuardCase = {
   }
 }
 
-/** Breaks the member, and waits for the question that comes of it. */
+/** Breaks the member, and waits for the question that comes of it; people hear of it a moment later. */
 async function ask(stage: GuardStage, member: string): Promise<{ injectedAtMs: number; question: Decision | undefined }> {
   await stage.enter([member])
   const injectedAtMs = Date.now()
   await stage.fault(member, 'a', true)
   const question = await stage.decision(member, injectedAtMs, ({ outcome }) => outcome === 'ask')
-  await until(stage, DEADLINE_MS, () => stage.pages.received().some(({ atMs, action }) => atMs >= injectedAtMs && action === 'trigger'))
   return { injectedAtMs, question }
 }
 
