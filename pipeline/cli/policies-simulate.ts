@@ -147,10 +147,12 @@ function shortened(reason: string): string {
 }
 
 function knownLines({ acts, repeated }: { acts: number; repeated: number }, { known, assumed }: Simulation['acts']): string[] {
-  const lines = [`Of ${counted(acts, 'act')} that really happened the current policies do ${repeated} again here.`]
+  const lines = [acts === 0 ? 'No act happened then.' : `Of ${counted(acts, 'act')} that happened then the current policies do ${repeated} again here.`]
+  if (known > 0) lines.push(`${counted(known, 'act')} of this replay happened then, with the outcome that is recorded.`)
   if (assumed > 0) {
+    const [they, them] = assumed === 1 ? ['it', 'it'] : ['they', 'them']
     lines.push(
-      `${counted(assumed, 'act')} of this replay never happened: nobody can know how ${assumed === 1 ? 'it' : 'they'} would have ended, so what follows from ${assumed === 1 ? 'it' : 'them'} is a guess (taken as inconclusive); ${known} really happened, with the outcome that is recorded.`
+      `${counted(assumed, 'act')} of this replay never happened: nobody can know how ${they} would have ended. Taken as inconclusive, so what follows from ${them} is a guess.`
     )
   }
   return lines.map(line => wrapped(line, ''))

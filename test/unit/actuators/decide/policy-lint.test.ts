@@ -138,7 +138,7 @@ describe('policies and runbooks', () => {
   test('an unknown channel is an error; acting without anybody to tell is worth a look', () => {
     const channels = (spec: string) => brief([policyYaml(spec, 'orders', 'cause.service == "o"'), oneStep(verifying(HTTP))], FACTS)
     expect(channels('escalate: {channels: [pagr]}')).toEqual(['error unknown-channel spec.escalate.channels[0]'])
-    expect(channels('autonomy: auto')).toEqual(['warning nobody-told spec.escalate'])
+    expect(channels('autonomy: auto')).toEqual(['warning nobody-told spec.autonomy'])
     expect(channels('autonomy: auto\nescalate: {channels: [pager]}')).toEqual([])
     expect(channels('')).toEqual([])
   })
