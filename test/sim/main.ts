@@ -1,7 +1,7 @@
 // Seeded worlds of the decide, act and diagnose code, with faults of every kind: what was promised must hold in each.
 //
 // usage: npm run -s test:sim -- [--seeds 1000] [--first 1] [--json] [--no-mutants] [--keep]
-//        npm run -s test:sim -- --seed 42 [--grep act-0]      one world, every event of it (that fits)
+//        npm run -s test:sim -- --seed 42 [--grep act-0] [--random-alarms 0.2]      one world, every event of it (that fits)
 // Last line of stdout with --json: one JSON object. Exit code 0 when nothing is broken, every planted bug is caught and, from
 // 1,000 seeds on, every mark is reached. --keep adds failing seeds to test/data/seeds.jsonl.
 
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     first: { type: 'string', default: '1' },
     seed: { type: 'string' },
     grep: { type: 'string', default: '' },
+    'random-alarms': { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
     mutants: { type: 'boolean', default: true },
     keep: { type: 'boolean', default: false }
@@ -28,7 +29,10 @@ const say = (text: string): void => void process.stderr.write(`${text}\n`)
 
 if (values.seed !== undefined) {
   const wanted = new RegExp(values.grep)
-  const { violations, traceHash } = await runWorld(Number(values.seed), { onEvent: line => wanted.test(line) && process.stdout.write(`${line}\n`) })
+  const { violations, traceHash } = await runWorld(Number(values.seed), {
+    randomAlarmRatio: Number(values['random-alarms']),
+    onEvent: line => wanted.test(line) && process.stdout.write(`${line}\n`)
+  })
   process.stdout.write(`${JSON.stringify({ seed: Number(values.seed), violations, traceHash })}\n`)
   process.exit(violations.length === 0 ? 0 : 1)
 }
