@@ -23,6 +23,8 @@ export interface EntityState {
   lastArrivalMs: number
   /** Newest event time of its points. */
   maxEventMs: number
+  /** Event time at which its telemetry came back after a silence, its own or ours; 0 = there was none. */
+  backMs: number
   /** Usual time between two hearings and its mean absolute deviation, ms; hearings counted. */
   gapMs: number
   gapDeviationMs: number
@@ -99,6 +101,7 @@ function newEntity(index: number, entity: string, service: string, environment: 
     lastSeenMs: 0,
     lastArrivalMs: 0,
     maxEventMs: 0,
+    backMs: 0,
     gapMs: 0,
     gapDeviationMs: 0,
     hearings: 0,

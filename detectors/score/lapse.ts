@@ -20,6 +20,9 @@ export function openSeries(table: SeriesTable): Set<number> {
   return open
 }
 
+/** Silence of a whole entity from which on its series are given time to come back, one export after the other. */
+export const silenceMs = (absenceMinMs: number): number => ABSENCES * absenceMinMs
+
 /**
  * Those of `open` that their entity's telemetry has left behind, by event time: a replay finds the same.
  * @param derivedLagMs by how much derived series lag behind by themselves
@@ -29,9 +32,10 @@ export function lapsedSeries(open: ReadonlySet<number>, table: SeriesTable, enti
   for (const series of open) {
     const page = table.page(series)
     const row = table.row(series)
-    const behindMs = entities.all[table.entityOf(series)]!.maxEventMs - page.f64[row * F64_STRIDE + F64.lastTimeMs]!
+    const { maxEventMs, backMs } = entities.all[table.entityOf(series)]!
+    const behindMs = maxEventMs - Math.max(page.f64[row * F64_STRIDE + F64.lastTimeMs]!, backMs)
     const lagMs = table.descriptorOf(series).derived ? behindMs - derivedLagMs : behindMs
-    if (lagMs > Math.max(ABSENCES * absenceMinMs, LAPSE_INTERVALS * page.f32[row * F32_STRIDE + F32.intervalMs]!)) lapsed.push(series)
+    if (lagMs > Math.max(silenceMs(absenceMinMs), LAPSE_INTERVALS * page.f32[row * F32_STRIDE + F32.intervalMs]!)) lapsed.push(series)
   }
   return lapsed
 }

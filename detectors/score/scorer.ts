@@ -18,7 +18,7 @@ import { type Descriptor, DescriptorTable, READING } from './descriptor.ts'
 import { EntityTable, type EntityState, hear } from './entities.ts'
 import { type HistogramState, nextWindow, takeDistribution, windowMean, windowP95 } from './histogram.ts'
 import { judgeWithModels } from './learned.ts'
-import { lapsedSeries, openSeries } from './lapse.ts'
+import { lapsedSeries, openSeries, silenceMs } from './lapse.ts'
 import { endRun, updateLevel, VERDICT, type Verdict } from './level.ts'
 import type { LearnedDetector } from './model-hook.ts'
 import { tellRatio } from './ratio.ts'
@@ -141,6 +141,7 @@ export class Scorer implements PointSink {
       this.#hear(entity, this.#arrivalMs)
     }
     if (view.timeMs > entity.maxEventMs) {
+      if (entity.maxEventMs > 0 && view.timeMs - entity.maxEventMs > silenceMs(this.settings.absence.absenceMin)) entity.backMs = view.timeMs
       entity.maxEventMs = view.timeMs
       if (view.timeMs >= entity.modelWindowEndMs) this.#askModels(entity)
       if (view.timeMs >= this.tiers.dueMs(entity)) this.#tellMaybe(this.tiers.advance(entity, this.#detectedAtMs))
@@ -422,9 +423,9 @@ export class Scorer implements PointSink {
     this.#tellMaybe(judgeRestarts(this, this.registry.restarts, series, before, count, timeMs, this.#quietMinMs, this.#detectedAtMs()))
   }
 
-  /** A loop is not over while a single report is late: twice what absence needs at least. */
+  /** A loop is not over while a single report is late. */
   get #quietMinMs(): number {
-    return 2 * this.settings.absence.absenceMin
+    return silenceMs(this.settings.absence.absenceMin)
   }
 
   #lapse(series: number): void {

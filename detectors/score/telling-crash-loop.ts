@@ -48,10 +48,11 @@ export function lapseRestarts(
 ): Anomaly[] {
   const over: Anomaly[] = []
   for (const [series, state] of states) {
-    const { table } = told
+    const { table, entities } = told
+    const entity = table.entityOf(series)
     const lastTimeMs = table.page(series).f64[table.row(series) * F64_STRIDE + F64.lastTimeMs]!
-    const atMs = watermarkMs(table.entityOf(series))
-    if (atMs - lastTimeMs <= REMOVED_FACTOR * quietMinMs || !isOver(state, atMs, REMOVED_FACTOR * quietMinMs)) continue
+    const atMs = watermarkMs(entity)
+    if (atMs - Math.max(lastTimeMs, entities.all[entity]!.backMs) <= REMOVED_FACTOR * quietMinMs || !isOver(state, atMs, REMOVED_FACTOR * quietMinMs)) continue
     over.push(close(told, states, series, state, atMs, detectedAtMs()))
   }
   return over

@@ -40,6 +40,19 @@ describe('an open anomaly whose series stopped', () => {
     expect(story(71).map(({ status }) => status)).toEqual(['open'])
   })
 
+  it('stays open over a silence of the whole entity, whichever of its series comes back first', () => {
+    const fed = aScorer(SETTINGS)
+    const { gaussian } = chance(1)
+    for (let second = 0; second < 130; second++) {
+      if (second > 70 && second < 100) continue
+      fed.feed([aPoint({ name: 'process.memory.usage', unit: 'By', timeMs: at(second), value: 60e6 + 1e6 * gaussian() })], at(second))
+      // Another sender, a moment later; from 110 s on it is gone for good.
+      if (second < 110) fed.feed([aPoint({ ...RATIO, timeMs: at(second), value: second < 60 ? 0 : 0.9 })], at(second))
+      if (second === 109) expect(fed.anomalies.filter(({ metric }) => metric === RATIO.name).map(({ status }) => status)).toEqual(['open'])
+    }
+    expect(fed.closed()).toMatchObject([{ metric: RATIO.name, observedAtMs: at(109) }])
+  })
+
   it('is not closed by a pause shorter than that', () => {
     expect(story(79).map(({ status }) => status)).toEqual(['open'])
   })
