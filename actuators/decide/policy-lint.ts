@@ -61,8 +61,8 @@ function selectorOf(found: Found<Policy>): Selector | undefined {
 }
 
 function selectorFindings({ found, match, holds }: Selector): Finding[] {
+  if (isConstant(match)) return [] // Refused at load, with the same words.
   const imagined = imagineIncidents(match)
-  if (compiledBlank(match) === true) return [] // Refused at load, with the same words.
   if (imagined.every(holds)) {
     const hint = 'Name what it is for, such as cause.service == "orders".'
     return [
@@ -76,9 +76,9 @@ function selectorFindings({ found, match, holds }: Selector): Finding[] {
   return []
 }
 
-function compiledBlank(match: string): unknown {
-  const blank = compileCondition(match, POLICY_VARIABLES).evaluate({ incident: {}, cause: {} })
-  return blank.ok ? blank.value : undefined
+/** Whether it needs no incident to be answered. */
+function isConstant(match: string): boolean {
+  return compileCondition(match, POLICY_VARIABLES).evaluate({ incident: {}, cause: {} }).ok
 }
 
 /** What its runbooks answer, against what it selects. */

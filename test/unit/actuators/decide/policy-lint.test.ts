@@ -61,6 +61,10 @@ describe('selectors', () => {
     expect(rules(match)).toEqual(['error selects-nothing spec.match'])
   })
 
+  test('a match that says nothing of the incident is told once', () => {
+    expect(brief([policyYaml('', 'orders', '1 > 2'), runbookYaml()])).toEqual(['error load spec.match'])
+  })
+
   test.each([
     'cause.signature == "silent"',
     'cause.service.startsWith("shop-")',
