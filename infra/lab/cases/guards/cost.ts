@@ -1,6 +1,5 @@
 // F8: scaling that does not help goes on until it has cost what it may, and then stops; people are told once.
 
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { explains, type GuardCase, that } from './stage.ts'
 
@@ -15,7 +14,7 @@ export const costCap: GuardCase = {
     await stage.enter(['pricey'])
     const injectedAtMs = Date.now()
     await stage.fault('pricey', 'a', true, true)
-    await pause(RUNAWAY_MS)
+    await stage.wait(RUNAWAY_MS)
     const held = await stage.decision('pricey', injectedAtMs, ({ blockedBy }) => blockedBy.includes('cost_budget'))
     const facts = await stage.facts(['pricey'], injectedAtMs)
     await stage.leave(['pricey'])

@@ -1,7 +1,6 @@
 // F1: the fault comes and goes every five seconds. Acting at each turn heals nothing, so it ends: flapping, one page.
 
 import { FLAPS_MAX } from '../../../../actuators/decide/guards/flapping.ts'
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { explains, type GuardCase, that, withFigures } from './stage.ts'
 
@@ -17,7 +16,7 @@ export const flapping: GuardCase = {
     for (let turn = 0; turn < TURNS && !stage.signal.aborted; turn++) {
       for (const on of [true, false]) {
         await stage.fault('flap', 'a', on)
-        await pause(HALF_TURN_MS)
+        await stage.wait(HALF_TURN_MS)
       }
     }
     const flap = await stage.decision('flap', injectedAtMs, ({ blockedBy }) => blockedBy.includes('flapping'))

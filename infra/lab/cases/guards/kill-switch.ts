@@ -3,7 +3,6 @@
 import { spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
 import { join } from 'node:path'
 import type { Control } from '../../../../schemas/control.ts'
-import { pause } from '../../fleet.ts'
 import { MAIN } from '../../homeostat.ts'
 import { type Assertion, judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
@@ -71,7 +70,7 @@ async function drill(stage: GuardStage, scope: string): Promise<Drill> {
   const before = readEffects(stage.folder, fromMs).length
   const order = ['kill', '--scope', scope, '--by', 'lab'] as const
   const { atMs } = await stage.cli<Control>(...order, '--reason', 'drill')
-  await pause(QUIET_MS)
+  await stage.wait(QUIET_MS)
   const after = readEffects(stage.folder, fromMs).filter(({ detail }) => Number(detail) > atMs)
   const { atMs: releasedAtMs } = await stage.cli<Control>(...order, '--off', '--reason', 'drill over')
   const resumed = await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, releasedAtMs).length)

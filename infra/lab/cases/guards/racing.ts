@@ -3,7 +3,6 @@
 // The rival announces what it does, as a GitOps controller's notification does; the setting itself is witnessed by the member.
 
 import { REVERTS_MAX } from '../../../../actuators/decide/guards/ownership.ts'
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
@@ -27,7 +26,7 @@ export const racing: GuardCase = {
     while (Date.now() < endMs && !stage.signal.aborted) {
       const ours = readEffects(stage.folder, injectedAtMs).length
       if (ours > reverts) {
-        await pause(RIVAL_DELAY_MS)
+        await stage.wait(RIVAL_DELAY_MS)
         await rivalWrites(stage)
         reverts++
         await stage.announce({
@@ -35,7 +34,7 @@ export const racing: GuardCase = {
           ...{ id: `revert-${reverts}`, fromMs: Date.now(), toMs: Date.now() }
         })
       }
-      await pause(100)
+      await stage.wait(100)
     }
     const stop = await stage.decision('raced', injectedAtMs, ({ outcome, blockedBy }) => outcome === 'escalate' && blockedBy.includes('ownership'))
     const facts = await stage.facts(['raced'], injectedAtMs)

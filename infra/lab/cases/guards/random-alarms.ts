@@ -3,7 +3,6 @@
 // Real faults break two parts of a member and come in pairs, so that the blast radius (one at a time) has something to hold back.
 // A random alarm is one alert of one part. What tells them apart is the policy: `evidence.membersMin: 2`.
 
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { until } from '../rig.ts'
 import { type GuardCase, type GuardFacts, type GuardStage, that, withFigures } from './stage.ts'
@@ -35,14 +34,16 @@ export const randomAlarms: GuardCase = {
     const injectedAtMs = Date.now()
     const broken: Broken[] = []
     const slots = stage.random.fork('random-alarms').shuffle([...Array<'pair'>(PAIRS).fill('pair'), ...Array<'random'>(RANDOM).fill('random')])
-    const draw = stage.random.fork('members')
-    for (const [index, slot] of slots.entries()) {
+    // Each member in its turn, so that none breaks so often that it would rightly be called flapping.
+    const inTurn = stage.random.fork('members').shuffle(NOISY)
+    const done = { pair: 0, random: 0 }
+    for (const slot of slots) {
       if (stage.signal.aborted) break
       const endMs = Date.now() + (slot === 'pair' ? PAIR_MS : RANDOM_MS)
-      // In turn, so that no member breaks so often that it would rightly be called flapping.
-      if (slot === 'pair') broken.push(...(await Promise.all([0, 1].map(offset => breakOne(stage, NOISY[(2 * index + offset) % NOISY.length]!)))))
-      else await alarmOne(stage, draw.pick(NOISY))
-      await pause(Math.max(0, endMs - Date.now()))
+      const turn = done[slot]++
+      if (slot === 'pair') broken.push(...(await Promise.all([0, 1].map(offset => breakOne(stage, inTurn[(2 * turn + offset) % NOISY.length]!)))))
+      else await alarmOne(stage, inTurn[turn % NOISY.length]!)
+      await stage.wait(Math.max(0, endMs - Date.now()))
     }
     const facts = await stage.facts(NOISY, injectedAtMs)
     await stage.leave(NOISY)
@@ -68,7 +69,7 @@ async function breakOne(stage: GuardStage, member: string): Promise<Broken> {
 
 async function alarmOne(stage: GuardStage, member: string): Promise<void> {
   await stage.watcher.alarm([{ member, part: 'a' }], true)
-  await pause(ALARM_MS)
+  await stage.wait(ALARM_MS)
   await stage.watcher.alarm([{ member, part: 'a' }], false)
 }
 

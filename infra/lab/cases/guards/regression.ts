@@ -1,6 +1,5 @@
 // F7: the act cures its target and makes the one who calls it slow. That is harm: undone, and the runbook is in quarantine there.
 
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { until } from '../rig.ts'
 import { explains, type GuardCase, that, withFigures } from './stage.ts'
@@ -16,7 +15,7 @@ export const regression: GuardCase = {
   title: 'an act that slows down who depends on its target: harmful, undone, in quarantine',
   async play(stage) {
     await stage.enter(['cache', 'front'])
-    await pause(BEFORE_MS)
+    await stage.wait(BEFORE_MS)
     const injectedAtMs = Date.now()
     await stage.fault('cache', 'a', true)
     const [outcome] =
@@ -29,7 +28,7 @@ export const regression: GuardCase = {
       injectedAtMs,
       ({ outcome: said, blockedBy }) => said === 'escalate' && blockedBy.includes('target_frozen')
     )
-    await pause(AFTER_MS)
+    await stage.wait(AFTER_MS)
     const all = await stage.facts(['cache'], injectedAtMs)
     const aboutTrust = all.pages.filter(({ dedupKey }) => dedupKey.startsWith('policy/'))
     const facts = { ...all, pages: all.pages.filter(page => !aboutTrust.includes(page)) }

@@ -1,6 +1,5 @@
 // Shadow mode: nothing is done, everything is recorded, and what really happened scores it.
 
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { kill, until } from '../rig.ts'
 import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
@@ -52,7 +51,7 @@ export const shadowMode: GuardCase = {
 async function episode(stage: GuardStage, end: () => Promise<void>): Promise<void> {
   const fromMs = Date.now()
   await stage.fault('shadow', 'a', true)
-  await pause(BROKEN_MS)
+  await stage.wait(BROKEN_MS)
   await end()
   await until(stage, DEADLINE_MS, async () => {
     const stories = await stage.stories(['shadow'], fromMs)

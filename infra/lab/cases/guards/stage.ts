@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { Control } from '../../../../schemas/control.ts'
 import type { Decision } from '../../../../schemas/decision.ts'
-import { pause } from '../../fleet.ts'
 import { MAIN } from '../../homeostat.ts'
 import { listenAt } from '../../settings.ts'
 import type { AcceptanceReport, Assertion, CaseFacts } from '../assertions.ts'
@@ -52,6 +51,8 @@ export interface GuardStage extends Rig {
   enter(members: readonly string[], parts?: readonly string[]): Promise<void>
   /** Ends the members of a case: their alerts first, so that nothing is done to them any more. */
   leave(members: readonly string[]): Promise<void>
+  /** Waits so long, or until the run is interrupted. */
+  wait(ms: number): Promise<void>
   /** `on` false mends the part, however it was broken. */
   fault(member: string, part: string, on: boolean, isSticky?: boolean): Promise<void>
   isHealthy(member: string): Promise<boolean>
@@ -150,6 +151,9 @@ function stageOf(rig: Rig, watcher: Watcher): GuardStage {
     ...rig,
     watcher,
     isHealthy,
+    async wait(ms) {
+      await until(rig, ms, () => false)
+    },
     stories,
     post,
     async facts(members, injectedAtMs) {
@@ -170,7 +174,7 @@ function stageOf(rig: Rig, watcher: Watcher): GuardStage {
     },
     async leave(members) {
       for (const member of members) await watcher.unwatch(member)
-      await pause(SETTLE_MS)
+      await until(rig, SETTLE_MS, () => false)
       // What breaks again while its incident is open joins that incident: the next case wants one of its own.
       await until(rig, LEAVE_DEADLINE_MS, async () => (await stories(members, 0)).every(({ incident }) => incident.status === 'resolved'))
       for (const member of members) for (const found of rig.find(member)) kill(found)

@@ -1,6 +1,5 @@
 // Two hundred series break at once from one cause: one incident, one page, the storm brake on, nothing done.
 
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { explains, type GuardCase, that } from './stage.ts'
 
@@ -14,7 +13,7 @@ export const stormBrake: GuardCase = {
     const alarms = Array.from({ length: SERIES }, (_, index) => ({ member: 'rack', part: 'power', instance: `host-${index + 1}` }))
     const injectedAtMs = Date.now()
     await stage.watcher.alarm(alarms, true)
-    await pause(STORM_MS)
+    await stage.wait(STORM_MS)
     const held = await stage.decision('rack', injectedAtMs, ({ blockedBy }) => blockedBy.includes('storm'))
     const facts = await stage.facts(['rack'], injectedAtMs)
     await stage.watcher.alarm(alarms, false)

@@ -3,7 +3,6 @@
 // Unknown is a value: a risky act (the restart is of medium risk) waits, since nobody complains of the silent one; and what is told
 // twice, late or in another order opens no second incident.
 
-import { pause } from '../../fleet.ts'
 import { WARMUP_MS } from '../../settings.ts'
 import { judge } from '../assertions.ts'
 import { until } from '../rig.ts'
@@ -25,14 +24,14 @@ export const telemetryGaps: GuardCase = {
     try {
       await stage.enter(BEACONS, [])
       stage.say('learning what is normal')
-      await pause(WARMUP_MS)
+      await stage.wait(WARMUP_MS)
       const injectedAtMs = Date.now()
       way.set(FAULT_RATIO)
-      await pause(LOSSY_MS)
+      await stage.wait(LOSSY_MS)
       const silencedAtMs = Date.now()
       way.set(FAULT_RATIO, SILENCED)
       const waits = await stage.decision(SILENCED, silencedAtMs, ({ blockedBy }) => blockedBy.includes('freshness'), SILENT_DEADLINE_MS)
-      await pause(SILENT_MS)
+      await stage.wait(SILENT_MS)
       const facts = await stage.facts(BEACONS, injectedAtMs)
       way.set(0)
       await until(stage, SILENT_DEADLINE_MS, async () => (await stage.stories(BEACONS, injectedAtMs)).every(({ incident }) => incident.status === 'resolved'))

@@ -15,7 +15,6 @@ import { type Command, commandRecord } from '../../../../schemas/command.ts'
 import { encodeRecord } from '../../../../schemas/envelope.ts'
 import { derivedId } from '../../../../schemas/ids.ts'
 import { commandsTopic } from '../../../../schemas/topics.ts'
-import { pause } from '../../fleet.ts'
 import { judge } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
@@ -64,7 +63,7 @@ export const unsafeCommands: GuardCase = {
         return found.length > bad.length && found
       })) ?? []
     await until(stage, DEADLINE_MS, () => readEffects(stage.folder, injectedAtMs).length > 0)
-    await pause(TWICE_MS)
+    await stage.wait(TWICE_MS)
     const effects = readEffects(stage.folder, injectedAtMs)
     const facts = await stage.facts(['flap'], injectedAtMs)
     await stage.leave(['flap'])

@@ -1,7 +1,6 @@
 // Maintenance and deploys: acting waits, recording does not; at the end of the window it acts, if the fault is still there.
 
 import { type AcceptanceReport, judge } from '../assertions.ts'
-import { pause } from '../../fleet.ts'
 import { until } from '../rig.ts'
 import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
 import { entityOf } from './watcher.ts'
@@ -19,7 +18,7 @@ async function maintained(stage: GuardStage): Promise<AcceptanceReport> {
   const toMs = Date.now() + WINDOW_MS
   await stage.announce({ kind: 'maintenance', id: 'disks', match: entityOf('planned'), fromMs: Date.now(), toMs, by: 'ada' })
   return held(stage, 'WINDOWS', 'maintenance_window', async () => {
-    await pause(Math.max(0, toMs - Date.now()))
+    await stage.wait(Math.max(0, toMs - Date.now()))
     return toMs
   })
 }
@@ -29,7 +28,7 @@ async function deployed(stage: GuardStage): Promise<AcceptanceReport> {
   const fromMs = Date.now()
   await stage.announce({ ...deploy, fromMs, toMs: null })
   return held(stage, 'WINDOWS/deploy', 'deploy_window', async () => {
-    await pause(WINDOW_MS)
+    await stage.wait(WINDOW_MS)
     const toMs = Date.now()
     await stage.announce({ ...deploy, fromMs, toMs })
     return toMs
