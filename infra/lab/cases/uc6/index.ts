@@ -1,9 +1,9 @@
 // UC6, rogue spawning: a worker leaks memory and forks without end; it is taken out of service, frozen, looked at, ended and restarted.
 //
-// Twin A: an honest batch forks eight helpers and ends: nothing happens. Twin B: the worker dies before the act and its pid belongs to an
-// innocent process: the actuator refuses, says so, and somebody is called. One Homeostat for all three, for its warm-up is most of the time.
+// Twin A: an honest batch forks eight helpers and ends: nothing happens. Twin B: another worker goes rogue, dies before the act, and its pid
+// belongs to an innocent process: the actuator refuses, says so, and somebody is called. One Homeostat for all, for its warm-up is most of the time.
 //
-//   queue ◄── worker-1 (goes rogue), worker-2 (must not be touched)      sampler ──OTLP──► Homeostat
+//   queue ◄── worker-1 (goes rogue), worker-2 (must not be touched; then the other way round)      sampler ──OTLP──► Homeostat
 //     └─ jobs.jsonl, witness.jsonl                                       watcher: the lab's own look at worker-1's tree
 
 import { join } from 'node:path'
@@ -21,7 +21,8 @@ import { reusePid } from './reuse-pid.ts'
 import { readSnapshots, type TreeWatcher, treeEffects, watchTree } from './watcher.ts'
 
 const ROGUE: WorkerName = 'worker-1'
-const NEIGHBOUR: WorkerName = 'worker-2'
+/** Rogue in twin B: what is normal for it was not learned while it was rogue before. */
+const OTHER: WorkerName = 'worker-2'
 const MIB = 2 ** 20
 /** The machine is shared: at most so many helpers and so much memory in any run. */
 const LIMITS = {
@@ -36,8 +37,6 @@ const CLOSE_DEADLINE_MS = 30_000
 const STABLE_MS = 20_000
 const BATCH = { children: 8, ms: 5_000 }
 const BATCH_WATCHED_MS = 12_000
-/** From the opening of the incident to its worker's death: before the policy has confirmed it. */
-const DIES_AFTER_MS = 500
 const EXIT_DEADLINE_MS = 5_000
 const REFUSAL_WATCHED_MS = 3_000
 const DRAIN_DEADLINE_MS = 10_000
@@ -54,7 +53,7 @@ export const rogueSpawning: AcceptanceCase = {
       await rig.start('sampler')
       run.say('warm-up')
       await until(rig, WARMUP_MS, () => false)
-      const stage: Stage = { ...rig, watcher, innocents: innocentsOf(rig) }
+      const stage: Stage = { ...rig, watcher }
       const reports: AcceptanceReport[] = []
       for (const play of [honestBatch, rogue, reusedPid]) if (!run.signal.aborted) reports.push(await play(stage))
       return reports
@@ -78,8 +77,6 @@ async function startService(rig: Rig, name: string): Promise<void> {
 
 interface Stage extends Rig {
   watcher: TreeWatcher
-  /** Processes of the neighbour: nobody may signal them. */
-  innocents: readonly ProcessStat[]
 }
 
 function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
@@ -97,7 +94,7 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
       queue: { script: script('queue') },
       sampler: { script: script('sampler') },
       [ROGUE]: worker(ROGUE),
-      [NEIGHBOUR]: worker(NEIGHBOUR)
+      [OTHER]: worker(OTHER)
     }),
     drivers: ({ ports: { queue } }) => ({
       http: { endpoints: { 'pause-intake': order(queue!, 'pause'), 'resume-intake': order(queue!, 'resume'), note: order(queue!, 'note') } }
@@ -109,6 +106,7 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
 
 /** Twin A. */
 async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
+  const neighbour = treeOf(stage, OTHER)
   const injectedAtMs = Date.now()
   stage.say(`a batch forks ${BATCH.children} and ends`)
   await post(stage, ROGUE, `/batch?children=${BATCH.children}&ms=${BATCH.ms}`)
@@ -125,14 +123,15 @@ async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
     [
       that('forked', forked >= 3 + BATCH.children, `${forked} processes at most`),
       that('told', told >= 2 + BATCH.children, `Homeostat was told of ${told} children at most`),
-      neighbourUnharmed(stage)
+      unharmed(neighbour)
     ]
   )
 }
 
 /** The case. */
 async function rogue(stage: Stage): Promise<AcceptanceReport> {
-  const injectedAtMs = await goRogue(stage)
+  const neighbour = treeOf(stage, OTHER)
+  const injectedAtMs = await goRogue(stage, ROGUE)
   const story = await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ outcomes }) => outcomes.length > 0))
   await until(stage, CLOSE_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).every(({ incident }) => incident.status === 'resolved'))
   const { root, helpers } = processesOf(stage.folder, ROGUE)
@@ -171,7 +170,7 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
     that('stable', healthy, `${count} processes for ${stableMs} ms, ${STABLE_MS} wanted`),
     lowered(root),
     await jobsKept(stage),
-    neighbourUnharmed(stage)
+    unharmed(neighbour)
   ])
   const atMs = (what: string): number | null => all.effects.find(effect => effect.what === what)?.atMs ?? null
   const since = (what: string): number | null => (atMs(what) === null ? null : atMs(what)! - injectedAtMs)
@@ -190,16 +189,13 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
 
 /** Twin B. */
 async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
-  // With the room that it had at first: one with lowered limits cannot go rogue any more.
-  await endByHand(stage)
-  await startService(stage, ROGUE)
-  const injectedAtMs = await goRogue(stage)
+  const neighbour = treeOf(stage, ROGUE)
+  const injectedAtMs = await goRogue(stage, OTHER)
   const story = await until(stage, DETECTED_WITHIN_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ incident }) => isGrown(incident.members)))
-  await pause(DIES_AFTER_MS)
-  const before = await endByHand(stage)
-  const { innocent, how, tries } = await reusePid(stage.folder, ROGUE, before)
-  stage.say(`${ROGUE} died, pid ${innocent.pid} belongs to an innocent process (${how}, ${tries} tries)`)
-  const identity = readRunFile(runDirOf(stage.folder), ROGUE).process
+  // Now, before the policy has confirmed it.
+  const { innocent, how, tries } = await reusePid(stage.folder, OTHER, await endByHand(stage, OTHER))
+  stage.say(`${OTHER} died, pid ${innocent.pid} belongs to an innocent process (${how}, ${tries} tries)`)
+  const identity = readRunFile(runDirOf(stage.folder), OTHER).process
   await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).some(({ outcomes }) => outcomes.length > 0))
   await until(stage, REFUSAL_WATCHED_MS, () => false)
   const facts = await gather(stage, injectedAtMs, false)
@@ -208,8 +204,8 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   const isUnharmed = sameProcess(innocent) !== undefined && !isStopped(sameProcess(innocent)!)
   const expected: Expectation = {
     detectedWithinMs: DETECTED_WITHIN_MS,
-    cause: [entityOf(ROGUE)],
-    targets: [ROGUE],
+    cause: [entityOf(OTHER)],
+    targets: [OTHER],
     effects: 1, // Its intake is paused: nobody is there who could take jobs.
     verdict: 'ineffective',
     pages: 1
@@ -221,7 +217,7 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
       refusal === undefined ? 'no freeze was tried' : `freeze ${refusal.result}: ${refusal.detail}`
     ),
     that('innocent', isUnharmed, isUnharmed ? `process ${innocent.pid} goes on` : `process ${innocent.pid} was signalled`),
-    neighbourUnharmed(stage),
+    unharmed(neighbour),
     await jobsKept(stage, true)
   ])
   return { ...report, figures: { ...report.figures, reuse: how, reuseTries: tries, incident: story?.incident.id.slice(0, 8) ?? null } }
@@ -235,23 +231,23 @@ async function toldChildren({ homeostat }: Stage): Promise<number> {
   return Number(row?.most ?? 0)
 }
 
-async function goRogue(stage: Stage): Promise<number> {
+async function goRogue(stage: Stage, worker: WorkerName): Promise<number> {
   const leak = stage.random.integer(12, 18) * MIB
   const forks = stage.random.integer(4, 6)
   await pause(stage.random.integer(0, 1_000))
   const injectedAtMs = Date.now()
-  stage.say(`${ROGUE} goes rogue: ${leak / MIB} MiB and ${forks} helpers a second`)
-  await post(stage, ROGUE, `/rogue?leakBytesPerS=${leak}&forksPerS=${forks}`)
+  stage.say(`${worker} goes rogue: ${leak / MIB} MiB and ${forks} helpers a second`)
+  await post(stage, worker, `/rogue?leakBytesPerS=${leak}&forksPerS=${forks}`)
   return injectedAtMs
 }
 
 /** The worker and its helpers die as by the kernel's hand; reaped, so that its pid is free. */
-async function endByHand(stage: Stage): Promise<ProcessStat> {
-  await post(stage, ROGUE, '/rogue?leakBytesPerS=0&forksPerS=0')
-  const { root, helpers } = processesOf(stage.folder, ROGUE)
+async function endByHand(stage: Stage, worker: WorkerName): Promise<ProcessStat> {
+  await post(stage, worker, '/rogue?leakBytesPerS=0&forksPerS=0')
+  const { root, helpers } = processesOf(stage.folder, worker)
   // Helpers first, while their parent can still reap them: a zombie would keep the session's number taken.
   for (const helper of helpers) signalProcess(helper, 'SIGKILL')
-  await until(stage, EXIT_DEADLINE_MS, () => processesOf(stage.folder, ROGUE).helpers.length === 0)
+  await until(stage, EXIT_DEADLINE_MS, () => processesOf(stage.folder, worker).helpers.length === 0)
   signalProcess(root!, 'SIGKILL')
   await until(stage, EXIT_DEADLINE_MS, () => sameProcess(root!) === undefined)
   return root!
@@ -286,14 +282,15 @@ async function jobsKept(stage: Stage, close = false): Promise<Assertion> {
   return that('jobs', lost.length === 0 && twice.length === 0 && done.length > 0, detail)
 }
 
-function innocentsOf({ folder }: Rig): ProcessStat[] {
-  const { root, helpers } = processesOf(folder, NEIGHBOUR)
+function treeOf({ folder }: Rig, worker: WorkerName): ProcessStat[] {
+  const { root, helpers } = processesOf(folder, worker)
   return [...(root ? [root] : []), ...helpers]
 }
 
-function neighbourUnharmed({ innocents }: Stage): Assertion {
-  const alive = innocents.filter(each => sameProcess(each) !== undefined && !isStopped(sameProcess(each)!))
-  return that('neighbour', alive.length === innocents.length && alive.length === 3, `${alive.length} of ${innocents.length} processes of ${NEIGHBOUR} go on`)
+/** A worker and its two helpers, who were there before and whom nobody may signal. */
+function unharmed(tree: readonly ProcessStat[]): Assertion {
+  const going = tree.filter(each => sameProcess(each) !== undefined && !isStopped(sameProcess(each)!))
+  return that('neighbour', going.length === 3 && tree.length === 3, `${going.length} of ${tree.length} processes of the other worker go on`)
 }
 
 const seenSince = ({ watcher }: Stage, sinceMs: number) => watcher.events().filter(({ atMs }) => atMs >= sinceMs)

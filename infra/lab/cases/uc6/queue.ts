@@ -5,7 +5,7 @@
 //   POST /done?worker=NAME&job=ID     200 taken; 409: the lease is over or the job is done, and the result is thrown away
 //   POST /orders/<what>/<entity>      an actuator's order with its idempotency key: pause, resume, note
 //   GET  /orders/<key>                200 when the order was taken, else 404
-//   GET  /intake/<name>               200 open, 423 paused
+//   GET  /intake                      200 while every worker may take jobs, 423 while one is paused
 //   POST /close                       no more jobs are made
 // FOLDER/jobs.jsonl: made, taken, returned, done, late. A job is lost when it was made and never done.
 
@@ -102,7 +102,7 @@ createServer(async (incoming, outgoing) => {
     case 'GET /orders':
       return answer(keys.has(rest[0]!) ? 200 : 404)
     case 'GET /intake':
-      return answer(paused.has(rest[0]!) ? 423 : 200)
+      return answer(paused.size > 0 ? 423 : 200, { paused: [...paused] })
     case 'POST /close':
       isClosed = true
       return answer(200)

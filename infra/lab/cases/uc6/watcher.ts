@@ -53,11 +53,16 @@ export function watchTree(folder: string, worker: WorkerName): TreeWatcher {
 
 /** What the watcher saw, and the snapshots that were kept, as effects of the steps that they belong to. */
 export function treeEffects(folder: string, worker: WorkerName, events: readonly TreeEvent[], steps: readonly StepResult[]): Effect[] {
-  const seen = events.map(({ atMs, what, count }): Effect => {
-    const step = steps.find(
-      ({ verb, begunAtMs, appliedAtMs }) => verb === what && begunAtMs !== null && begunAtMs <= atMs && atMs <= (appliedAtMs ?? begunAtMs) + SLACK_MS
-    )
-    return { atMs, target: worker, what, key: step?.idempotencyKey ?? NOBODY, detail: `${count} processes` }
+  const during =
+    (atMs: number) =>
+    ({ begunAtMs, appliedAtMs }: StepResult) =>
+      begunAtMs !== null && begunAtMs <= atMs && atMs <= (appliedAtMs ?? begunAtMs) + SLACK_MS
+  const seen = events.flatMap(({ atMs, what, count }): Effect[] => {
+    const meanwhile = steps.filter(during(atMs))
+    // Also a stop freezes, before it kills what has outlived its grace: that is no effect of its own.
+    if (what === 'freeze' && meanwhile.some(({ verb }) => verb === 'stop')) return []
+    const step = meanwhile.find(({ verb }) => verb === what)
+    return [{ atMs, target: worker, what, key: step?.idempotencyKey ?? NOBODY, detail: `${count} processes` }]
   })
   const snapshots = readSnapshots(folder, worker).map(({ atMs, idempotencyKey, processCount }): Effect => {
     return { atMs, target: worker, what: 'snapshot', key: idempotencyKey, detail: `${processCount} processes` }

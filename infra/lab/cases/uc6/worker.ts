@@ -77,17 +77,18 @@ function runBatch(children: number, ms: number): void {
   }
 }
 
+/** @returns the answer's body, undefined when it was none of 200 or did not come */
+async function ask<Answer>(path: string): Promise<Answer | undefined> {
+  const response = await fetch(`http://127.0.0.1:${layout.ports.queue}${path}`, { method: 'POST' }).catch(() => undefined)
+  const text = await response?.text().catch(() => undefined)
+  return response?.status === 200 && text !== undefined ? (JSON.parse(text) as Answer) : undefined
+}
+
 async function work(): Promise<void> {
-  const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${layout.ports.queue}${path}`, { method: 'POST' })
   while (!isEnding) {
-    const response = await ask(`/take?worker=${name}`).catch(() => undefined)
-    if (response?.status !== 200) {
-      await pause(IDLE_MS)
-      continue
-    }
-    const { job } = (await response.json()) as { job: number }
-    await pause(JOB_MS)
-    await ask(`/done?worker=${name}&job=${job}`).catch(() => undefined)
+    const taken = await ask<{ job: number }>(`/take?worker=${name}`)
+    await pause(taken === undefined ? IDLE_MS : JOB_MS)
+    if (taken !== undefined) await ask(`/done?worker=${name}&job=${taken.job}`)
   }
   process.exit(0)
 }
