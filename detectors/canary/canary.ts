@@ -145,15 +145,19 @@ function takeWindow(entry: TrackedCanary, arm: ArmName, window: VersionWindow, n
 /** Adds the window to those that are open, or to the counts when it comes late, and closes what both arms have passed. */
 function count(entry: TrackedCanary, arm: ArmName, window: VersionWindow): void {
   entry.newestMs = Math.max(entry.newestMs, window.startMs + window.windowMs)
-  const settledMs = entry.newestMs - SETTLE_WINDOWS * window.windowMs
   let arms = entry.open.get(window.startMs)
   if (arms === undefined) {
     arms = emptyArms()
     entry.open.set(window.startMs, arms)
   }
   addWindow(arms[arm], window)
+  closeWindows(entry, entry.newestMs - SETTLE_WINDOWS * window.windowMs)
+}
+
+/** Moves windows that end at or before `throughMs` into the counts that looks see. */
+function closeWindows(entry: TrackedCanary, throughMs: number): void {
   for (const [startMs, counted] of entry.open) {
-    if (startMs + window.windowMs > settledMs) continue
+    if (startMs + entry.windowMs > throughMs) continue
     entry.open.delete(startMs)
     addArm(entry.arms.canary, counted.canary)
     addArm(entry.arms.baseline, counted.baseline)
@@ -205,6 +209,8 @@ function onTick(entry: TrackedCanary, nowMs: number): CanaryEffect[] {
   const quietMs = Math.max(QUIET_WINDOWS * entry.windowMs, QUIET_MS_MIN)
   if (entry.alarm?.kind === 'failed' && entry.alarm.isOpen && nowMs - entry.servedAtMs >= quietMs) return closeAlarm(entry, nowMs)
   if (entry.record.state !== 'running' || nowMs < entry.deadlineMs) return []
+  // Who is seldom asked has no later windows by which the last ones close.
+  closeWindows(entry, nowMs - SETTLE_WINDOWS * entry.windowMs)
   const { canary, baseline } = entry.arms
   const { samplesMin } = entry.record
   const silent = canary.requests === 0 ? 'canary' : baseline.requests === 0 ? 'baseline' : undefined

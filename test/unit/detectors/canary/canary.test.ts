@@ -113,7 +113,7 @@ describe('a canary', () => {
     expect(state()).toBe('running')
     tick(60)
     expect(state()).toBe('inconclusive')
-    expect(book.canaries.get('c1')!.record.reason).toMatch(/4 and 4 requests in 60 s, 200 an arm are needed/)
+    expect(book.canaries.get('c1')!.record.reason).toMatch(/5 and 5 requests in 60 s, 200 an arm are needed/)
     expect(anomalies()).toMatchObject([{ status: 'open', severity: 'warning', metric: 'homeostat.release.undecided' }])
     order({ order: 'resume' }, 65)
     expect(state()).toBe('running')
