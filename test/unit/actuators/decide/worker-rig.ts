@@ -55,12 +55,12 @@ export function rig(spec = AUTO) {
   const meter: Meter = { count: (name, value = 1) => void counts.set(name, (counts.get(name) ?? 0) + value), gauge() {} }
   const ports = { log, checkpoints, clock, meter, logger: quietLogger() }
   let seed = 1
-  async function open() {
+  async function open(policies = policySet(policyYaml(spec), runbookYaml())) {
     const diagnose = diagnoseWorker({ ...ports, config: { groupWindow: 60_000, resolveAfter: 20_000 } })
     const decide = decideWorker({
       ...ports,
       config: CONFIG,
-      policies: policySet(policyYaml(spec), runbookYaml()),
+      policies,
       environments: ['lab'],
       sign: signer.sign,
       signAnchor: signer.signAnchor,

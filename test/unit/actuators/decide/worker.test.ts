@@ -7,7 +7,7 @@ import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { absence, closing } from '../../detectors/diagnose/builders.ts'
-import { killSwitch, T0 } from './builders.ts'
+import { killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
 import { rig, signer } from './worker-rig.ts'
 
 const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
@@ -57,6 +57,55 @@ test('a restart goes on where it was: budgets, fences and answers are kept, noth
   expect(pages).toHaveLength(1)
   expect(clock.sleeping).toBeGreaterThan(0)
   await workers.close()
+})
+
+test('policies that change are in force for open incidents: at once, after a restart, and once', async () => {
+  const { open, put, settle, decisions, commands } = rig()
+  const watching = policySet(policyYaml(), runbookYaml())
+  const asking = policySet(policyYaml('autonomy: approve'), runbookYaml())
+  const acting = policySet(policyYaml('autonomy: auto'), runbookYaml())
+  let workers = await open(watching)
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(2_000)
+  await workers.decide.usePolicies(asking)
+  await settle(2_000)
+  await workers.close()
+  workers = await open(asking)
+  await settle(2_000)
+  await workers.close()
+  workers = await open(acting) // Changed while nothing ran.
+  await settle(2_000)
+  await workers.close()
+  workers = await open(acting)
+  await settle(2_000)
+  const versions = [watching, asking, acting].map(set => set.policies[0]!.version)
+  expect(decisions().map(({ outcome, policyVersion }) => [outcome, policyVersion])).toEqual([
+    ['would_act', versions[0]],
+    ['ask', versions[1]],
+    ['act', versions[2]]
+  ])
+  expect(commands()).toHaveLength(1)
+  await workers.close()
+})
+
+test('a crash at any moment around a change of policies decides each once', async () => {
+  for (let survivors = 1; survivors < 8; survivors++) {
+    const { open, put, settle, decisions, commands, checkpoints } = rig('')
+    const acting = policySet(policyYaml('autonomy: auto'), runbookYaml())
+    const first = await open()
+    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+    await settle(2_000)
+    await first.decide.usePolicies(acting)
+    await settle(1_000)
+    await first.close()
+    checkpoints.rewind(survivors)
+    const second = await open(acting)
+    await settle(3_000)
+    expect(new Set(commands().map(({ id }) => id)).size, `after ${survivors} saves`).toBe(1)
+    const [acted] = decisions().filter(({ outcome }) => outcome === 'act')
+    expect(acted!.policyVersion).toBe(acting.policies[0]!.version)
+    await second.close()
+  }
 })
 
 test('a crash after every write repeats ids and decides nothing anew', async () => {
