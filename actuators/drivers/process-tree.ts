@@ -94,30 +94,33 @@ export function thawTree(root: TreeRoot): ProcessStat[] {
 export async function endTree(root: TreeRoot, graceMs: number): Promise<number> {
   // By identity: who has lost every trace, since its parent ended first, is still known from the first look.
   const known = new Map<string, ProcessIdentity>()
+  const asked = new Set<string>()
   const left = (): ProcessStat[] => {
-    for (const { pid, startTicks } of treeOf(root)) known.set(`${pid}/${startTicks}`, { pid, startTicks })
+    for (const { pid, startTicks } of treeOf(root)) known.set(nameOf({ pid, startTicks }), { pid, startTicks })
     return [...known.values()].flatMap(member => sameProcess(member) ?? [])
   }
-  const tree = left()
-  signalAll(tree, 'SIGTERM')
-  signalAll(tree.filter(isStopped), 'SIGCONT')
-  await until(() => left().length === 0, graceMs)
-  if (left().length > 0) {
+  const ask = (): boolean => {
+    const remaining = left()
+    // Who is born meanwhile is asked as well, once.
+    const unasked = remaining.filter(member => !asked.has(nameOf(member)))
+    signalAll(unasked, 'SIGTERM')
+    signalAll(unasked.filter(isStopped), 'SIGCONT')
+    for (const member of unasked) asked.add(nameOf(member))
+    return remaining.length === 0
+  }
+  if (!(await until(ask, graceMs))) {
     // Stopped first, so that nothing is born while others die.
-    await until(
-      () =>
-        !signalAll(
-          left().filter(member => !isStopped(member)),
-          'SIGSTOP'
-        ),
-      FREEZE_WAIT_MS
-    )
+    const moving = (): ProcessStat[] => left().filter(member => !isStopped(member))
+    await until(() => !signalAll(moving(), 'SIGSTOP'), FREEZE_WAIT_MS)
     await until(() => !signalAll(left(), 'SIGKILL'), KILL_WAIT_MS)
   }
   const remaining = left()
   if (remaining.length > 0) throw new AppError('driver_unknown', `process ${pids(remaining)} is still there after SIGKILL`)
   return known.size
 }
+
+/** What no two processes since boot share. */
+const nameOf = ({ pid, startTicks }: ProcessIdentity): string => `${pid}/${startTicks}`
 
 /** @returns whether there was anybody to signal */
 function signalAll(processes: readonly ProcessStat[], signal: NodeJS.Signals): boolean {

@@ -91,6 +91,17 @@ describe('the tree of a process', () => {
     expect(helpers()).toEqual([])
   })
 
+  it('asks those too that are born while it ends, and does not wait for its whole grace', async () => {
+    // Forks until it is asked to end, and once more then.
+    const body = `const { spawn } = require('node:child_process')
+      const fork = () => spawn('/bin/sh', ['-c', 'sleep 600; :', process.argv[2]], { detached: true, stdio: 'ignore' })
+      process.once('SIGTERM', () => { fork(); setTimeout(() => process.exit(0), 50) }); fork(); setInterval(() => {}, 1000)`
+    const { driver } = await open(body, { grace: 60_000 })
+    await until(() => helpers().length === 1)
+    await driver.apply(anOrder('stop', 'e4'), never)
+    expect(helpers()).toEqual([])
+  })
+
   it('lets a frozen process end in its own way', async () => {
     const { driver } = await open(
       `process.on('SIGTERM', () => { require('node:fs').writeFileSync(process.argv[2] + '/said', 'goodbye'); process.exit(0) }); setInterval(() => {}, 1000)`
