@@ -5,6 +5,7 @@
 
 import type { Cause } from '../../schemas/incident.ts'
 import type { Runbook } from '../../schemas/runbook.ts'
+import { times } from './guards/guard.ts'
 import type { LoadedPolicy, LoadedRunbook, PolicySet } from './policy-file.ts'
 import { type Attempt, type DecideState, learnedOf } from './state.ts'
 
@@ -40,7 +41,7 @@ export function rankCandidates(
     const triedInVain = attempts.filter(
       attempt => attempt.incidentId === incidentId && attempt.runbook === name && attempt.verdict !== null && attempt.verdict !== 'healed'
     ).length
-    const reason = `${runbook.spec.risk} risk, ${successes} of ${successes + failures} healed (${successMean.toFixed(2)})${triedInVain > 0 ? `, tried ${triedInVain} times in vain here` : ''}`
+    const reason = `${runbook.spec.risk} risk, ${successes} of ${successes + failures} healed (${successMean.toFixed(2)})${triedInVain > 0 ? `, tried ${times(triedInVain)} in vain here` : ''}`
     candidates.push({ runbook, successMean, successes, failures, triedInVain, reason })
   }
   const groups = Map.groupBy(candidates, candidate => candidate.triedInVain)

@@ -7,7 +7,7 @@
 
 import { attemptsIn, type Attempt } from '../state.ts'
 import { endOf, recentAttempts } from './cooldown.ts'
-import { allow, type Guard, type GuardContext, refuse, span, wait } from './guard.ts'
+import { allow, type Guard, type GuardContext, refuse, span, times, wait } from './guard.ts'
 
 export const attemptBudget: Guard = context => {
   const { nowMs, incident, policy, runbook, target, targetState, state } = context
@@ -31,7 +31,7 @@ export const attemptBudget: Guard = context => {
     inEnvironmentMax: wider.environment.max
   }
   if (tries.length >= max) {
-    const reason = `${runbook.name} was tried ${tries.length} times on ${target} within ${span(window)} (${verdicts}; ${recurrences} came back): the budget is used up`
+    const reason = `${runbook.name} was tried ${times(tries.length)} on ${target} within ${span(window)} (${verdicts}${recurrences > 0 ? `; ${recurrences} came back` : ''}): the budget is used up`
     return refuse('attempt_budget', inputs, reason, `attempts.max above ${max}, or a person's look at ${target}.`)
   }
   const scopes = [

@@ -69,3 +69,8 @@ export function span(ms: number): string {
   if (ms < 7_200_000) return `${Math.round(ms / 6_000) / 10} min`
   return `${Math.round(ms / 360_000) / 10} h`
 }
+
+/** `once`, `3 times`. */
+export function times(count: number): string {
+  return count === 1 ? 'once' : `${count} times`
+}
