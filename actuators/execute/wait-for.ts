@@ -36,7 +36,7 @@ export async function waitForStep(context: ExecuteContext, command: CommandRow, 
     const lacking = looks.filter(({ result }) => result.result !== 'pass')
     const isOver = clock.monotonicMs() >= endMs
     if (stop !== undefined || lacking.length === 0 || isOver) {
-      current = ledger.waited(row.key, { sinceMs, untilMs: clock.nowMs() })
+      current = ledger.waited(row.key, { sinceMs, untilMs: Math.max(sinceMs, clock.nowMs()) })
       if (stop !== undefined) return { kind: 'given_up', row: current, ...stop }
       if (lacking.length === 0) return { kind: 'held', row: current }
       const why = lacking.map(({ result }) => `${result.name} (${result.detail})`).join('; ')
@@ -48,6 +48,6 @@ export async function waitForStep(context: ExecuteContext, command: CommandRow, 
 }
 
 /** `waited 12 s`, for reasons that people read. */
-export function waitedText({ sinceMs, untilMs }: { sinceMs: number; untilMs: number | null }): string {
+function waitedText({ sinceMs, untilMs }: { sinceMs: number; untilMs: number | null }): string {
   return `waited ${Math.round(((untilMs ?? sinceMs) - sinceMs) / 1_000)} s`
 }

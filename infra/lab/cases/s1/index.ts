@@ -8,11 +8,11 @@
 import { type AcceptanceReport, type Assertion, type CaseFacts, type Expectation, judge } from '../assertions.ts'
 import type { AcceptanceCase } from '../case.ts'
 import { readEffects } from '../effects.ts'
-import { gather } from '../gather.ts'
+import { gather, storiesSince } from '../gather.ts'
 import { type Rig, until } from '../rig.ts'
 import { entityOf, SERVICE } from '../uc1/pods.ts'
 import { type AttemptSeen, attemptsOf, spacingOf } from '../uc1/spacing.ts'
-import { openStage, restartsSince, that, type Uc1Stage, wait } from '../uc1/stage.ts'
+import { openStage, that, thirdRestart, type Uc1Stage, wait } from '../uc1/stage.ts'
 import { stepClock } from './arming.ts'
 import { type Hit, visit } from './chaos.ts'
 import { shareOf } from './points.ts'
@@ -53,9 +53,7 @@ async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
   for (const [turn, points] of share.attempts.entries()) {
     hits.push(...(await visit(rig, points)))
     if (turn > 0) continue
-    await until(rig, STEP_DEADLINE_MS, async () =>
-      (await gather(rig, injectedAtMs, false).catch(() => undefined))?.stories.some(({ outcomes }) => outcomes.length > 0)
-    )
+    await until(rig, STEP_DEADLINE_MS, async () => (await storiesSince(rig, injectedAtMs).catch(() => [])).some(({ outcomes }) => outcomes.length > 0))
     rig.say(`S1: the clock of Homeostat is set back by ${CLOCK_STEP_MS} ms`)
     stepClock(rig.folder, -CLOCK_STEP_MS)
     hits.push(...(await visit(rig, share.steady)))
@@ -83,7 +81,7 @@ async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
 }
 
 function expectation({ events, broken }: Uc1Stage, injectedAtMs: number, hits: readonly Hit[]): Expectation {
-  const third = restartsSince(events(), injectedAtMs, broken).find(({ restarts }) => restarts >= 3)
+  const third = thirdRestart(events(), injectedAtMs, [broken])
   return {
     detectedWithinMs: (third?.atMs ?? injectedAtMs) - injectedAtMs + DETECTED_MS + awayMs(hits, injectedAtMs, Date.now()),
     cause: [entityOf(broken), SERVICE],

@@ -9,16 +9,16 @@ import { gather, storiesSince } from '../gather.ts'
 import { until } from '../rig.ts'
 import { entityOf, LEDGER, SERVICE } from './pods.ts'
 import { attemptsOf, spacingOf } from './spacing.ts'
-import { openStage, restartsSince, that, type Uc1Stage, wait } from './stage.ts'
+import { openStage, restartsSince, that, thirdRestart, type Uc1Stage, wait } from './stage.ts'
 
 const DETECTED_AFTER_THIRD_RESTART_MS = 10_000
 const RESTARTS_MS_MAX = 60_000
 /** The ledger stays away for so long after the actuator began to wait, drawn. */
-const AWAY_MIN_MS = 6_000
-const AWAY_MAX_MS = 14_000
+const AWAY_MIN_MS = 4_000
+const AWAY_MAX_MS = 9_000
 const ACT_AFTER_ANSWER_MS = 3_000 // It looks twice a second.
 const RESOLVED_DEADLINE_MS = 90_000
-const ROLLOUT_WATCHED_MS = 8_000
+const ROLLOUT_WATCHED_MS = 5_000
 const ATTEMPTS = 3
 const ATTEMPTS_DEADLINE_MS = 120_000
 /** Beyond the back-off that would come next: 40 s and a tenth. */
@@ -42,7 +42,7 @@ async function hungDependency(stage: Uc1Stage): Promise<AcceptanceReport> {
   const injectedAtMs = Date.now()
   rig.say('UC1: the ledger hangs')
   stage.stopLedger()
-  const third = await until(rig, RESTARTS_MS_MAX, () => restartsSince(stage.events(), injectedAtMs).find(({ restarts }) => restarts >= 3))
+  const third = await until(rig, RESTARTS_MS_MAX, () => thirdRestart(stage.events(), injectedAtMs))
   rig.say(`UC1: third restart of ${third?.pod ?? 'none'} after ${(third?.atMs ?? Number.NaN) - injectedAtMs} ms`)
   const waiting = await until(rig, RESTARTS_MS_MAX, async () => commanded(stage, injectedAtMs))
   await wait(rig, rig.random.fork('away').integer(AWAY_MIN_MS, AWAY_MAX_MS))
@@ -112,7 +112,7 @@ async function badConfiguration(stage: Uc1Stage): Promise<AcceptanceReport> {
   const calledAtMs = Date.now()
   await wait(rig, SILENCE_MS)
   const facts = await gather(rig, injectedAtMs, false)
-  const third = restartsSince(stage.events(), injectedAtMs, broken).find(({ restarts }) => restarts >= 3)
+  const third = thirdRestart(stage.events(), injectedAtMs, [broken])
   const expected: Expectation = {
     ...{ detectedWithinMs: (third === undefined ? 0 : third.atMs - injectedAtMs) + DETECTED_AFTER_THIRD_RESTART_MS, cause: [entityOf(broken), SERVICE] },
     ...{ targets: [broken], effects: ATTEMPTS, verdict: 'ineffective', pages: 1 }

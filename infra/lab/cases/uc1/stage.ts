@@ -119,6 +119,12 @@ export function restartsSince(events: readonly PodEvent[], fromMs: number, pod?:
   return events.filter(({ atMs, event, restarts, pod: of }) => atMs >= fromMs && event === 'start' && restarts > 0 && (pod === undefined || of === pod))
 }
 
+/** The third restart of a pod since `fromMs`: from here on a loop can be told from chance. Of whichever pod comes to it first, unless one is named. */
+export function thirdRestart(events: readonly PodEvent[], fromMs: number, pods: readonly Pod[] = PODS): PodEvent | undefined {
+  const thirds = pods.flatMap(pod => restartsSince(events, fromMs, pod).slice(2, 3))
+  return thirds.sort((a, b) => a.atMs - b.atMs)[0]
+}
+
 /** What a case asserts beside the six. */
 export const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
 
