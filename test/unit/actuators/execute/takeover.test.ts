@@ -7,7 +7,7 @@ import type { Driver, Log, Subscription } from '../../../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { memoryLedger } from '../../../support/memory-ledger.ts'
 import { seededRandom } from '../../../support/virtual-clock.ts'
-import { aCommand, aWorld, ENVIRONMENT, fakeDriver, healsAfter, outcomesOf, type World } from './world.ts'
+import { aCommand, aWorld, ENVIRONMENT, fakeDriver, healsAfter, outcomesOf, START_MS, type World } from './world.ts'
 
 const GROUP = `homeostat-act-${ENVIRONMENT}`
 const BOUNDARIES_MAX = 400
@@ -115,7 +115,10 @@ describe('two actuators', () => {
     expect(world.outcomes().map(outcome => outcome.verdict)).toEqual(['healed'])
   })
 
-  it('take up a command again that was claimed and not admitted before a crash, though the other passed it by', async () => {
+  it.each([
+    ['fresh', {}, 'healed'],
+    ['long expired', { issuedAtMs: START_MS - 10 * 86_400_000, expiresAtMs: START_MS - 9 * 86_400_000 }, 'refused']
+  ] as const)('take up a %s command again that was claimed and not admitted before a crash, though the other passed it by', async (_, age, verdict) => {
     const world = aWorld()
     healsAfter(world, 1_000)
     const ledger = world.ledger
@@ -136,7 +139,7 @@ describe('two actuators', () => {
       }
     })
     await crashing.start()
-    await world.send(aCommand())
+    await world.send(aCommand(age))
     await world.clock.advance(1_000)
     await crashing.close().catch(() => undefined)
     const other = successor(world)
@@ -147,8 +150,8 @@ describe('two actuators', () => {
     const back = successor(world, ledger.reopen())
     await back.start()
     await world.clock.advance(60_000)
-    expect(effects(world)).toEqual([1])
-    expect(world.outcomes().map(outcome => outcome.verdict)).toEqual(['healed'])
+    expect(effects(world)).toEqual(verdict === 'healed' ? [1] : [])
+    expect(world.outcomes().map(outcome => outcome.verdict)).toEqual([verdict])
   })
 })
 
