@@ -21,6 +21,8 @@ export interface KeptSeed {
   seed: number
   invariant: string
   note: string
+  /** Of its world; absent: none. */
+  randomAlarmRatio?: number
 }
 
 export interface RunOptions {
@@ -34,6 +36,7 @@ export interface RunOptions {
 }
 
 export interface RunResult {
+  /** Worlds that were run: kept ones, the range, and those with random alarms. */
   seeds: number
   violations: number
   mutantsCaught: number
@@ -65,12 +68,11 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
   const marks = new Marks()
   const hash = createHash('sha256')
   const failed: RunResult['failed'] = []
-  const kept = keptSeeds().map(({ seed }) => seed)
+  const kept = keptSeeds().map(({ seed, randomAlarmRatio }) => ({ seed, options: randomAlarmRatio === undefined ? {} : { randomAlarmRatio } }))
   const startedMs = performance.now()
   const startedCpu = process.cpuUsage()
-  const all = [...new Set([...kept, ...Array.from({ length: seeds }, (_, index) => first + index)])]
   const randomAlarms = { worlds: 0, triggers: 0, randomAlarms: 0, commands: 0, wrongActions: 0 }
-  const worlds: { seed: number; options: WorldOptions }[] = all.map(seed => ({ seed, options: {} }))
+  const worlds: { seed: number; options: WorldOptions }[] = [...kept, ...Array.from({ length: seeds }, (_, index) => ({ seed: first + index, options: {} }))]
   const alarming = Math.ceil(seeds * RANDOM_ALARM_SEEDS_RATIO)
   for (let index = 0; index < alarming; index++) worlds.push({ seed: first + index, options: { randomAlarmRatio: RANDOM_ALARM_RATIO } })
   for (const { seed, options } of worlds) {
@@ -88,8 +90,11 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
     show(result, say)
     const without = await shrink(seed, violation.invariant, options)
     say(`shrunk: it still fails without the faults ${without.faults?.join(', ') || '(none)'} and the models ${without.models?.join(', ') || '(none)'}`)
-    if (keep && !kept.includes(seed) && options.randomAlarmRatio === undefined)
-      appendFileSync(SEEDS_FILE, `${JSON.stringify({ seed, invariant: violation.invariant, note: violation.detail } satisfies KeptSeed)}\n`)
+    if (keep && !kept.some(one => one.seed === seed && one.options.randomAlarmRatio === options.randomAlarmRatio))
+      appendFileSync(
+        SEEDS_FILE,
+        `${JSON.stringify({ seed, invariant: violation.invariant, note: violation.detail, ...ratioOf(options) } satisfies KeptSeed)}\n`
+      )
   }
   const cpu = process.cpuUsage(startedCpu)
   const figures = {
@@ -98,7 +103,7 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
   }
   const mutantsCaught = mutants ? await catchMutants(say) : 0
   return {
-    seeds: all.length,
+    seeds: worlds.length,
     violations: failed.length,
     mutantsCaught,
     mutants: MUTANTS.length,
@@ -152,4 +157,5 @@ function show({ seed, settings, violations, last }: WorldResult, say: (text: str
   say(`the last events:\n  ${last.join('\n  ')}`)
 }
 
+const ratioOf = ({ randomAlarmRatio }: WorldOptions): Pick<KeptSeed, 'randomAlarmRatio'> => (randomAlarmRatio === undefined ? {} : { randomAlarmRatio })
 const round = (value: number): number => Math.round(value * 10) / 10
