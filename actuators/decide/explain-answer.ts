@@ -31,7 +31,10 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
 export function explainAnswer(incident: Incident, last: Decision | undefined, outcomes: readonly Outcome[]): string[] {
   const tried = [...outcomes].sort((a, b) => a.recordedAtMs - b.recordedAtMs)
   const attempts = tried.map(({ runbook, target, verdict, reason }) => `What was tried: ${runbook} on ${target} ${VERDICTS[verdict]}: ${reason}`)
-  if (incident.status === 'resolved') return [overLine(incident, tried), ...attempts, ...(last === undefined || last.outcome === 'act' ? [] : whyLines(last))]
+  if (incident.status === 'resolved') {
+    const didNotAct = last !== undefined && last.outcome !== 'act' && incident.resolution !== 'remediated'
+    return [overLine(incident, tried), ...attempts, ...(didNotAct ? whyNotLines(last, tried.length > 0) : [])]
+  }
   if (last === undefined) return ['Nothing is decided yet.']
   if (incident.healedAtMs !== null) return ['It healed the target; what still shows is awaited to go.', ...attempts]
   const running = last.outcome === 'act' && !outcomes.some(({ commandId }) => commandId === last.commandId)
@@ -72,15 +75,26 @@ function decidingGuards(decision: Decision): GuardResult[] {
 function whyLines(decision: Decision): string[] {
   const deciding = decidingGuards(decision)
   if (deciding.length === 0) return [`Why: ${decision.reason}.`]
-  const changes = deciding.map(({ counterfactual }) => counterfactual).filter(text => text !== '')
   const others = hinderingGuards(decision)
     .filter(result => !deciding.includes(result))
     .map(({ guard }) => guard)
   return [
     ...deciding.map(({ reason }, index) => `${index === 0 ? 'Why: ' : '     '}${reason}.`),
-    ...(changes.length === 0 ? [] : [`What would change that: ${changes.join(' ')}`]),
+    ...changeLine('What would change that', deciding),
     ...(others.length === 0 ? [] : [`Then it would still wait for: ${others.join(', ')}.`])
   ]
+}
+
+/** The same of what is over. */
+function whyNotLines(decision: Decision, acted: boolean): string[] {
+  const deciding = decidingGuards(decision)
+  const reason = deciding.length === 0 ? decision.reason : deciding.map(guard => guard.reason).join('; ')
+  return [`Why nothing ${acted ? 'more ' : ''}was done: ${reason}.`, ...changeLine('What would have changed that', deciding)]
+}
+
+function changeLine(label: string, deciding: readonly GuardResult[]): string[] {
+  const changes = deciding.map(({ counterfactual }) => counterfactual).filter(text => text !== '')
+  return changes.length === 0 ? [] : [`${label}: ${changes.join(' ')}`]
 }
 
 /** What a person can type or write, for each guard that a person can answer. */

@@ -25,7 +25,7 @@ export const flapping: GuardCase = {
     const after = facts.effects.filter(({ atMs }) => flap !== undefined && atMs > flap.decidedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['flap'], targets: ['flap'], effects: FLAPS_MAX, verdict: 'healed', pages: 1 } as const
     const report = judge('F1', stage.seed, expected, facts, [
-      explains(facts, 'is flapping: it broke', 'What would change that: At most 5 turns'),
+      explains(facts, 'is flapping: it broke', 'At most 5 turns'),
       that('state', flap?.outcome === 'escalate', flap === undefined ? 'no decision names flapping' : `${flap.outcome}: ${flap.reason}`),
       that('stopped', after.length === 0, `${after.length} effects after it was called flapping, in ${TURNS} turns`)
     ])

@@ -71,7 +71,7 @@ export interface GuardStage extends Rig {
 }
 
 export interface GuardFacts extends CaseFacts {
-  /** What `homeostat explain` prints of the last incident; kept in the run's folder as `explain-<member>.txt`. */
+  /** What `homeostat explain` prints of the last incident; kept in the run's folder as `explain-<member>-<incident>.txt`. */
   explanation: string
 }
 
@@ -162,7 +162,7 @@ function stageOf(rig: Rig, watcher: Watcher): GuardStage {
       const others = all.stories.filter(({ incident }) => !own.some(story => story.incident.id === incident.id)).map(({ incident }) => incident.id)
       const last = own.at(-1)
       const explanation = last === undefined ? '' : await runCli(rig.folder, ['explain', last.incident.id])
-      writeFileSync(join(rig.folder, `explain-${members[0]}.txt`), explanation)
+      if (last !== undefined) writeFileSync(join(rig.folder, `explain-${members[0]}-${last.incident.id.slice(0, 8)}.txt`), explanation)
       return { ...all, stories: own, pages: all.pages.filter(({ dedupKey }) => !others.includes(dedupKey)), explanation }
     },
     async enter(members, parts = ['a']) {

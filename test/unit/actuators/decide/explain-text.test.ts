@@ -110,5 +110,12 @@ test('what is over says how it ended and what was tried, and asks nothing of any
   expect(text).toContain('Over: restart healed lab/orders@orders-1, 8 s after it began. Nothing is left to do.')
   expect(text).toContain('What was tried: restart on lab/orders@orders-1 healed: restart: serving: answered 200')
   expect(text).not.toContain('What you can do')
-  expect(explain({ ...over, resolution: 'self_healed' }, [])[1]).toBe('Over, 8 s after it began: it went away by itself, nothing was done.')
+  const made = decider(policySet(policyYaml('autonomy: observe'), runbookYaml()))
+  made.incident(anIncident(), 1)
+  const untouched = explain({ ...over, resolution: 'self_healed' }, made.decisions())
+  expect(untouched.slice(2, 4)).toEqual([
+    'Why nothing was done: orders is at level observe: it records what it would do.',
+    'What would have changed that: Autonomy suggest, approve or auto.'
+  ])
+  expect(untouched[1]).toBe('Over, 8 s after it began: it went away by itself, nothing was done.')
 })
