@@ -29,30 +29,32 @@ const BLIND_DRIVERS = ['http', 'exec']
 type Path = readonly PropertyKey[]
 
 export function lintRunbook(found: Found<Runbook>, facts: ActFacts): Finding[] {
-  const { risk, steps } = found.document.value.spec
-  return steps.flatMap((step, index) => {
+  const ofSteps = found.document.value.spec.steps.flatMap((step, index) => {
     const path = ['spec', 'steps', index]
     const waited = step.waitFor?.checks ?? []
     return [
-      ...undoFindings(found, step, path, risk),
       ...timeFindings(found, step, path, facts),
       ...actFindings(found, step, path, facts),
       ...step.verify.checks.flatMap((check, at) => checkFindings(found, step, check, [...path, 'verify', 'checks', at], facts)),
       ...waited.flatMap((check, at) => checkFindings(found, step, check, [...path, 'waitFor', 'checks', at], facts))
     ]
   })
+  return [...undoFindings(found), ...ofSteps]
 }
 
-function undoFindings(found: Found<Runbook>, step: RunbookStep, path: Path, risk: Runbook['spec']['risk']): Finding[] {
-  if (risk === 'low' || step.undo !== undefined) return []
-  const message = `a ${risk}-risk step without undo: when it does harm, the harm stays`
-  return [finding('warning', 'undo-missing', found, path, message, 'Say what takes it back, or lower the risk if nothing needs to.')]
+function undoFindings(found: Found<Runbook>): Finding[] {
+  const { risk, steps } = found.document.value.spec
+  const final = steps.filter(({ undo }) => undo === undefined).map(({ name }) => name)
+  if (risk === 'low' || final.length === 0) return []
+  const message = `a ${risk}-risk runbook, and nothing takes back what ${final.join(', ')} ${final.length === 1 ? 'does' : 'do'}: harm would stay`
+  return [finding('warning', 'undo-missing', found, ['spec', 'risk'], message, 'Give the step an undo, or lower the risk if it needs none.')]
 }
 
 function timeFindings(found: Found<Runbook>, step: RunbookStep, path: Path, facts: ActFacts): Finding[] {
   const findings: Finding[] = []
   const { deadline, holdFor } = step.verify
-  if (deadline < step.settle + holdFor) {
+  // A deadline of 0 means to look once.
+  if (deadline > 0 && deadline < step.settle + holdFor) {
     const needed = span(step.settle + holdFor)
     const message = `deadline ${span(deadline)} is shorter than settle ${span(step.settle)} and holdFor ${span(holdFor)} together: what recovers a little late is called ineffective`
     findings.push(finding('warning', 'deadline-short', found, [...path, 'verify', 'deadline'], message, `Give it ${needed} or more.`))

@@ -5,6 +5,7 @@
 
 import type { Policy, Runbook } from '../../schemas/runbook.ts'
 import { compileCondition } from '../cel.ts'
+import { span } from './guards/guard.ts'
 import { type Found, type PolicyDocuments, type PolicyFile, readPolicyDocuments } from './policy-documents.ts'
 import { didYouMean, loadPolicySet, POLICY_VARIABLES } from './policy-file.ts'
 import { type Finding, finding, inOrder } from './policy-finding.ts'
@@ -17,6 +18,8 @@ export interface LintFacts extends ActFacts {
   channels?: readonly string[] | undefined
   /** Whether somebody is on call (act.escalation.onCall, or a channel `default`). */
   isSomebodyOnCall?: boolean | undefined
+  /** decide.commandExpiry and act.concurrencyMax; absent: not known. */
+  queue?: { expiryMs: number; concurrencyMax: number } | undefined
 }
 
 /** Pairs of policies that are compared; a hundred policies have 4,950. */
@@ -31,7 +34,12 @@ export function lintPolicies(files: readonly PolicyFile[], facts: LintFacts): { 
   const policies = documents.policies.flatMap(found => selectorOf(found) ?? [])
   const runbooks = new Map(documents.runbooks.map(found => [found.document.value.metadata.name, found.document.value]))
   for (const selector of policies)
-    findings.push(...selectorFindings(selector), ...runbookFindings(selector, runbooks), ...channelFindings(selector.found, facts))
+    findings.push(
+      ...selectorFindings(selector),
+      ...runbookFindings(selector, runbooks),
+      ...channelFindings(selector.found, facts),
+      ...queueFindings(selector.found, runbooks, facts)
+    )
   findings.push(...pairFindings(policies))
   if (problems.length === 0) findings.push(...unusedFindings(documents)) // A file that cannot be read may name it.
   for (const found of documents.runbooks) findings.push(...lintRunbook(found, facts))
@@ -131,6 +139,22 @@ function channelFindings(found: Found<Policy>, { channels, isSomebodyOnCall }: L
     findings.push(finding('warning', 'nobody-told', found, ['spec', 'autonomy'], message, 'Give act.escalation.channels a default, or onCall its people.'))
   }
   return findings
+}
+
+/** More at once than the actuator runs: the others wait for the whole plans of those before them, and a command that waits expires. */
+function queueFindings(found: Found<Policy>, runbooks: ReadonlyMap<string, Runbook>, { queue }: LintFacts): Finding[] {
+  const { blastRadius, runbooks: names } = found.document.value.spec
+  if (queue === undefined || blastRadius.concurrentMax <= queue.concurrencyMax) return []
+  const longest = names.map(name => ({ name, planMs: planOf(runbooks.get(name)) })).sort((a, b) => b.planMs - a.planMs)[0]!
+  if (longest.planMs <= queue.expiryMs) return []
+  const message = `allows ${blastRadius.concurrentMax} at once, and the actuator runs ${queue.concurrencyMax} (act.concurrencyMax): the others wait up to ${span(longest.planMs)} for ${longest.name} and expire after ${span(queue.expiryMs)} (decide.commandExpiry)`
+  const hint = 'Raise act.concurrencyMax or decide.commandExpiry, or allow fewer at once.'
+  return [finding('warning', 'expires-first', found, ['spec', 'blastRadius', 'concurrentMax'], message, hint)]
+}
+
+/** Most time of its steps, ms; without undo, which nobody plans for. */
+function planOf(runbook: Runbook | undefined): number {
+  return (runbook?.spec.steps ?? []).reduce((sum, { timeout, settle, verify }) => sum + timeout + settle + verify.deadline, 0)
 }
 
 /** In order of name the first policy that matches decides: what of that is hardly meant? */

@@ -84,7 +84,7 @@ function problemTexts(files: readonly PolicyFile[], problems: readonly Problem[]
 
 /** What lint may hold policies against: without a configuration file only its defaults for times. @throws AppError `config_invalid` */
 export function lintFacts(config: Config, isConfigured: boolean): LintFacts {
-  const { detect, act } = config
+  const { decide, detect, act } = config
   const times = { derivedIntervalMs: detect.window }
   if (!isConfigured) return times
   const { channels, onCall } = act.escalation
@@ -95,6 +95,7 @@ export function lintFacts(config: Config, isConfigured: boolean): LintFacts {
     isSomebodyOnCall: Object.keys(onCall).length > 0 || Object.hasOwn(channels, 'default'),
     drivers: new Map(Object.entries(openDrivers(config, { secrets: false }))),
     actTimeoutMs: (driver, verb) => (driver === 'exec' ? exec?.commands[verb] : driver === 'http' ? http?.endpoints[verb] : undefined)?.timeout,
-    probeHosts: act.probeHosts
+    probeHosts: act.probeHosts,
+    queue: { expiryMs: decide.commandExpiry, concurrencyMax: act.concurrencyMax }
   }
 }

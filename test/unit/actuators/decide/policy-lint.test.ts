@@ -146,18 +146,28 @@ describe('policies and runbooks', () => {
     expect(channels('autonomy: auto\nescalate: {channels: [pager]}')).toEqual([])
     expect(channels('')).toEqual([])
   })
+
+  test('more at once than the actuator runs: those that wait would expire', () => {
+    const queue = { expiryMs: 60_000, concurrencyMax: 4 }
+    const of = (max: number, expiryMs = 60_000) =>
+      brief([policyYaml(`blastRadius: {concurrentMax: ${max}}`, 'orders', 'cause.service == "o"'), runbookYaml()], { ...TIMES, queue: { ...queue, expiryMs } })
+    expect(of(4)).toEqual([])
+    expect(of(5)).toEqual(['warning expires-first spec.blastRadius.concurrentMax'])
+    expect(of(5, 120_000)).toEqual([])
+  })
 })
 
 describe('steps', () => {
   const steps = (step: string, risk?: string) => brief([POLICY, oneStep(step, risk)], FACTS)
 
   test('from medium risk on an undo is missed', () => {
-    expect(steps(verifying(HTTP), 'medium')).toEqual(['warning undo-missing spec.steps[0]'])
+    expect(steps(verifying(HTTP), 'medium')).toEqual(['warning undo-missing spec.risk'])
     expect(steps(`${verifying(HTTP)}, undo: {driver: exec, verb: restore, target: web}`, 'high')).toEqual([])
   })
 
   test('times that do not fit', () => {
     expect(steps(verifying(HTTP, 'deadline: 10s, holdFor: 10s, '))).toEqual(['warning deadline-short spec.steps[0].verify.deadline'])
+    expect(steps(verifying(HTTP, 'deadline: 0s, holdFor: 0s, '))).toEqual([])
     expect(steps(verifying(HTTP).replace('timeout: 30s', 'timeout: 10s'))).toEqual(['warning timeout-short spec.steps[0].timeout'])
     // A step that waits may begin later than its command expires, by what it may wait.
     expect(steps(`waitFor: {timeout: 2m, checks: [${HTTP}]}, ${verifying(HTTP)}`)).toEqual([])
