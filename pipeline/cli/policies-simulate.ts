@@ -22,7 +22,7 @@ import { LOOKBACK_MS, type RecordedWindow, readRecords } from './policies-record
 interface SimulateOptions {
   from: string
   to: string
-  policies?: string
+  policies?: string[]
 }
 
 const INCIDENTS_SHOWN_MAX = 50
@@ -35,7 +35,7 @@ export function registerPoliciesSimulate(policies: Command, ports: PoliciesPorts
     .description('replay recorded incidents through the deciding code by other policies, and show which decisions differ')
     .requiredOption('--from <when>', 'a time (2026-03-01T14:00Z) or how long ago (30m, 24h, 7d)')
     .option('--to <when>', 'the same', 'now')
-    .option('--policies <dir>', 'the other policies and runbooks (default: compare the current ones with what was decided then)')
+    .option('--policies <paths...>', 'files and folders of the other policies and runbooks (default: compare the current ones with what was decided then)')
     .addHelpText('after', NOTES)
     .action((options: SimulateOptions) => simulate(ports, options))
 }
@@ -49,7 +49,7 @@ inconclusive when its plan is over, and its incident goes on as it was recorded.
 autonomy that were lost before the window are known for harm within the ${LOOKBACK_MS / 86_400_000} days before it only.
 
 Examples:
-  homeostat policies simulate --from 7d --policies ../candidate
+  homeostat policies simulate --from 7d --policies ../candidate/policies runbooks
   homeostat policies simulate --from 2026-03-01 --to 2026-03-08 --json`
 
 async function simulate(ports: PoliciesPorts, options: SimulateOptions): Promise<void> {
@@ -59,7 +59,7 @@ async function simulate(ports: PoliciesPorts, options: SimulateOptions): Promise
   const range = { fromMs: parseMoment(options.from, '--from', nowMs), toMs: parseMoment(options.to, '--to', nowMs) }
   if (range.fromMs >= range.toMs) throw new AppError('usage', `--from ${options.from} is not before --to ${options.to}`)
   const currentSet = loadedPolicies(configuredPolicyFiles(loaded.config.decide)).set
-  const otherSet = options.policies === undefined ? undefined : loadedPolicies(policyFilesAt([options.policies])).set
+  const otherSet = options.policies === undefined ? undefined : loadedPolicies(policyFilesAt(options.policies)).set
   const window = await recordedWindow(ports, loaded, range)
   const { history } = window
   if (history.incidents.length === 0) throw new AppError('not_found', `no incident is recorded from ${options.from} to ${options.to}: see homeostat incidents`)
@@ -80,6 +80,7 @@ async function simulate(ports: PoliciesPorts, options: SimulateOptions): Promise
     difference
   }
   if (window.unreadable > 0) output.say(`${window.unreadable} records could not be read and are left out`)
+  if (difference.incidents === 0) output.say(`none of the incidents is of an environment that is decided here: ${rules.environments.join(', ')}`)
   for (const table of window.cut) output.say(`there are more rows in ${table} than are read: choose a shorter window`)
   output.result(result, simulationText({ range, names, difference, repeated, replayed: other ?? current }))
 }
