@@ -45,8 +45,9 @@ export interface Probes {
 
 export function healthRoutes(app: FastifyInstance, probes: Probes): void {
   const readiness = async (_request: FastifyRequest, reply: FastifyReply) => {
-    const { ready, checks } = await probes.health()
-    return reply.code(ready ? 200 : 503).send({ ready, checks })
+    const { ready, checks, warnings } = await probes.health()
+    // What they are about, and no more: the details may quote files.
+    return reply.code(ready ? 200 : 503).send({ ready, checks, warnings: Object.keys(warnings) })
   }
   app.get('/livez', async (_request, reply) => {
     const liveness = await probes.live()

@@ -41,6 +41,13 @@ describe('the health server', () => {
     }
   })
 
+  it('stays ready with something to mend, and says what about, not what is in it', async () => {
+    const warnings = { policies: 'web.yaml:7:13: spec.autonomy: …' }
+    const { status, text } = await ask('/readyz', { health: async () => ({ ...aHealth, warnings }) })
+    expect(status).toBe(200)
+    expect(JSON.parse(text)).toEqual({ ready: true, checks: [], warnings: ['policies'] })
+  })
+
   it('answers 503 with the checks that fail', async () => {
     const live = await ask('/livez', { live: async () => ({ ok: false, checks: [failed] }) })
     expect(live.status).toBe(503)
@@ -48,7 +55,7 @@ describe('the health server', () => {
     await server?.close()
     const ready = await ask('/readyz', { health: async () => ({ ...aHealth, ready: false, checks: [failed] }) })
     expect(ready.status).toBe(503)
-    expect(JSON.parse(ready.text)).toEqual({ ready: false, checks: [failed] })
+    expect(JSON.parse(ready.text)).toEqual({ ready: false, checks: [failed], warnings: [] })
   })
 
   it('gives the readings to a scraper', async () => {
