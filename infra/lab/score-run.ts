@@ -8,7 +8,7 @@ import type { GroundTruth } from './faults.ts'
 import { pause } from './fleet.ts'
 import { type LabLayout, SERVICES } from './layout.ts'
 import type { Probes } from './probes.ts'
-import { compareScorecards, differences, labScorecard, missedTargets, type ScorecardComparison, type ScorecardFacts } from './scorecard.ts'
+import { compareScorecards, differences, faultOf, labScorecard, missedTargets, type ScorecardComparison, type ScorecardFacts } from './scorecard.ts'
 import type { Homeostat } from './stage.ts'
 import { readWitness } from './witness.ts'
 
@@ -30,12 +30,30 @@ export interface ScoredRun {
 
 /** @returns both scorecards, and what does not hold of them in sentences */
 export async function scoreRun(run: ScoredRun): Promise<{ scorecard: ScorecardComparison; failures: string[] }> {
+  await labelIncidents(run)
   const deadlineMs = Date.now() + AGREE_DEADLINE_MS
   for (;;) {
     const scorecard = await compared(run)
     const failures = [...differences(scorecard), ...missedTargets(scorecard)]
     if (failures.length === 0 || Date.now() >= deadlineMs) return { scorecard, failures }
     await pause(POLL_MS)
+  }
+}
+
+/**
+ * Says what a person would say who knows what was broken: what went away by itself was true where it belongs to a fault, and what was
+ * acted upon was false where it belongs to none. Without labels M4 takes the one for false and the other for true.
+ */
+async function labelIncidents({ homeostat, fleets }: ScoredRun): Promise<void> {
+  const faults = fleets.flatMap(({ layout }) => readGroundTruth(layout))
+  for (const incident of await homeostat.incidents()) {
+    const isTrue = faultOf(incident, faults) !== undefined
+    const [member] = incident.members
+    if (member === undefined || incident.resolution === null || isTrue === incident.attempts > 0) continue
+    const body = JSON.stringify({ anomalyId: member.anomalyId, label: isTrue ? 'true_positive' : 'false_positive', note: 'ground truth', by: 'lab' })
+    const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
+    const response = await fetch(`${homeostat.address()}/api/labels`, { method: 'POST', headers, body })
+    if (!response.ok) throw new Error(`/api/labels answered ${response.status}: ${await response.text()}`)
   }
 }
 

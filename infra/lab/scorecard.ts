@@ -4,6 +4,7 @@
 // when a thing happened and how often is the lab's own knowledge. So each view is held against a figure that was not made from its rows.
 
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
+import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 
 /** One injected fault, as the injector and the probes saw it. */
@@ -75,19 +76,17 @@ export function labScorecard(facts: ScorecardFacts): LabScorecard {
   const incidents = stories.filter(({ incident }) => incident.resolution !== 'merged')
   const closed = incidents.filter(({ incident }) => incident.resolution !== null)
   const acted = commandsOf(facts)
-  const healedFaults = closed.filter(({ incident }) => incident.healedAtMs !== null).map(story => faultOf(story, faults))
-  const recoveries = healedFaults.flatMap(fault =>
-    fault === undefined || fault.healthyAgainAtMs === null ? [] : [fault.healthyAgainAtMs - fault.injectedAtMs]
-  )
+  const recoveries = closed.filter(({ incident }) => incident.healedAtMs !== null).map(story => recoveryMs(story, acted, faults))
   const starts = stories.flatMap(story => {
     const own = acted.filter(({ outcome }) => outcome.incidentId === story.incident.id)
     return own.length === 0 ? [] : [Math.min(...own.map(({ firstAtMs }) => firstAtMs)) - story.incident.openedAtMs]
   })
   return {
-    m1: inSeconds(mean(recoveries)),
+    // Of what went away by itself the lab does not know how long it lasted: then there is nothing to compare.
+    m1: recoveries.includes(undefined) ? null : inSeconds(mean(recoveries.map(Number))),
     m2: share(closed, story => acted.some(({ outcome, isHealed }) => isHealed && outcome.incidentId === story.incident.id && isByItself(story, outcome))),
     m3: share(acted, ({ isHealed }) => isHealed),
-    m4: share(closed, story => faultOf(story, faults) === undefined),
+    m4: share(closed, story => faultOf(story.incident, faults) === undefined),
     m5: inSeconds(mean(starts)),
     m6: pagedIncidents === null ? null : share(incidents, ({ incident }) => pagedIncidents.includes(incident.id)),
     m7: share(acted, ({ isUndone }) => isUndone),
@@ -113,15 +112,22 @@ function commandsOf({ stories, effects, faults }: ScorecardFacts): ActedCommand[
       const own = effects.filter(({ key }) => keys.some(known => key === known || key.startsWith(`${known}/`)))
       if (own.length === 0) return []
       const firstAtMs = Math.min(...own.map(({ atMs }) => atMs))
-      const healthyAtMs = faultOf(story, faults)?.healthyAgainAtMs ?? null
+      const healthyAtMs = faultOf(story.incident, faults)?.healthyAgainAtMs ?? null
       const isHealed = healthyAtMs !== null && healthyAtMs >= firstAtMs - VERDICT_SLACK_MS && healthyAtMs <= outcome.recordedAtMs + VERDICT_SLACK_MS
       return [{ outcome, firstAtMs, isUndone: own.some(({ key }) => !keys.includes(key)), isHealed }]
     })
   )
 }
 
+/** How long the fault of an incident lasted, where an act of that incident was seen; undefined: not known. */
+function recoveryMs({ incident }: IncidentStory, acted: readonly ActedCommand[], faults: readonly ScoredFault[]): number | undefined {
+  const fault = faultOf(incident, faults)
+  if (fault === undefined || fault.healthyAgainAtMs === null || !acted.some(({ outcome }) => outcome.incidentId === incident.id)) return undefined
+  return fault.healthyAgainAtMs - fault.injectedAtMs
+}
+
 /** The latest fault that the incident can be about; undefined: it is about nothing. */
-function faultOf({ incident }: IncidentStory, faults: readonly ScoredFault[]): ScoredFault | undefined {
+export function faultOf(incident: Pick<Incident, 'environment' | 'openedAtMs'>, faults: readonly ScoredFault[]): ScoredFault | undefined {
   return faults.findLast(
     ({ environment, injectedAtMs, healthyAgainAtMs }) =>
       environment === incident.environment &&

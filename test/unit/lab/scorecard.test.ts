@@ -69,6 +69,12 @@ describe("the lab's own scorecard", () => {
     expect(labScorecard(facts({ faults: [{ ...FAULT, environment: 'lab-west' }] })).m4).toBe(1)
   })
 
+  test('how long a thing lasted that went away by itself is not known to the lab: then there is no M1 to compare', () => {
+    const symptom = { ...untouched('b', 60), incident: anIncident('b', { openedAtMs: NOW_MS - 60 * S, resolution: 'self_healed' as const, attempts: 0 }) }
+    expect(labScorecard(facts({ stories: [aStory('a'), symptom] })).m1).toBeNull()
+    expect(labScorecard(facts({ stories: [aStory('a'), untouched('b', 60)] })).m1).toBe(60)
+  })
+
   test('merged incidents are no incidents, approved acts are not automated, an undo is seen by its key', () => {
     const merged = { ...untouched('b', 600), incident: anIncident('b', { resolution: 'merged' }) }
     expect(labScorecard(facts({ stories: [aStory('a'), merged], pagedIncidents: ['a'] }))).toMatchObject({ m4: 0, m6: 1 })
