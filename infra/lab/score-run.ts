@@ -48,8 +48,10 @@ async function labelIncidents({ homeostat, fleets }: ScoredRun): Promise<void> {
   const faults = fleets.flatMap(({ layout }) => readGroundTruth(layout))
   for (const incident of await homeostat.incidents()) {
     const isTrue = faultOf(incident, faults) !== undefined
+    const wasActedOn = incident.attempts > 0
+    const isClosed = incident.resolution !== null && incident.resolution !== 'merged'
     const [member] = incident.members
-    if (member === undefined || incident.resolution === null || isTrue === incident.attempts > 0) continue
+    if (member === undefined || !isClosed || isTrue === wasActedOn) continue
     const body = JSON.stringify({ anomalyId: member.anomalyId, label: isTrue ? 'true_positive' : 'false_positive', note: 'ground truth', by: 'lab' })
     const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
     const response = await fetch(`${homeostat.address()}/api/labels`, { method: 'POST', headers, body })
