@@ -39,13 +39,26 @@ export function maintenance(context: HoldContext): GuardResult {
 export function windowEndMs(window: MaintenanceWindow, nowMs: number): number | undefined {
   try {
     if (window.rrule !== undefined) return ruleEndMs(window, nowMs)
-    const cron = new Cron(window.schedule!, { timezone: window.timezone, paused: true })
     // nextRun is strictly after its argument, so a window that starts exactly `duration` ago is over.
-    const start = cron.nextRun(new Date(nowMs - window.duration))?.getTime()
+    const start = cronOf(window.schedule!, window.timezone)
+      .nextRun(new Date(nowMs - window.duration))
+      ?.getTime()
     return start !== undefined && start <= nowMs ? start + window.duration : undefined
   } catch {
     return nowMs + LOOK_AGAIN_MS // Checked when loaded; should it fail all the same, not acting is the safe answer.
   }
+}
+
+/** Parsed schedules: parsing one costs more than all other guards together, and they are asked at each look at an incident. */
+const crons = new Map<string, Cron>()
+const CRONS_MAX = 1_000 // Policies have a handful.
+
+function cronOf(schedule: string, timezone: string): Cron {
+  const key = `${schedule}|${timezone}`
+  const cron = crons.get(key) ?? new Cron(schedule, { timezone, paused: true })
+  if (crons.size >= CRONS_MAX) crons.clear()
+  crons.set(key, cron)
+  return cron
 }
 
 function ruleEndMs({ rrule, start, timezone, duration }: MaintenanceWindow, nowMs: number): number | undefined {
