@@ -1,15 +1,20 @@
-// `homeostat canary`: begin the comparison of a new version with its baseline, see how it stands, hold it, end it, let it start again.
+// `homeostat canary`: begin the comparison of a new version with its baseline, see how it stands, wait for the verdict, hold it, end it,
+// let it start again.
 
 import type { Command } from 'commander'
 import type { Canary } from '../../schemas/canary.ts'
 import type { CanaryOrder } from '../../schemas/control.ts'
 import { AppError } from '../../schemas/errors.ts'
+import type { Clock } from '../../schemas/ports.ts'
 import { parseDuration } from './backtest-moment.ts'
 import type { Client } from './client.ts'
 import type { Output } from './output.ts'
 import { userName } from './user-name.ts'
 
+const POLL_MS = 2_000
+
 export interface CanaryPorts {
+  clock: Clock
   client(): Client
   output(): Output
 }
@@ -40,21 +45,29 @@ Versions are what spans say as service.version. The baseline is best the old ver
 
 Examples:
   homeostat canary start --environment prod --service shop/orders --canary 1.5.0 --baseline 1.4.0+baseline
-  homeostat canary status --json          what a pipeline reads: state running, passed, failed, …`
+  homeostat canary wait 7d1c && promote
+  homeostat canary status --json          state running, passed, failed, …`
 
 /** Adds the commands to `program`. */
-export function registerCanary(program: Command, { client, output }: CanaryPorts): void {
+export function registerCanary(program: Command, { client, output, clock }: CanaryPorts): void {
   const canary = program.command('canary').description('compare a new version with its baseline, by errors and latency').addHelpText('after', NOTES)
   canary
     .command('status')
     .description('how canaries stand, newest first')
     .argument('[id]', 'one of them')
     .action(async (id?: string) => {
-      const all = await client().get<Canary[]>('/api/canaries')
-      if (id === undefined) return output().table(all.map(row), { empty: 'no canaries' })
-      const one = all.find(each => each.id === id)
-      if (one === undefined) throw new AppError('not_found', `no canary ${id}: see \`homeostat canary status\``)
+      if (id === undefined) return output().table((await client().get<Canary[]>('/api/canaries')).map(row), { empty: 'no canaries' })
+      const one = await canaryOf(client(), id)
       output().result(one, text(one))
+    })
+  canary
+    .command('wait')
+    .description('wait until it is decided: exit code 0 when it passed, 5 when it is rolled back or refused, 7 when people are asked')
+    .argument('<id>', 'as `canary status` shows it')
+    .action(async (id: string) => {
+      const decided = await untilDecided(client(), id, clock)
+      output().result(decided, text(decided))
+      if (decided.state !== 'passed') throw new AppError(isUndecided(decided) ? 'timeout' : 'canary_refused', `canary ${id} is ${decided.state}`)
     })
   canary
     .command('start')
@@ -85,6 +98,23 @@ export function registerCanary(program: Command, { client, output }: CanaryPorts
       })
   }
 }
+
+async function canaryOf(client: Client, id: string): Promise<Canary> {
+  const one = (await client.get<Canary[]>('/api/canaries')).find(each => each.id === id)
+  if (one === undefined) throw new AppError('not_found', `no canary ${id}: see \`homeostat canary status\``)
+  return one
+}
+
+/** The canary once it is neither compared nor held. @throws AppError `not_found` */
+export async function untilDecided(client: Client, id: string, clock: Clock): Promise<Canary> {
+  for (;;) {
+    const one = await canaryOf(client, id)
+    if (one.state !== 'running' && one.state !== 'paused') return one
+    await clock.sleep(POLL_MS)
+  }
+}
+
+const isUndecided = ({ state }: Canary): boolean => state === 'inconclusive' || state === 'no_data'
 
 /** What is left out has its default in schemas/control.ts. @throws AppError `usage` for a text that is no duration */
 export function startFields({ samples, errors, latency, within, ...named }: StartOptions): Record<string, unknown> {

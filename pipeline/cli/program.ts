@@ -146,7 +146,7 @@ function buildProgram(ports: ProgramPorts): Command {
   registerPolicies(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
   registerDetectors(program, { client, output, clock: systemClock })
   registerAnnounce(program, { client, output, clock: systemClock })
-  registerCanary(program, { client, output })
+  registerCanary(program, { client, output, clock: systemClock })
   registerAudit(program, { loaded, output, openHistory, openLog: openExistingLog, clock: systemClock, stderr: process.stderr })
   dataCommands(program, client, output)
   const config = (): Config => loaded().config
