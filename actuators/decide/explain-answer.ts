@@ -107,7 +107,8 @@ const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision:
   attempt_budget: ({ verdict }, { target, runbook }) => (verdict === 'refuse' ? `look at ${target}: ${runbook} does not cure it` : undefined),
   storm: () => 'look for the one cause that all of it has; nothing is restarted meanwhile',
   cost_budget: ({ inputs }) => `if it is worth it, raise costBudgets (${inputs.action}) in the policy`,
-  freshness: ({ inputs }) => `bring telemetry back${inputs.unknownOthers ? ` of ${inputs.unknownOthers}` : ''}`,
+  freshness: ({ inputs }, { target }) =>
+    `see for yourself whether ${inputs.unknownOthers || target} ${String(inputs.unknownOthers).includes(',') ? 'are' : 'is'} well, and mend the way of the telemetry`,
   kill_switch: ({ inputs }) => `homeostat kill --off --scope ${inputs.scope}   (it was ${inputs.by}: ${inputs.reason})`,
   autonomy: ({ inputs }, { policy }) => {
     const { trials, precision, proposal } = inputs

@@ -40,7 +40,7 @@ export const telemetryGaps: GuardCase = {
       const expected = { detectedWithinMs: null, cause: [SILENCED], targets: [], effects: 0, verdict: null, pages: 0 } as const
       const twice = overlapping(facts)
       const report = judge('F4', stage.seed, expected, facts, [
-        explains(facts, 'sends no telemetry and no caller complains of it', 'What would change that', 'bring telemetry back'),
+        explains(facts, 'sends no telemetry and no caller complains of it', 'What would change that', 'see for yourself whether lab/beacon2@beacon2-1 is well'),
         that('unknown', waits !== undefined, waits?.reason ?? 'no decision waits for telemetry'),
         that('no incident twice', twice.length === 0, twice.length === 0 ? `${facts.stories.length} incidents, none beside another of its service` : twice[0]!)
       ])

@@ -96,6 +96,13 @@ test('a refusal decides: what only waits or asks is named, and is no way out', (
   expect(lines.join('\n')).not.toContain('homeostat approve')
 })
 
+test('a silent target that nobody complains of: see for yourself', () => {
+  const made = decider(policySet(policyYaml('autonomy: auto'), runbookYaml('restart', 'risk: medium\nsignatures: [silent]')))
+  const incident = anIncident({ unknownEntities: ['lab/orders@orders-1'] })
+  made.incident(incident, 1)
+  expect(explain(incident, made.decisions())).toContain('  see for yourself whether lab/orders@orders-1 is well, and mend the way of the telemetry')
+})
+
 test('no policy and no runbook say what to write', () => {
   const incident = anIncident({ causes: [{ ...anIncident().causes[0]!, service: 'other' }] })
   const made = decider(policySet(policyYaml('autonomy: auto'), runbookYaml()))
