@@ -1,4 +1,4 @@
-// `homeostat init`: a commented starter configuration, with a first policy in observe mode and its runbook beside it.
+// `homeostat init`: a commented starter configuration, with a first policy in observe mode, its runbook and its test cases beside it.
 
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
@@ -8,8 +8,9 @@ import { AppError } from '../../schemas/errors.ts'
 export function initFiles(folder: string, force: boolean): string[] {
   const files: Readonly<Record<string, string>> = {
     'homeostat.yaml': CONFIG,
-    'policies/first.yaml': POLICY,
-    'runbooks/restart-web.yaml': RUNBOOK,
+    'policies/first.yaml': schemaLine('policy') + POLICY,
+    'policies/first.test.yaml': schemaLine('policy-test') + CASES,
+    'runbooks/restart-web.yaml': schemaLine('runbook') + RUNBOOK,
     'processes.yaml': PROCESSES
   }
   const paths = Object.keys(files).map(name => join(resolve(folder), name))
@@ -21,6 +22,11 @@ export function initFiles(folder: string, force: boolean): string[] {
     writeFileSync(path, text)
   }
   return paths
+}
+
+/** Editors that speak the YAML language server complete and check by it. */
+function schemaLine(kind: string): string {
+  return `# yaml-language-server: $schema=${join(import.meta.dirname, '../../infra/docs/json-schema', `${kind}.json`)}\n`
 }
 
 const CONFIG = `# Homeostat. Every key is optional and shows its default; \`\${VAR:-default}\` and HOMEOSTAT_SECTION__KEY override.
@@ -85,6 +91,29 @@ spec:
   # maintenanceWindows: [{ schedule: "0 2 * * 6", duration: 2h, timezone: Europe/Berlin }]
 `
 
+const CASES = `# What the policy must decide: \`homeostat policies test\`. A case asks at a level of its own: what will it do once it is raised?
+apiVersion: homeostat.io/v1
+kind: PolicyTest
+metadata: { name: first }
+spec:
+  cases:
+    - name: in observe it only records
+      given:
+        incident: { entity: shop/web@web-1, signature: silent }
+      expect: { outcome: would_act, policy: first, runbook: restart-web, blockedBy: [autonomy] }
+    - name: once it is raised, a silent web server is restarted
+      given:
+        autonomy: auto
+        incident: { entity: shop/web@web-1, signature: silent }
+      expect: { outcome: act }
+    - name: a second attempt waits for the cooldown
+      given:
+        autonomy: auto
+        incident: { entity: shop/web@web-1, signature: errors }
+        history: [{ runbook: restart-web, verdict: ineffective, ago: 30s }]
+      expect: { outcome: blocked, blockedBy: [cooldown], attempt: 2 }
+`
+
 const RUNBOOK = `# A runbook says what is done, how it is checked, and how it is undone. Steps run lightest first.
 apiVersion: homeostat.io/v1
 kind: Runbook
@@ -92,7 +121,7 @@ metadata:
   name: restart-web
   description: Restart the web process and see that it serves again.
 spec:
-  risk: medium
+  risk: low                    # from medium on missing telemetry stops it
   signatures: [silent, errors]
   steps:
     - name: restart

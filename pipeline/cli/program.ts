@@ -100,7 +100,7 @@ function buildProgram(ports: ProgramPorts): Command {
     )
   program
     .command('init')
-    .description('write a commented starter configuration, a first policy and a runbook')
+    .description('write a commented starter configuration, a first policy with test cases, and a runbook')
     .argument('[folder]', 'where to', '.')
     .option('--force', 'overwrite files that are there')
     .action((folder: string, { force }: { force?: boolean }) => {

@@ -5,8 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { initFiles } from '../../../../pipeline/cli/init.ts'
 import type { Output } from '../../../../pipeline/cli/output.ts'
 import { registerPolicies } from '../../../../pipeline/cli/policies.ts'
+import { loadConfig } from '../../../../pipeline/config/load.ts'
+import { configuredPolicyFiles, lintFacts, lintPolicies, testPolicies } from '../../../../pipeline/roles/policies.ts'
 import { configSchema } from '../../../../schemas/config.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
@@ -185,4 +188,13 @@ describe('simulate', () => {
     await expect(run(['simulate', '--from', '2h'], () => [])).rejects.toMatchObject({ code: 'not_found' })
     await expect(run(['simulate', '--from', '1h', '--to', '2h'], rows)).rejects.toMatchObject({ code: 'usage' })
   })
+})
+
+test('what `homeostat init` writes has no findings, and its cases pass', async () => {
+  initFiles(folder, false)
+  const { config } = loadConfig('homeostat.yaml', folder, {})
+  const files = configuredPolicyFiles(config.decide)
+  expect(lintPolicies(files, lintFacts(config, true)).findings).toEqual([])
+  const { results } = testPolicies(files, () => [])
+  expect(results.map(({ differences }) => differences)).toEqual([[], [], []])
 })
