@@ -23,7 +23,8 @@ export interface GateRefusal {
  * The first gate that is closed for the step, or undefined.
  *
  * The end of the incident calls off what has not begun. It does not stop an undo, which restores what an act of ours changed, nor
- * the question what became of an act that was interrupted: that act may be why the incident is over.
+ * the question what became of an act that was interrupted: that act may be why the incident is over. The other gates stop those as
+ * well: people who are at work on the target are not to be surprised, and the outcome says that the undo is missing.
  */
 export function closedGate(
   context: Pick<ExecuteContext, 'control' | 'incidents' | 'environment' | 'clock'>,

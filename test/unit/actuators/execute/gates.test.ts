@@ -49,6 +49,14 @@ describe('maintenance that was announced after the decision', () => {
       aCommand({ steps: [aStep('restart', { action: { driver: 'fake', verb: 'restart', target: 'shop/db@db-1', args: {} } })] })
     )
   })
+  it('that begins between an act and its undo holds the undo, and the outcome says so', async () => {
+    world = aWorld()
+    world.driver.onEffect = () => void world.say(window({ fromMs: START_MS, atMs: START_MS }))
+    const [outcome] = await runOne(world, aCommand({ steps: [aStep('restart', { undo: { driver: 'fake', verb: 'revert', args: {} } })] }))
+    expect(world.driver.orders.map(({ verb }) => verb)).toEqual(['restart'])
+    expect(outcome).toMatchObject({ verdict: 'ineffective', steps: [{ undo: 'failed' }] })
+    expect(outcome!.reason).toContain('maintenance "move"')
+  })
   it('does not stop it when it is over, has not begun, was shortened or is of something else', async () => {
     for (const other of [{ toMs: START_MS }, { fromMs: START_MS + 300_000 }, { match: 'shop/payments' }]) {
       world = aWorld()
