@@ -63,7 +63,8 @@ export interface StatefulWorker<State, Event> {
   start(): Promise<void>
   /**
    * Reduces an event that does not come from the log.
-   * @throws AppError `standby` (retriable) when another instance owns the state: what concerns that one travels by a topic
+   * @throws AppError `standby` (retriable) when another instance owns the state: what concerns that one travels by a topic; and after
+   * a bug, since what the state is by then must not be saved
    */
   submit(event: Event): Promise<void>
   /** The state between events; for reading only. Undefined while another instance owns it, and before `start`. */
@@ -332,6 +333,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   }
 
   async function submit(event: Event): Promise<void> {
+    if (failure !== undefined) throw new AppError('standby', `${name} was stopped by a bug: it goes on where it saved last, at the next start`)
     if (state === undefined) throw new AppError('standby', `another instance owns ${name} now: it acts on what comes by the topics`)
     take(event)
     dirty = true

@@ -17,6 +17,8 @@ export interface AuditState {
   anchoredAtMs: number | null
 }
 
+export type SignAnchor = (head: AuditHead, atMs: number) => Anchor
+
 /** How often the heads that moved are signed. */
 export const ANCHOR_INTERVAL_MS = 60_000
 /** Chains that are followed: one a ledger. */
@@ -49,9 +51,14 @@ export function hear(audit: AuditState, row: AuditRow): string | undefined {
 }
 
 /** Signatures that are due: of each head that moved since its last, once a minute at most. */
-export function anchorsDue(audit: AuditState, nowMs: number, sign: (head: AuditHead, atMs: number) => Anchor): SealedRecord[] {
+export function anchorsDue(audit: AuditState, nowMs: number, sign: SignAnchor): SealedRecord[] {
   // A clock that was set back must not silence them.
-  if (audit.anchoredAtMs !== null && Math.abs(nowMs - audit.anchoredAtMs) < ANCHOR_INTERVAL_MS) return []
+  const isDue = audit.anchoredAtMs === null || Math.abs(nowMs - audit.anchoredAtMs) >= ANCHOR_INTERVAL_MS
+  return isDue ? anchorsNow(audit, nowMs, sign) : []
+}
+
+/** Signatures of each head that moved since its last. */
+export function anchorsNow(audit: AuditState, nowMs: number, sign: SignAnchor): SealedRecord[] {
   const moved = Object.values(audit.heads).filter(head => head.seq > head.anchoredSeq)
   if (moved.length === 0) return []
   audit.anchoredAtMs = nowMs

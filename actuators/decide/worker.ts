@@ -6,8 +6,7 @@
 // readable checkpoint the state is rebuilt from what was published: commands and outcomes give attempts, budgets and fences,
 // decisions the last answers.
 
-import type { Anchor } from '../../schemas/anchor.ts'
-import { type AuditHead, type AuditRow, auditRow, type SealedRecord, sealableRecord, sealedInput } from '../../schemas/audit.ts'
+import { type AuditRow, auditRow, type SealedRecord, sealableRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
 import { controlRecord } from '../../schemas/control.ts'
@@ -22,7 +21,7 @@ import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
-import { anchorsDue, hear, seal } from './audit.ts'
+import { anchorsDue, anchorsNow, hear, seal, type SignAnchor } from './audit.ts'
 import type { UnsignedCommand } from './command.ts'
 import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
 import { explain } from './explain-text.ts'
@@ -45,7 +44,7 @@ export interface DecideWorkerOptions {
   /** Adds key id and signature. */
   sign: (command: UnsignedCommand) => Command
   /** Vouches for the head of an audit chain. Absent: nobody does. */
-  signAnchor?: ((head: AuditHead, atMs: number) => Anchor) | undefined
+  signAnchor?: SignAnchor | undefined
   /** Channel name → where pages go. */
   escalations: Readonly<Record<string, Escalation>>
   /** Who is on call, and owns what. Absent: the channels that policies name. */
@@ -77,8 +76,8 @@ interface Publication {
   record: SealedRecord
 }
 type UnsealedEffect = Exclude<DecideEffect, { kind: 'ignored' }>
-/** What came from the log brings its place in its writer's audit chain. */
-type HeardEvent = DecideEvent & { link?: AuditRow | undefined }
+/** What came from the log brings its place in its writer's audit chain. `leaving`: nothing more is signed here. */
+type HeardEvent = (DecideEvent & { link?: AuditRow | undefined }) | { kind: 'leaving' }
 
 export function decideWorker(options: DecideWorkerOptions): DecideWorker {
   const { log, checkpoints, clock, random, logger, meter, config, environments } = options
@@ -101,16 +100,17 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     decode,
     tick: { kind: 'tick' },
     reduce(state, event, nowMs) {
+      const { signAnchor } = options
+      if (event.kind === 'leaving') return signAnchor === undefined ? [] : anchorsNow(state.audit, nowMs, signAnchor).map(anchorPublication)
       const effects = decide(state, event, nowMs, random, { config, policies, environments, escalation: options.escalation })
       for (const effect of effects) countEffect(meter, logger, effect)
       if (event.link !== undefined) listen(state, event.link)
       const published = effects.flatMap(effect =>
         effect.kind === 'ignored' ? [] : [publication(effect, (type, record) => seal(state.audit, type, record, nowMs))]
       )
-      const { signAnchor } = options
       // After what they vouch for; on a tick everything that was decided before has been written.
       const anchors = event.kind === 'tick' && signAnchor !== undefined ? anchorsDue(state.audit, nowMs, signAnchor) : []
-      return [...published, ...anchors.map(record => ({ kind: 'publish', topic: TOPICS.anchors.name, record }) as const)]
+      return [...published, ...anchors.map(anchorPublication)]
     },
     // Checkpoints of releases before the audit chain hold effects that are in none.
     deliver: effects =>
@@ -155,6 +155,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     finished: worker.finished,
     async close() {
       await pager.close()
+      if (worker.state() !== undefined) await unlessStandby(worker.submit({ kind: 'leaving' }))
       await worker.close()
     }
   }
@@ -178,6 +179,8 @@ function decode(record: LogRecord): DecodedEvent<HeardEvent> {
 function event(kind: DecideEvent['kind'], decoded: { ok: true; record: unknown } | { ok: false; reason: string }, link?: AuditRow): DecodedEvent<HeardEvent> {
   return decoded.ok ? { ok: true, event: { kind, record: decoded.record, link } as HeardEvent } : decoded
 }
+
+const anchorPublication = (record: SealedRecord): Publication => ({ kind: 'publish', topic: TOPICS.anchors.name, record })
 
 /** In the order of the chain, so that a crash in between leaves no hole in it: decisions come before the commands that they explain. */
 async function publish(log: Log, publications: readonly Publication[]): Promise<void> {

@@ -20,7 +20,7 @@ interface Counter {
   count: number
   ticks: number
 }
-type CounterEvent = 'record' | 'tick' | 'asked'
+type CounterEvent = 'record' | 'tick' | 'asked' | 'broken'
 
 interface Instance {
   process: Stoppable
@@ -52,6 +52,10 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }): Promise<In
     tick: 'tick',
     reduce(state, event) {
       if (event === 'tick') state.ticks++
+      if (event === 'broken') {
+        state.count = -1
+        throw new Error('a bug')
+      }
       if (event !== 'record') return []
       return [++state.count]
     },
@@ -115,6 +119,20 @@ describe('a state with several instances', () => {
     await turns()
     expect(third.worker.state()?.count).toBe(4)
     expect([...new Set(told(world))]).toEqual([1, 2, 3, 4])
+  })
+
+  it('takes and saves nothing after a bug: the next one goes on where it was saved last', async () => {
+    const world = aWorld()
+    const first = await start(world)
+    await feed(world, 2)
+    await turns()
+    await expect(first.worker.submit('broken')).rejects.toThrow('a bug')
+    await expect(first.worker.submit('asked')).rejects.toEqual(isStandby)
+    await first.worker.close()
+    const second = await start(world)
+    await feed(world)
+    await turns()
+    expect(second.worker.state()?.count).toBe(3)
   })
 
   it('is dropped by an owner that was stopped and replaced, which tells nothing more and is no bug', async () => {

@@ -112,6 +112,21 @@ describe('anchors', () => {
     await workers.close()
   })
 
+  test('are signed once more when control leaves', async () => {
+    const { open, put, settle, answer, log } = rig()
+    const workers = await open()
+    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+    await settle(3_000)
+    await answer('ineffective')
+    await settle(10_000)
+    const signed = log.records(TOPICS.anchors.name).length
+    await workers.close()
+    await workers.close()
+    const { chains, findings, anchors } = await auditOf(log, DECIDED)
+    expect(findings).toEqual([])
+    expect([anchors, chains[0]!.anchor!.seq]).toEqual([signed + 1, chains[0]!.head.seq])
+  })
+
   test('are for every chain that was heard of, and go on when the clock was set back', () => {
     const audit = emptyAudit()
     const sign = (head: Pick<Anchor, 'chain' | 'seq' | 'hash'>, atMs: number) => signer.signAnchor(head, atMs)
