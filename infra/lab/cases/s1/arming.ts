@@ -12,7 +12,8 @@ export interface Crash {
   point: Point
 }
 
-export const arm = (folder: string, point: Point): void => writeFileSync(join(folder, 'armed'), point)
+/** Each of them fires once, whichever is passed first. */
+export const arm = (folder: string, points: readonly Point[]): void => writeFileSync(join(folder, 'armed'), points.join('\n'))
 export const disarm = (folder: string): void => rmSync(join(folder, 'armed'), { force: true })
 /** The wall clock of the Homeostat under test, against the machine's. */
 export const stepClock = (folder: string, ms: number): void => writeFileSync(join(folder, 'clock-step'), String(ms))

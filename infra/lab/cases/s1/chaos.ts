@@ -1,7 +1,7 @@
-// The chaos driver: arms one crash point after the other, waits until it killed Homeostat, starts it again.
+// The chaos driver: arms crash points, waits until one of them killed Homeostat, starts it again, until all have fired.
 
 import { type Rig, until } from '../rig.ts'
-import { arm, crashes, disarm } from './arming.ts'
+import { arm, type Crash, crashes, disarm } from './arming.ts'
 import type { Point } from './points.ts'
 
 const FIRED_DEADLINE_MS = 75_000 // An attempt after the longest back-off, and a start in between.
@@ -13,28 +13,26 @@ export interface Hit {
   readyAtMs: number | null
 }
 
-/** Visits the points in their order. */
-export async function visit(rig: Rig, points: readonly Point[]): Promise<Hit[]> {
-  const hits: Hit[] = []
-  for (const point of points) {
-    if (rig.signal.aborted) break
-    hits.push(await visitOne(rig, point))
-  }
-  return hits
-}
-
-async function visitOne(rig: Rig, point: Point): Promise<Hit> {
+/**
+ * Visits the points, in the order in which they are passed.
+ * @param isOver nothing that passes them will happen any more
+ */
+export async function visit(rig: Rig, points: readonly Point[], isOver: () => boolean = () => false): Promise<Hit[]> {
   const { folder, homeostat, say } = rig
-  const before = crashes(folder).length
-  arm(folder, point)
-  const crash = await until(rig, FIRED_DEADLINE_MS, () => crashes(folder)[before])
-  if (crash === undefined) {
-    disarm(folder)
-    say(`S1: ${point} was not passed within ${FIRED_DEADLINE_MS} ms`)
-    return { point, crashedAtMs: null, readyAtMs: null }
+  const left = new Set(points)
+  const hits: Hit[] = []
+  let seen = crashes(folder).length
+  arm(folder, points)
+  while (left.size > 0 && !rig.signal.aborted) {
+    const crash = await until<Crash | 'over'>(rig, FIRED_DEADLINE_MS, () => crashes(folder)[seen] ?? (isOver() ? 'over' : undefined))
+    if (crash === undefined || crash === 'over') break
+    seen++
+    await homeostat.kill() // What is left of its group.
+    const readyMs = await homeostat.start()
+    say(`S1: killed at ${crash.point}, ready again after ${readyMs} ms`)
+    if (left.delete(crash.point)) hits.push({ point: crash.point, crashedAtMs: crash.atMs, readyAtMs: Date.now() })
   }
-  await homeostat.kill() // What is left of its group.
-  const readyMs = await homeostat.start()
-  say(`S1: killed at ${point}, ready again after ${readyMs} ms`)
-  return { point, crashedAtMs: crash.atMs, readyAtMs: Date.now() }
+  disarm(folder)
+  for (const point of left) say(`S1: ${point} was not passed`)
+  return [...hits, ...[...left].map(point => ({ point, crashedAtMs: null, readyAtMs: null }))]
 }

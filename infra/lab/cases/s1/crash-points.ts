@@ -1,10 +1,10 @@
 // Preloaded into every thread and process of the Homeostat under test: kills all of it (SIGKILL to the group) at the armed point.
 //
-// The ports' implementations are wrapped here, in the lab alone: the log, the ledger, the store, HTTP calls. Which point is armed
-// stands in `FOLDER/armed`, so that one start can have several; a point that fires is noted in `FOLDER/crashes.jsonl` first.
+// The ports' implementations are wrapped here, in the lab alone: the log, the ledger, the store, HTTP calls. Which points are armed
+// stands in `FOLDER/armed`, a line each; one that fires is taken out and noted in `FOLDER/crashes.jsonl` first.
 // The clock can be stepped, too: `FOLDER/clock-step` holds ms that are added to the wall clock, as a step of the machine's would.
 
-import { appendFileSync, readFileSync, unlinkSync } from 'node:fs'
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
@@ -22,9 +22,12 @@ const folder = process.env[FOLDER_VARIABLE]!
 const realNowMs = Date.now.bind(Date)
 
 function pass(place: Place | undefined, side: 'before' | 'after'): void {
-  if (place === undefined || textOf('armed') !== `${place}:${side}`) return
-  unlinkSync(join(folder, 'armed'))
-  appendFileSync(join(folder, 'crashes.jsonl'), `${JSON.stringify({ atMs: realNowMs(), point: `${place}:${side}` })}\n`)
+  if (place === undefined) return
+  const point = `${place}:${side}`
+  const armed = textOf('armed').split('\n')
+  if (!armed.includes(point)) return
+  writeFileSync(join(folder, 'armed'), armed.filter(other => other !== point).join('\n'))
+  appendFileSync(join(folder, 'crashes.jsonl'), `${JSON.stringify({ atMs: realNowMs(), point })}\n`)
   process.kill(0, 'SIGKILL')
 }
 
@@ -72,7 +75,7 @@ function placeOfAppend(topic: string, key: string): Place | undefined {
             ? 'diagnose.checkpoint'
             : undefined
     default:
-      return topic.startsWith(TOPICS.commands.name.replace(/\.v1$/, '')) ? 'decide.commands' : undefined
+      return topic.startsWith(TOPICS.commands.name.split('{')[0]!) ? 'decide.commands' : undefined
   }
 }
 
