@@ -1,6 +1,11 @@
 // Everything of a case that is judged, asked from Homeostat as any user asks, when the case is over.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { verifyAuditStore } from '../../../pipeline/cli/audit-store.ts'
 import type { IncidentStory } from '../../../pipeline/console/live-view.ts'
+import { openVerificationKeys } from '../../../pipeline/roles/keys.ts'
+import { configSchema } from '../../../schemas/config.ts'
 import { pause } from '../fleet.ts'
 import type { CaseFacts } from './assertions.ts'
 import { readEffects } from './effects.ts'
@@ -37,7 +42,7 @@ export async function gather(rig: Rig, injectedAtMs: number, healthy: boolean): 
 async function missingRows(rig: Rig, stories: readonly IncidentStory[]): Promise<string[]> {
   const deadlineMs = Date.now() + STORE_DEADLINE_MS
   for (;;) {
-    const problems = (await Promise.all(stories.map(story => missingOf(rig, story)))).flat()
+    const problems = [...(await Promise.all(stories.map(story => missingOf(rig, story)))).flat(), ...(await auditFaults(rig))]
     if (problems.length === 0 || Date.now() >= deadlineMs || rig.signal.aborted) return problems
     await pause(POLL_MS)
   }
@@ -60,4 +65,12 @@ async function missingOf({ homeostat }: Rig, { incident, decisions, outcomes }: 
     Number(row?.[table] ?? 0) >= count ? [] : [`incident ${short}: ${row?.[table] ?? 0} rows of ${count} in ${table}`]
   )
   return Number(row?.['anomalies'] ?? 0) > 0 ? missing : [...missing, `incident ${short}: none of its anomalies is in homeostat_anomalies`]
+}
+
+/** What `homeostat audit verify` would say, with the keys of the rig's own configuration. */
+async function auditFaults({ folder, homeostat }: Rig): Promise<string[]> {
+  const config = configSchema.parse(JSON.parse(readFileSync(join(folder, 'homeostat.yaml'), 'utf8')))
+  const keys = openVerificationKeys(config, new Set())
+  const { findings } = await verifyAuditStore({ sql: homeostat.sql, keys, nowMs: Date.now(), arrivalMs: 0 })
+  return findings.map(({ fault, chain, seq, detail }) => `audit chain ${chain} ${seq} ${fault}: ${detail}`)
 }
