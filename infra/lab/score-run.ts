@@ -87,7 +87,8 @@ function readGroundTruth({ folder }: LabLayout): GroundTruth[] {
   return lines.filter(line => line !== '').map(line => JSON.parse(line) as GroundTruth)
 }
 
-function runbookCosts(folder: string): Map<string, number> {
+/** Of every runbook in the run's folder, as its file says. */
+export function runbookCosts(folder: string): Map<string, number> {
   const documents = globSync(join(folder, 'runbooks', '*.yaml')).flatMap(file => parseAllDocuments(readFileSync(file, 'utf8')))
   const runbooks = documents.map(document => document.toJS() as { metadata: { name: string }; spec: { cost?: number } })
   return new Map(runbooks.map(({ metadata, spec }) => [metadata.name, spec.cost ?? COST_DEFAULT]))

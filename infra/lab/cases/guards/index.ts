@@ -9,6 +9,7 @@ import { partialFix } from './partial.ts'
 import { racing } from './racing.ts'
 import { randomAlarms } from './random-alarms.ts'
 import { regression } from './regression.ts'
+import { scorecardReport } from './scorecard.ts'
 import { shadowMode } from './shadow.ts'
 import { type GuardCase, playGuards } from './stage.ts'
 import { stormBrake } from './storm.ts'
@@ -16,10 +17,10 @@ import { telemetryGaps } from './telemetry-gaps.ts'
 import { unsafeCommands } from './unsafe.ts'
 import { windows } from './windows.ts'
 
-/** Minutes each, so each has a run of its own. */
-const ALONE: readonly GuardCase[] = [flapping, randomAlarms, telemetryGaps]
+/** They take minutes, or put into the log what belongs to no incident: each has a run of its own. */
+const ALONE: readonly GuardCase[] = [flapping, randomAlarms, telemetryGaps, unsafeCommands]
 /** What limits acting. */
-const LIMITS: readonly GuardCase[] = [racing, unsafeCommands, partialFix, costCap, regression, killSwitch]
+const LIMITS: readonly GuardCase[] = [racing, partialFix, costCap, regression, killSwitch]
 /** What people say and see. The storm brake stays on for minutes, so it comes last. */
 const PEOPLE: readonly GuardCase[] = [shadowMode, windows, approval, errorBudget, stormBrake]
 
@@ -27,7 +28,7 @@ type Run = AcceptanceCase['run']
 
 export const GUARD_CASES: readonly AcceptanceCase[] = [
   ...[...ALONE, ...LIMITS, ...PEOPLE].map(each => ({ name: each.name, title: each.title, run: (run: Parameters<Run>[0]) => playGuards(run, [each]) })),
-  { name: 'LIMITS', title: `${namesOf(LIMITS)} on one Homeostat`, run: run => playGuards(run, LIMITS) },
+  { name: 'LIMITS', title: `${namesOf(LIMITS)} on one Homeostat`, run: run => playGuards(run, LIMITS, async rig => [await scorecardReport(rig)]) },
   { name: 'PEOPLE', title: `${namesOf(PEOPLE)} on one Homeostat`, run: run => playGuards(run, PEOPLE) }
 ]
 

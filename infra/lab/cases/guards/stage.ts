@@ -84,7 +84,12 @@ export interface GuardCase {
 const DECISION_DEADLINE_MS = 15_000
 
 /** Plays the cases one after the other on one Homeostat; each leaves the stage as it found it. */
-export async function playGuards(run: CaseRun, cases: readonly GuardCase[]): Promise<AcceptanceReport[]> {
+export async function playGuards(
+  run: CaseRun,
+  cases: readonly GuardCase[],
+  /** Beside the cases: what is judged of the run as a whole. */
+  afterwards: (rig: Rig) => Promise<AcceptanceReport[]> = async () => []
+): Promise<AcceptanceReport[]> {
   const rig = await openRig({
     seed: run.seed,
     ports: [...MEMBERS, ...BEACONS, ...TRACED, 'cacheData', 'lossy'],
@@ -119,7 +124,7 @@ export async function playGuards(run: CaseRun, cases: readonly GuardCase[]): Pro
       run.say(`${each.name}: ${each.title}`)
       reports.push(...(await each.play(stage).catch(error => [brokenCase(each, run.seed, error as Error)])))
     }
-    return reports
+    return run.signal.aborted ? reports : [...reports, ...(await afterwards(rig))]
   } finally {
     watcher.close()
     await rig.end(run.keep)
