@@ -15,19 +15,26 @@ export interface ImaginedIncident {
 /** A product beyond this is cut: 40 services in three environments fit. */
 const IMAGINED_MAX = 2_000
 const SEVERITIES = ['info', 'warning', 'critical']
+/** Beside what scores are compared with, and a little above and below it. */
 const SCORES = [0, 0.5, 1]
+const SCORE_STEP = 0.01
 
 const PATH = String.raw`\b(?:incident|cause)\.(\w+)`
 const TEXT = String.raw`(["'])(.*?)\2`
-const COMPARED = [new RegExp(`${PATH}\\s*[!=]=\\s*${TEXT}`, 'g'), new RegExp(`${PATH}\\.(?:startsWith|endsWith|contains|matches)\\(\\s*${TEXT}`, 'g')]
-const LISTED = new RegExp(`${PATH}\\s+in\\s+\\[(.*?)\\]`, 'g')
+const EQUALS = new RegExp(`${PATH}\\s*[!=]=\\s*${TEXT}`, 'g')
+const PART = new RegExp(`${PATH}\\.(?:startsWith|endsWith|contains)\\(\\s*${TEXT}\\s*\\)`, 'g')
+const LISTED = new RegExp(`${PATH}\\s+in\\s+\\[([^\\]]*)\\]`, 'g')
+const SCORE = /\bcause\.score\s*(?:[<>]=?|[!=]=)\s*(\d*\.?\d+)/g
 
-/** Fields that are imagined; a selector that asks for others is not judged by these incidents alone. */
+/** Fields that are imagined. */
 const FIELDS: ReadonlySet<string> = new Set(['environment', 'severity', 'service', 'entity', 'signature', 'score'])
 
-/** Whether these selectors ask for nothing but what is imagined. */
-export function isImaginable(...matches: readonly string[]): boolean {
-  return matches.every(match => [...match.replaceAll(/(["']).*?\1/g, '""').matchAll(new RegExp(PATH, 'g'))].every(([, field]) => FIELDS.has(field!)))
+/** Whether these selectors say nothing but comparisons of imagined fields, so that imagined incidents tell all of them. */
+export function isUnderstood(...matches: readonly string[]): boolean {
+  return matches.every(match => {
+    const rest = [EQUALS, PART, LISTED].reduce((text, pattern) => text.replaceAll(pattern, (whole, field: string) => (FIELDS.has(field) ? '' : whole)), match)
+    return /^[\s()!&|]*$/.test(rest.replaceAll(SCORE, ''))
+  })
 }
 
 /** Incidents in every combination of what `matches` compare, at most IMAGINED_MAX. Deterministic. */
@@ -36,7 +43,7 @@ export function imagineIncidents(...matches: readonly string[]): ImaginedInciden
   const among = (field: string, others: readonly string[]): string[] => [...new Set([...(literals.get(field) ?? []), ...others])]
   const services = among('service', ['another-service'])
   const entities = among('entity', [])
-  const scores = literals.has('score') || matches.some(match => /cause\.score/.test(match)) ? SCORES : [0.9]
+  const scores = scoresOf(matches)
   const severities = literals.has('severity') ? SEVERITIES : ['critical']
   const imagined: ImaginedIncident[] = []
   // Signatures vary fastest, so that a product that is cut still has all of them.
@@ -69,8 +76,16 @@ function literalsOf(matches: readonly string[]): Map<string, Set<string>> {
     if (text !== '') literals.set(field, known.add(text)) // Nothing is named by nothing.
   }
   for (const match of matches) {
-    for (const pattern of COMPARED) for (const [, field, , text] of match.matchAll(pattern)) add(field!, text!)
+    for (const pattern of [EQUALS, PART]) for (const [, field, , text] of match.matchAll(pattern)) add(field!, text!)
     for (const [, field, list] of match.matchAll(LISTED)) for (const [, , text] of list!.matchAll(/(["'])(.*?)\1/g)) add(field!, text!)
   }
   return literals
+}
+
+/** Scores that make a difference to these selectors; one high one where they do not ask for it. */
+function scoresOf(matches: readonly string[]): number[] {
+  const compared = matches.flatMap(match => [...match.matchAll(SCORE)].map(([, text]) => Number(text)))
+  if (compared.length === 0 && matches.every(match => !match.includes('cause.score'))) return [0.9]
+  const around = compared.flatMap(score => [score - SCORE_STEP, score, score + SCORE_STEP])
+  return [...new Set([...around, ...SCORES])].filter(score => score >= 0 && score <= 1)
 }

@@ -9,7 +9,7 @@ import { span } from './guards/guard.ts'
 import { type Found, type PolicyDocuments, type PolicyFile, readPolicyDocuments } from './policy-documents.ts'
 import { didYouMean, loadPolicySet, POLICY_VARIABLES } from './policy-file.ts'
 import { type Finding, finding, inOrder } from './policy-finding.ts'
-import { type ImaginedIncident, imagineIncidents, isImaginable } from './policy-imagine.ts'
+import { type ImaginedIncident, imagineIncidents, isUnderstood } from './policy-imagine.ts'
 import { type ActFacts, lintRunbook } from './policy-lint-steps.ts'
 
 /** What the configuration says; without it less can be found. */
@@ -77,7 +77,7 @@ function selectorFindings({ found, match, holds }: Selector): Finding[] {
       finding('error', 'selects-everything', found, ['spec', 'match'], 'holds for every incident that was tried: the whole fleet would be acted upon', hint)
     ]
   }
-  if (isImaginable(match) && !imagined.some(holds)) {
+  if (isUnderstood(match) && !imagined.some(holds)) {
     const message = `holds for none of ${imagined.length} incidents that were made of what it compares`
     return [finding('error', 'selects-nothing', found, ['spec', 'match'], message, 'Look for two conditions that exclude each other.')]
   }
@@ -170,7 +170,7 @@ function pairFindings(policies: readonly Selector[]): Finding[] {
       const both = ofSecond.filter(first.holds)
       if (both.length === 0) continue
       const where = `${first.name} (${first.found.file}:${first.found.document.positions.at(['spec', 'match']).line})`
-      if (both.length === ofSecond.length && isImaginable(first.match, second.match)) {
+      if (both.length === ofSecond.length && isUnderstood(first.match, second.match)) {
         const message = `never decides: all that it selects is selected by ${where} too, which comes first by name`
         return [finding('warning', 'shadowed', second.found, ['spec', 'match'], message, 'Rename it so that it sorts before, or narrow the other one.')]
       }

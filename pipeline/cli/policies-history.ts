@@ -2,7 +2,7 @@
 
 import { AppError } from '../../schemas/errors.ts'
 import type { LoadedConfig } from '../config/load.ts'
-import { type MetricAnswer, type MetricQuestion, metricQuestions } from '../roles/policies.ts'
+import { type MetricAnswer, type MetricQuestion, metricQuestions, type PolicyDocuments } from '../roles/policies.ts'
 import { type History, metricFilter, quoted } from './backtest-history.ts'
 import type { PoliciesPorts } from './policies.ts'
 
@@ -22,7 +22,7 @@ export interface HistoryAnswers {
 }
 
 /** @throws AppError when ClickHouse cannot be asked, or has no telemetry at all */
-export async function askHistory(ports: PoliciesPorts, loaded: LoadedConfig, documents: Parameters<typeof metricQuestions>[0]): Promise<HistoryAnswers> {
+export async function askHistory(ports: PoliciesPorts, loaded: LoadedConfig, documents: Pick<PolicyDocuments, 'runbooks'>): Promise<HistoryAnswers> {
   const questions = [...metricQuestions(documents)].slice(0, QUESTIONS_MAX)
   if (questions.length === 0) return { answers: new Map(), metrics: [] }
   const { url } = loaded.config.store

@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import { AppError } from '../../schemas/errors.ts'
 import { formatProblem } from '../../schemas/yaml.ts'
-import { type Finding, inOrder, lintAgainstHistory, lintFacts, lintPolicies, type MetricAnswer, type PolicyFile } from '../roles/policies.ts'
+import { type Finding, inOrder, lintAgainstHistory, lintFacts, lintPolicies, type PolicyDocuments, type PolicyFile } from '../roles/policies.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { counted, paint, wrapped } from './output.ts'
 import { chosenFiles, type PoliciesPorts } from './policies.ts'
@@ -56,10 +56,10 @@ async function lint(ports: PoliciesPorts, paths: readonly string[], offline: boo
 }
 
 /** Findings, or why history was not asked. */
-async function historyFindings(ports: PoliciesPorts, loaded: LoadedConfig, documents: Parameters<typeof lintAgainstHistory>[0]): Promise<Finding[] | string> {
+async function historyFindings(ports: PoliciesPorts, loaded: LoadedConfig, documents: PolicyDocuments): Promise<Finding[] | string> {
   try {
     const { answers, metrics } = await askHistory(ports, loaded, documents)
-    return lintAgainstHistory(documents, answers as ReadonlyMap<string, MetricAnswer>, metrics, LOOKBACK_MS)
+    return lintAgainstHistory(documents, answers, metrics, LOOKBACK_MS)
   } catch (error) {
     if (error instanceof AppError) return error.message
     throw error

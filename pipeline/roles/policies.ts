@@ -11,7 +11,7 @@ import { AppError } from '../../schemas/errors.ts'
 import { formatProblem, type Problem } from '../../schemas/yaml.ts'
 import { openDrivers } from './act.ts'
 
-export type { PolicyFile } from '../../actuators/decide/policy-documents.ts'
+export type { PolicyDocuments, PolicyFile } from '../../actuators/decide/policy-documents.ts'
 export { type DecisionDifferences, differenceOf } from '../../actuators/decide/policy-difference.ts'
 export { explainPolicy, type ExplainedLimit, type PolicyExplanation } from '../../actuators/decide/policy-explain.ts'
 export { type Finding, inOrder } from '../../actuators/decide/policy-finding.ts'

@@ -4,7 +4,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { readPolicyDocuments } from '../../../../actuators/decide/policy-documents.ts'
-import { imagineIncidents, isImaginable } from '../../../../actuators/decide/policy-imagine.ts'
+import { imagineIncidents, isUnderstood } from '../../../../actuators/decide/policy-imagine.ts'
 import { type LintFacts, lintPolicies } from '../../../../actuators/decide/policy-lint.ts'
 import { lintAgainstHistory, metricQuestions } from '../../../../actuators/decide/policy-lint-history.ts'
 import { execDriver } from '../../../../actuators/drivers/exec.ts'
@@ -71,6 +71,9 @@ describe('selectors', () => {
     'size(incident.members) > 5',
     'cause.entity == "shop/orders@1"',
     'cause.score > 0.8 && incident.severity == "critical"',
+    'cause.score > 0.6 && cause.score < 0.9',
+    'cause.service.matches("^web-[0-9]+$")',
+    'cause.entity == cause.service + "@9"',
     'cause.service in ["orders", "cart"]'
   ])('%s is a selector like others', match => {
     expect(rules(match)).toEqual([])
@@ -110,8 +113,13 @@ describe('selectors', () => {
     const match = `cause.service in [${Array.from({ length: 500 }, (_, index) => `"s${index}"`).join(', ')}]`
     expect(imagineIncidents(match)).toHaveLength(2_000)
     expect(imagineIncidents('cause.service == "a"')).toEqual(imagineIncidents('cause.service == "a"'))
-    expect(isImaginable('cause.service == "incident.members"')).toBe(true)
-    expect(isImaginable('size(incident.members) > 1')).toBe(false)
+  })
+
+  test('what is not understood is not judged', () => {
+    for (const match of ['cause.service == "incident.members"', '!(cause.score >= 0.5) || cause.entity.contains("@") && incident.severity in ["critical"]'])
+      expect(isUnderstood(match), match).toBe(true)
+    for (const match of ['size(incident.members) > 1', 'cause.service.matches("^a.*b$")', 'cause.entity == cause.service + "@1"', 'incident.title == "x"'])
+      expect(isUnderstood(match), match).toBe(false)
   })
 })
 
