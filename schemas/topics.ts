@@ -38,7 +38,7 @@ export const TOPICS = {
     writer: 'detect',
     readers: 'control'
   },
-  canaries: { ...compacted, name: 'homeostat.canaries.v1', key: 'canary', writer: 'control', readers: 'control, console' },
+  canaries: { ...compacted, name: 'homeostat.canaries.v1', key: 'canary', writer: 'control', readers: 'control, store, console' },
   incidents: { ...compacted, name: 'homeostat.incidents.v1', key: 'incident', writer: 'control', readers: 'control, act, store, console' },
   decisions: { ...control, name: 'homeostat.decisions.v1', key: 'incident', writer: 'control', readers: 'control, store, console' },
   commands: { ...control, name: 'homeostat.commands.{environment}.v1', key: 'target', writer: 'control', readers: 'control, act, store' },

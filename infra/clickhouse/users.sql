@@ -24,6 +24,7 @@ GRANT INSERT ON `homeostat`.homeostat_outcomes TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_checks TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_anchors TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_control TO `homeostat_writer`;
+GRANT INSERT ON `homeostat`.homeostat_canaries TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_models TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_edges TO `homeostat_writer`;
 GRANT INSERT ON `homeostat`.homeostat_entities TO `homeostat_writer`;

@@ -17,6 +17,7 @@ const RECORD_TABLES = [
   'checks',
   'anchors',
   'control',
+  'canaries',
   'models',
   'edges',
   'entities',

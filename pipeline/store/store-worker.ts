@@ -109,9 +109,9 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
   }
 }
 
-/** Every topic that has tables; checkpoints are bytes for their owners only. */
+/** Every topic that has tables; checkpoints are bytes for their owners only, and what a canary was judged by is in its own record. */
 function storedTopics(environments: readonly string[]): string[] {
-  const { checkpoints: _checkpoints, commands: _commands, executions: _executions, ...stored } = TOPICS
+  const { checkpoints: _checkpoints, commands: _commands, executions: _executions, versions: _versions, ...stored } = TOPICS
   return [...Object.values(stored).map(spec => spec.name), ...environments.map(commandsTopic)]
 }
 

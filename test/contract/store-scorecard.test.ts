@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { recordRows } from '../../pipeline/store/rows/record-rows.ts'
 import { anomalyRecord } from '../../schemas/anomaly.ts'
+import { canaryRecord } from '../../schemas/canary.ts'
 import { commandRecord } from '../../schemas/command.ts'
 import { controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
@@ -11,6 +12,7 @@ import { incidentRecord } from '../../schemas/incident.ts'
 import { modelRecord } from '../../schemas/model.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
 import { type Edge, edgeRecord } from '../../schemas/topology.ts'
+import { playCanary } from '../support/canary-run.ts'
 import { aCommand, aDecision, aLabel, aMember, aModel, anAnomaly, anIncident, anOutcome, aStep, INCIDENT_ID, NOW_MS, S } from '../support/store-records.ts'
 import { openTestStore, type TestStore } from '../support/store-tools.ts'
 
@@ -50,6 +52,7 @@ describe('record tables', () => {
     await put(controlRecord, { kind: 'kill_switch', scope: 'environment/lab', on: true, reason: 'drill', atMs: NOW_MS, by: 'ann' })
     await put(commandRecord, aCommand())
     await put(modelRecord, aModel())
+    await put(canaryRecord, playCanary(1, { requestsPerWindow: 50, windows: 40, errorRatio: { canary: 0.3, baseline: 0 } }).record)
     const one = async (sql: string): Promise<unknown> => (await opened.store.query(sql))[0]
     expect(await one('SELECT AnomalyId, Observed, Expected, Attributes, Score, Shadow, Samples FROM homeostat_anomalies')).toEqual({
       AnomalyId: 'anomaly-1',
@@ -84,6 +87,18 @@ describe('record tables', () => {
       on: 'true'
     })
     expect(await one('SELECT CommandId, Fence, StepsCount FROM homeostat_commands')).toEqual({ CommandId: 'command-1', Fence: 7, StepsCount: 0 })
+    expect(
+      await one(
+        'SELECT ServiceName, CanaryVersion, State, Quarantined, CanaryRequests, toBool(ErrorDifferenceLower > 0.02) AS Sure FROM homeostat_canaries_latest'
+      )
+    ).toEqual({
+      ServiceName: 'orders',
+      CanaryVersion: '2.0.0',
+      State: 'failed',
+      Quarantined: true,
+      CanaryRequests: 200,
+      Sure: true
+    })
     expect(await one('SELECT ModelName, Brier, BaselineBrier, HeldOutPositives FROM homeostat_models')).toEqual({
       ModelName: 'failure',
       Brier: 0.1,

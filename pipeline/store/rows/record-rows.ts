@@ -7,6 +7,7 @@ import { type Anchor, anchorRecord } from '../../../schemas/anchor.ts'
 import { auditLink } from '../../../schemas/audit.ts'
 import { type Anomaly, anomalyRecord } from '../../../schemas/anomaly.ts'
 import { type Command, commandRecord } from '../../../schemas/command.ts'
+import { type Canary, canaryRecord } from '../../../schemas/canary.ts'
 import { type Control, controlRecord, controlSubject } from '../../../schemas/control.ts'
 import { type Decision, decisionRecord } from '../../../schemas/decision.ts'
 import { decodeRecord, type RecordType } from '../../../schemas/envelope.ts'
@@ -64,6 +65,7 @@ const BY_TYPE: Readonly<Record<string, ToRows>> = {
   [outcomeRecord.type]: chained(many(outcomeRecord, outcomeRows), { Steps: 'steps', Evidence: 'evidence' }),
   [anchorRecord.type]: one(anchorRecord, 'homeostat_anchors', anchorColumns),
   [controlRecord.type]: one(controlRecord, 'homeostat_control', controlColumns),
+  [canaryRecord.type]: one(canaryRecord, 'homeostat_canaries', canaryColumns),
   [modelRecord.type]: one(modelRecord, 'homeostat_models', modelColumns),
   [edgeRecord.type]: one(edgeRecord, 'homeostat_edges', edgeColumns),
   [instanceRecord.type]: many(instanceRecord, () => []) // News for diagnosis; who was seen when is in homeostat_entities.
@@ -203,6 +205,34 @@ function controlColumns(record: Control): Row {
     AnomalyId: record.kind === 'label' ? record.anomalyId : '',
     Label: record.kind === 'label' ? record.label : '',
     Attributes: Object.fromEntries(texts)
+  }
+}
+
+function canaryColumns(record: Canary): Row {
+  const { canary, baseline, errorDifference, latencyRatio } = record
+  return {
+    CanaryId: record.id,
+    Version: count(record.version),
+    Environment: record.environment,
+    ServiceName: serviceName(record.service),
+    CanaryVersion: canary.version,
+    BaselineVersion: baseline.version,
+    State: record.state,
+    Reason: record.reason,
+    Actor: record.by,
+    StartedAt: msText(record.startedAtMs),
+    Quarantined: record.quarantined,
+    Looks: count(record.looks),
+    CanaryRequests: count(canary.requests, Number.MAX_SAFE_INTEGER),
+    CanaryErrors: count(canary.errors, Number.MAX_SAFE_INTEGER),
+    BaselineRequests: count(baseline.requests, Number.MAX_SAFE_INTEGER),
+    BaselineErrors: count(baseline.errors, Number.MAX_SAFE_INTEGER),
+    ErrorDifference: errorDifference?.estimate ?? null,
+    ErrorDifferenceLower: errorDifference?.lower ?? null,
+    ErrorDifferenceUpper: errorDifference?.upper ?? null,
+    LatencyRatio: latencyRatio?.estimate ?? null,
+    LatencyRatioLower: latencyRatio?.lower ?? null,
+    LatencyRatioUpper: latencyRatio?.upper ?? null
   }
 }
 
