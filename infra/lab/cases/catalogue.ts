@@ -4,5 +4,6 @@ import type { AcceptanceCase } from './case.ts'
 import { GUARD_CASES } from './guards/index.ts'
 import { crashLoopUnderCrashes } from './s1/index.ts'
 import { crashLoop } from './uc1/index.ts'
+import { badCanary } from './uc5/index.ts'
 
-export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, ...GUARD_CASES]
+export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, badCanary, ...GUARD_CASES]

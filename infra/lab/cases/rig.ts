@@ -67,6 +67,8 @@ export interface RigOptions {
   settings?: (layout: RigLayout) => Partial<ConfigInput>
   /** What the actuator may touch beside the programs: sections of `act.drivers`, and `probeHosts`. */
   drivers?: (layout: RigLayout) => NonNullable<NonNullable<ConfigInput['act']>['drivers']>
+  /** Least severity that pages; below it there is a ticket. Default: that of the configuration. */
+  pageFrom?: 'warning' | 'critical'
   /** Entry of the program under test; a case that wraps ports gives its own. */
   main?: string
   say(line: string): void
@@ -116,7 +118,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     act: {
       probeHosts: ['127.0.0.1'],
       drivers: { process: { definitionsFile }, ...options.drivers?.(layout) },
-      escalation: { channels: { default: { kind: 'webhook', url: pages.url } } }
+      escalation: { channels: { default: { kind: 'webhook', url: pages.url } }, ...(options.pageFrom === undefined ? {} : { pageFrom: options.pageFrom }) }
     },
     ...options.settings?.(layout)
   }
