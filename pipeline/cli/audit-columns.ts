@@ -23,7 +23,10 @@ export interface AuditTable {
   columns: ColumnSources
 }
 
-const COMMON = { IncidentId: 'incidentId', TraceId: 'incidentId', Environment: 'environment', Target: 'target', Runbook: 'runbook', Policy: 'policy' } as const
+const COMMON = {
+  ...{ RecordId: 'id', IncidentId: 'incidentId', TraceId: 'incidentId', Environment: 'environment' },
+  ...{ Target: 'target', Runbook: 'runbook', Policy: 'policy' }
+} as const
 
 /** The tables whose records are in the audit chain. */
 export const AUDIT_TABLES: readonly AuditTable[] = [
@@ -33,7 +36,7 @@ export const AUDIT_TABLES: readonly AuditTable[] = [
     columns: {
       texts: {
         ...COMMON,
-        ...{ RecordId: 'id', DecisionId: 'id', PolicyVersion: 'policyVersion', RunbookVersion: 'runbookVersion', Autonomy: 'autonomy' },
+        ...{ DecisionId: 'id', PolicyVersion: 'policyVersion', RunbookVersion: 'runbookVersion', Autonomy: 'autonomy' },
         ...{ Outcome: 'outcome', CommandId: 'commandId', Reason: 'reason' }
       },
       lists: { BlockedBy: 'blockedBy' },
@@ -48,7 +51,7 @@ export const AUDIT_TABLES: readonly AuditTable[] = [
     columns: {
       texts: {
         ...COMMON,
-        ...{ RecordId: 'id', CommandId: 'id', DecisionId: 'decisionId', RunbookVersion: 'runbookVersion', PolicyVersion: 'policyVersion' },
+        ...{ CommandId: 'id', DecisionId: 'decisionId', RunbookVersion: 'runbookVersion', PolicyVersion: 'policyVersion' },
         ...{ Risk: 'risk', Nonce: 'nonce', KeyId: 'keyId', Signature: 'signature' }
       },
       numbers: { Attempt: 'attempt', Cost: 'cost', Fence: 'fence' },
@@ -62,7 +65,7 @@ export const AUDIT_TABLES: readonly AuditTable[] = [
     columns: {
       texts: {
         ...COMMON,
-        ...{ RecordId: 'id', OutcomeId: 'id', CommandId: 'commandId', DecisionId: 'decisionId', Verdict: 'verdict', Reason: 'reason', RefusedBy: 'refusedBy' }
+        ...{ OutcomeId: 'id', CommandId: 'commandId', DecisionId: 'decisionId', Verdict: 'verdict', Reason: 'reason', RefusedBy: 'refusedBy' }
       },
       numbers: { Attempt: 'attempt', Cost: 'cost' },
       flags: { Escalated: 'escalated' },
@@ -79,8 +82,11 @@ export const DERIVED_COLUMNS = [
   ...['AuditChain', 'AuditSeq', 'AuditPrev', 'AuditHash', 'RecordType', 'Payload', 'StoredAt', 'Precedence']
 ]
 
-/** Expression for the names of the columns that do not say what `Payload` says; empty: all do. */
-export function differingColumns({ columns }: AuditTable): string {
+/**
+ * For a SELECT from the table: what goes into its WITH, and the expression for the names of the columns that do not say what `Payload`
+ * says, an empty array when all do.
+ */
+export function differingColumns({ columns }: AuditTable): { withSaid: string; differing: string } {
   const { texts, lists = {}, numbers = {}, times, nullableTimes = {}, flags = {}, nested } = columns
   const types = new Map<string, string>()
   const need = (sources: Readonly<Record<string, string>>, type: string): void => {
@@ -92,10 +98,10 @@ export function differingColumns({ columns }: AuditTable): string {
   need(times, 'Float64')
   need(nullableTimes, 'Nullable(Float64)')
   need(flags, 'Bool')
-  const said = `(JSONExtract(Payload, 'Tuple(${[...types.values()].join(', ')})') AS said)`
+  const said = `JSONExtract(Payload, 'Tuple(${[...types.values()].join(', ')})') AS said`
   // Microseconds are what the store keeps of a time; halves may be rounded either way.
   const isOther = (column: string, field: string): string => `abs(toUnixTimestamp64Micro(${column}) - said.${field} * 1000) > 1`
-  const tests: [column: string, differs: string][] = [
+  const differs: [column: string, condition: string][] = [
     ...Object.entries({ ...texts, ...lists, ...flags }).map(([column, field]): [string, string] => [column, `${column} != said.${field}`]),
     ...Object.entries(numbers).map(([column, field]): [string, string] => [column, `toFloat64(${column}) != said.${field}`]),
     ...Object.entries(times).map(([column, field]): [string, string] => [column, isOther(column, field)]),
@@ -105,8 +111,10 @@ export function differingColumns({ columns }: AuditTable): string {
     ]),
     ...Object.entries(nested).map(([column, field]): [string, string] => [column, isOtherJson(column, field)])
   ]
-  const names = tests.map(([column, differs]) => `if(${differs}, '${column}', '')`)
-  return `if(tupleElement(${said}, 1) = '' AND Payload = '', ['Payload'], arrayFilter(name -> name != '', [${names.join(', ')}]))`
+  const names = differs.map(([column, condition]) => `if(${condition}, '${column}', '')`)
+  // The names are put together for rows that differ only: ClickHouse does not evaluate the other branch.
+  const isDifferent = differs.map(([, condition]) => `(${condition})`).join(' OR ')
+  return { withSaid: said, differing: `if(${isDifferent}, arrayFilter(name -> name != '', [${names.join(', ')}]), [])` }
 }
 
 /** True when the JSON in `column` is not the whole value of `field`: valid JSON in brackets has no beginning that is valid too. */
