@@ -238,9 +238,9 @@ export function actWorker(options: ActOptions): ActWorker {
   /** Commands that were claimed and not admitted before a crash: nobody else may take them, and their offset may be committed by now. */
   async function resumeClaims(): Promise<void> {
     const topic = commandsTopic(environment)
-    for (const { commandId, partition, offset, claimedAtMs, environment: of } of await mine.ours()) {
-      // By the time of the claim: a command that had long expired when it was claimed needs its outcome, too.
-      if (of !== environment || claimedAtMs < clock.nowMs() - UNADMITTED_AGE_MS_MAX || ledger.command(commandId) !== undefined) continue
+    for (const { commandId, partition, offset, claimedAtMs } of await mine.ours()) {
+      // By the claim, not by what the command says: one that expired long ago, or that is for elsewhere, needs its outcome, too.
+      if (claimedAtMs < clock.nowMs() - UNADMITTED_AGE_MS_MAX || ledger.command(commandId) !== undefined) continue
       const [record] = await log.read({ topic, partition, offset }, 1)
       if (record === undefined) continue
       const decoded = decodeRecord(commandRecord, record)

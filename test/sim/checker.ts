@@ -414,7 +414,8 @@ export class Checker implements Observer, Witness {
     const outcomeIds = new Set(this.facts.outcomeList.map(({ id }) => id))
     for (const { topic, partition, offset, headers, value } of orders) {
       const isSettled = [derivedId('outcome', headers.ce_id ?? ''), derivedId('outcome', 'forged', topic, partition, offset)].some(id => outcomeIds.has(id))
-      if (!isSettled && !dead.has(Buffer.from(value!).toString())) this.fail('17 every message accounted', `record ${offset} of ${topic} came to nothing`)
+      if (!isSettled && !dead.has(Buffer.from(value!).toString()))
+        this.fail('17 every message accounted', `record ${offset} of ${topic} came to nothing: ${headers.ce_id}`)
     }
     const told = new Set([...this.facts.incidents.values()].flatMap(({ members }) => members.map(({ anomalyId }) => anomalyId)))
     for (const id of this.facts.anomalies) if (!told.has(id)) this.fail('16 no alarm lost', `anomaly ${id} is in no incident`)

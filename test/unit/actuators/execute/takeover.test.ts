@@ -117,7 +117,8 @@ describe('two actuators', () => {
 
   it.each([
     ['fresh', {}, 'healed'],
-    ['long expired', { issuedAtMs: START_MS - 10 * 86_400_000, expiresAtMs: START_MS - 9 * 86_400_000 }, 'refused']
+    ['long expired', { issuedAtMs: START_MS - 10 * 86_400_000, expiresAtMs: START_MS - 9 * 86_400_000 }, 'refused'],
+    ['foreign', { environment: 'another' }, 'refused']
   ] as const)('take up a %s command again that was claimed and not admitted before a crash, though the other passed it by', async (_, age, verdict) => {
     const world = aWorld()
     healsAfter(world, 1_000)
