@@ -27,7 +27,7 @@ const SCARCE = /(^|[._])(free|available|headroom|remaining)([._]|$)/i
 const ERRORS = /(^|[._])(errors?|failures?|failed|exceptions?|restarts?|timeouts?|rejected|refused|dropped)([._]|$)|error_ratio/i
 const LATENCY = /(duration|latency|response[._]time|wait[._]time|delay)([._]|$)/i
 const SATURATION =
-  /memory|heap|rss|swap|usage|utili[sz]ation|saturation|pressure|queue|backlog|lag([._]|$)|pool|connections|filesystem|disk|file_descriptor|eventloop|threads/i
+  /memory|heap|rss|swap|usage|utili[sz]ation|saturation|pressure|queue|backlog|lag([._]|$)|pool|connections|filesystem|disk|file_descriptor|eventloop|threads?([._]|$)|children/i
 const WORK = /(^|[._])(cpu|load_average)([._]|$)/i // A busy processor is work; it is trouble only with what suffers from it.
 const TRAFFIC = /requests|throughput|messages|operations|calls|(^|[._])(rate|io|bytes|packets|jobs)([._]|$)/i
 const ERROR_SEVERITY = /^(error|fatal|critical|emerg|alert)/i

@@ -38,7 +38,7 @@ const BY_NAME: readonly [pattern: RegExp, name: MetricClassName][] = [
   [/(^|[._])(duration|latency|response_time|delay|wait_time)([._]|$)/, 'latency'],
   [/(^|[._])cpu([._]|$)|(^|[._])load_average([._]|$)/, 'cpu'],
   [
-    /(^|[._])(memory|heap|rss|swap|paging|filesystem|disk\.usage|utilization|eventloop|queue|backlog|lag|pending|depth|in_flight|handles|file_descriptors?)([._]|$)/,
+    /(^|[._])(memory|heap|rss|swap|paging|filesystem|disk\.usage|utilization|eventloop|queue|backlog|lag|pending|depth|in_flight|handles|file_descriptors?|threads?|children)([._]|$)/,
     'saturation'
   ],
   [/(^|[._])(requests?|records|messages|packets|operations?|calls|io|throughput|bytes|count)([._]|$)/, 'traffic']
