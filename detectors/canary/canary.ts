@@ -27,7 +27,9 @@ export type CanaryEffect =
   | { kind: 'ignored'; reason: 'repeated' | 'early' | 'not_compared' | 'sources_max' | 'unknown_canary' | 'no_change' }
 
 /** A window is looked at when both arms are this many windows past it: else the arm that speaks first would be judged by a fault that hits both. */
-const SETTLE_WINDOWS = 2
+const SETTLE_WINDOWS = 1
+/** An arm that is behind the other by more is not waited for: it is seldom asked, or gone. */
+const BEHIND_WINDOWS_MAX = 10
 /** Windows without a request after which a version no longer serves. */
 const QUIET_WINDOWS = 3
 const QUIET_MS_MIN = 5_000
@@ -144,14 +146,17 @@ function takeWindow(entry: TrackedCanary, arm: ArmName, window: VersionWindow, n
 
 /** Adds the window to those that are open, or to the counts when it comes late, and closes what both arms have passed. */
 function count(entry: TrackedCanary, arm: ArmName, window: VersionWindow): void {
-  entry.newestMs = Math.max(entry.newestMs, window.startMs + window.windowMs)
+  const { newestMs } = entry
+  newestMs[arm] = Math.max(newestMs[arm], window.startMs + window.windowMs)
   let arms = entry.open.get(window.startMs)
   if (arms === undefined) {
     arms = emptyArms()
     entry.open.set(window.startMs, arms)
   }
   addWindow(arms[arm], window)
-  closeWindows(entry, entry.newestMs - SETTLE_WINDOWS * window.windowMs)
+  const slowestMs = Math.min(newestMs.canary, newestMs.baseline)
+  const fastestMs = Math.max(newestMs.canary, newestMs.baseline)
+  closeWindows(entry, Math.max(slowestMs - SETTLE_WINDOWS * window.windowMs, fastestMs - BEHIND_WINDOWS_MAX * window.windowMs))
 }
 
 /** Moves windows that end at or before `throughMs` into the counts that looks see. */
@@ -210,7 +215,7 @@ function onTick(entry: TrackedCanary, nowMs: number): CanaryEffect[] {
   if (entry.alarm?.kind === 'failed' && entry.alarm.isOpen && nowMs - entry.servedAtMs >= quietMs) return closeAlarm(entry, nowMs)
   if (entry.record.state !== 'running' || nowMs < entry.deadlineMs) return []
   // Who is seldom asked has no later windows by which the last ones close.
-  closeWindows(entry, nowMs - SETTLE_WINDOWS * entry.windowMs)
+  closeWindows(entry, nowMs)
   const { canary, baseline } = entry.arms
   const { samplesMin } = entry.record
   const silent = canary.requests === 0 ? 'canary' : baseline.requests === 0 ? 'baseline' : undefined

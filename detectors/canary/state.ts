@@ -29,8 +29,8 @@ export interface TrackedCanary {
   arms: Arms
   /** Counts of windows that another arm or partition may still tell of, by start. */
   open: Map<number, Arms>
-  /** Newest end of a window of either arm. */
-  newestMs: number
+  /** Newest end of a window of each arm. */
+  newestMs: Record<ArmName, number>
   /** Length of the windows. */
   windowMs: number
   /** `shard|entity|version` → start of its last window: what comes again is known. */
@@ -71,7 +71,7 @@ export function tracked(record: Canary, order: CanaryOrder): TrackedCanary {
     deadlineMs: record.startedAtMs + decideWithinMs,
     arms: emptyArms(),
     open: new Map(),
-    newestMs: 0,
+    newestMs: { canary: 0, baseline: 0 },
     windowMs: 0,
     seen: new Map(),
     look: -1,

@@ -16,7 +16,7 @@ import { versionWindowRecord } from '../../schemas/version-window.ts'
 import { type CanaryEffect, type CanaryEvent, reduceCanary } from './canary.ts'
 import { type CanaryBook, emptyBook, restore, snapshot, tracked } from './state.ts'
 
-const VERSION = 1
+const VERSION = 2
 const TICK_MS = 1_000 // Deadlines and the silence of a version are seconds at their shortest.
 
 export interface CanaryWorkerOptions {

@@ -87,7 +87,7 @@ function stageOf(rig: Rig): Uc5Stage {
       return startedAtMs
     },
     async order(name, order, fields = {}) {
-      const named = { kind: 'canary', id: name, order, by: 'pipeline' }
+      const named = { kind: 'canary', id: name, order, by: order === 'start' ? 'pipeline' : 'ann' }
       const start = { environment: rig.environment, service: `${NAMESPACE}/${SERVICE}`, canary: CANARIES[name], baseline: BASELINE, ...TOLERANCE, ...fields }
       const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
       const body = JSON.stringify(order === 'start' ? { ...named, ...start } : named)
@@ -111,7 +111,8 @@ function stageOf(rig: Rig): Uc5Stage {
     effects: sinceMs => readEffects(rig.folder, sinceMs),
     async rollbacks() {
       const counted = await until(rig, START_DEADLINE_MS, async () => {
-        const [row] = await rig.homeostat.sql<{ rollbacks: number | null }>('SELECT value * samples AS rollbacks FROM homeostat_m07_rollback')
+        const rows = rig.homeostat.sql<{ rollbacks: number | null }>('SELECT value * samples AS rollbacks FROM homeostat_m07_rollback')
+        const [row] = await rows.catch(() => []) // A store that is busy is asked again.
         return typeof row?.rollbacks === 'number' && row.rollbacks
       })
       return counted === undefined ? undefined : Math.round(counted)

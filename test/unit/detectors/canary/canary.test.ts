@@ -60,15 +60,26 @@ describe('a canary', () => {
     serve(10, 13)
     serve(10, 13)
     serve(13, 16)
-    expect(book.canaries.get('c1')!.arms.canary.requests).toBe(4 * GOOD.length) // The last two windows are still open.
+    expect(book.canaries.get('c1')!.arms.canary.requests).toBe(5 * GOOD.length) // The last window is still open.
   })
 
   it('waits until both arms are past a window: a fault that hits both is seen in one of them first', () => {
     const { order, feed, serve, state } = rig()
     order({ samplesMin: 200 })
     serve(0, 4)
-    for (let second = 4; second < 6; second++) feed({ kind: 'window', record: aWindow({ second, durations: GOOD, errors: 50 }) }, second + 2)
+    for (let second = 4; second < 12; second++) feed({ kind: 'window', record: aWindow({ second, durations: GOOD, errors: 50 }) }, second + 2)
     expect(state()).toBe('running')
+    for (let second = 4; second < 12; second++) feed({ kind: 'window', record: aWindow({ second, version: '1.0.0', durations: GOOD, errors: 50 }) }, 14)
+    expect(state()).toBe('running')
+  })
+
+  it('does not wait for an arm that is gone', () => {
+    const { order, feed, serve, book } = rig()
+    order({})
+    serve(0, 4)
+    for (let second = 4; second < 20; second++) feed({ kind: 'window', record: aWindow({ second, durations: GOOD }) }, second + 2)
+    expect(book.canaries.get('c1')!.arms.canary.requests).toBe(10 * GOOD.length)
+    expect(book.canaries.get('c1')!.open.size).toBe(10)
   })
 
   it('that is paused gives no pass, but a failure ends it', () => {
