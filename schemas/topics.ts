@@ -90,6 +90,11 @@ export function commandsTopic(environment: string): string {
   return TOPICS.commands.name.replace('{environment}', environment)
 }
 
+/** Topics whose records are in the audit chain. */
+export function auditedTopics(environments: readonly string[]): string[] {
+  return [TOPICS.decisions.name, ...environments.map(commandsTopic), TOPICS.outcomes.name]
+}
+
 /** Name of the dead-letter topic beside `topic`. */
 export function deadLetterTopic(topic: string): string {
   return `${topic}${DEAD_LETTERS_SUFFIX}`

@@ -9,7 +9,7 @@ import { decodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Log } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import { auditedTopics, TOPICS } from '../../schemas/topics.ts'
 import { ARRIVAL_MS, type AuditVerification } from './audit-store.ts'
 
 /** Links held at once: 400 MB. A month of a busy fleet is a tenth of it. */
@@ -44,7 +44,7 @@ export async function verifyAuditLog({ log, environments, keys, nowMs }: AuditLo
   const rows: AuditRow[] = []
   let unchained = 0
   let isWhole = true
-  for (const topic of [TOPICS.decisions.name, ...environments.map(commandsTopic), TOPICS.outcomes.name]) {
+  for (const topic of auditedTopics(environments)) {
     for (const { start } of await log.offsets(topic)) if (start > 0) isWhole = false
     await readWholeTopic(log, topic, record => {
       const row = auditRow(record)

@@ -1,6 +1,7 @@
 // The store role: every topic into ClickHouse, each record once, a batch at a time.
 //
-//   log -> onBatch: decode, buffer -> flush (enough rows, or batchInterval after the first): journal, inserts by table, commit
+//   log -> onBatch: decode, buffer -> flush (enough rows, or batchInterval after the first, sooner with a record of the audit chain):
+//   journal, inserts by table, commit
 //
 // Rows of all partitions share a flush: fifteen partitions flushed each for itself would make forty small parts a second, and ClickHouse
 // pays for parts (5 ms and a merge each), not rows. From append to readable: batchInterval + the insert (about 50 ms for 5000 rows).
@@ -10,7 +11,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../../schemas/config.ts'
 import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Subscription, TopicPartition } from '../../schemas/ports.ts'
-import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
+import { auditedTopics, commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { beginFlush, commitOffsets, stillNeeded } from './flush-confirmation.ts'
 import { type Flush, type FlushJournal, flushJournal, type JournalStore } from './flush-journal.ts'
 import { type FlushWriter, flushWriter, GROUP } from './flush-writer.ts'
@@ -38,12 +39,16 @@ export interface StoreWorker {
 
 const BUFFERED_FLUSHES_MAX = 2 // Rows that may wait while a flush runs, in flushes; then reading stops.
 const BUFFERED_BYTES_MAX = 2 * 2 ** 20 // OTLP bytes, 40,000 points; as row objects and JSON forty times that.
+/** A decision, command or outcome is readable well within a second whatever the interval is: it takes what is buffered along. */
+const AUDIT_WITHIN_MS = 100
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 2 ** 19 // One decode: 10,000 points, about 50 ms of the thread.
 
 interface Worker extends StoreWorkerOptions {
   journal: FlushJournal
   writer: FlushWriter
+  /** Topics whose records are in the audit chain. */
+  audited: ReadonlySet<string>
   pending: PendingRows
   subscription: Subscription | undefined
   /** The flush or the recovery that is under way: one at a time. */
@@ -55,6 +60,8 @@ interface Worker extends StoreWorkerOptions {
   closing: AbortController
   /** Ends the wait for the interval: enough rows, or closing. */
   due: AbortController
+  /** The flush that was called for sooner than its interval. */
+  hurried: AbortController | undefined
   wake: () => void
   /** How often each partition was assigned, by `topic/partition`: a batch of an earlier time is not added to what comes again. */
   assignments: Map<string, number>
@@ -69,6 +76,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
     ...options,
     journal: flushJournal({ ...options, writer: randomUUID() }),
     writer: flushWriter({ ...options, closing: closing.signal }),
+    audited: new Set(auditedTopics(options.environments)),
     pending: emptyPending(),
     subscription: undefined,
     flushing: undefined,
@@ -76,6 +84,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
     failure: undefined,
     closing,
     due: new AbortController(),
+    hurried: undefined,
     wake: idle,
     assignments: new Map(),
     waiting: []
@@ -130,8 +139,17 @@ async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
   if (deadLetters.length > 0) worker.meter.count('homeostat.store.dead_letters', deadLetters.length, { topic: batch.topic, reason: 'unreadable' })
   worker.meter.gauge('homeostat.store.pending_rows', worker.pending.rowsCount)
   worker.wake()
+  if (worker.audited.has(batch.topic)) hurry(worker)
   if (worker.pending.rowsCount >= worker.config.batchRowsMax || worker.pending.sizeBytes >= BUFFERED_BYTES_MAX / 2) worker.due.abort()
   return { kind: 'done', deadLetters }
+}
+
+/** Ends the wait for the interval soon; what comes meanwhile goes along. */
+function hurry(worker: Worker): void {
+  const { due, clock } = worker
+  if (worker.hurried === due) return
+  worker.hurried = due
+  void clock.sleep(AUDIT_WITHIN_MS, due.signal).then(() => due.abort())
 }
 
 function isFull({ pending, config }: Worker): boolean {

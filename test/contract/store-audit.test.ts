@@ -202,3 +202,27 @@ describe('a part of the time', () => {
     expect(findingsOf(await verify({ arrivalMs: 0, nowMs: NOW_MS + 5_000 }), 'fresh')).toMatchObject([{ fault: 'removed', seq: 4 }])
   })
 })
+
+describe('a database of an earlier release', () => {
+  ownStore()
+
+  /** As somebody does who may alter tables; the answer to a statement that gives no rows is no JSON. */
+  const alter = (statement: string): Promise<unknown> => opened.store.query(`${statement} SETTINGS mutations_sync = 1`).catch(error => error)
+
+  test('gets the columns, keeps its rows, and what was altered since then is found', async () => {
+    const columns = ['AuditChain', 'AuditSeq', 'AuditPrev', 'AuditHash', 'RecordType', 'Payload']
+    for (const { table } of AUDIT_TABLES) await alter(`ALTER TABLE ${table} ${columns.map(column => `DROP COLUMN ${column}`).join(', ')}`)
+    await opened.store.query('DROP TABLE homeostat_anchors SYNC').catch(() => undefined)
+    await opened.store.query('TRUNCATE TABLE homeostat_migrations').catch(() => undefined)
+    const old = storedRow(encodeRecord(outcomeRecord, anOutcome('old', 'i', 'd', { recordedAtMs: START_MS })))
+    const before = Object.fromEntries(Object.entries(old.row).filter(([column]) => !columns.includes(column)))
+    await insert([{ ...old, row: before }])
+    await opened.reopen()
+    await insert(rowsOf('decide/after'))
+    expect(await verify()).toMatchObject({ rows: COUNT, findings: [], unchained: 1 })
+    await alter("ALTER TABLE homeostat_outcomes UPDATE Verdict = 'unknown' WHERE AuditSeq = 3")
+    expect((await verify()).findings).toMatchObject([{ seq: 3, fault: 'changed', detail: 'Verdict: the column does not say what the record says' }])
+    await alter('ALTER TABLE homeostat_commands DELETE WHERE AuditSeq = 2')
+    expect((await verify()).findings.map(({ seq, fault }) => `${fault} ${seq}`)).toEqual(['removed 2', 'changed 3'])
+  })
+})

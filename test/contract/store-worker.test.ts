@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { storeWorker, type StoreWorker } from '../../pipeline/store/store-worker.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { controlRecord } from '../../schemas/control.ts'
+import { decisionRecord } from '../../schemas/decision.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Log, Store, Subscription } from '../../schemas/ports.ts'
@@ -13,6 +14,7 @@ import { deadLetterTopic, TOPICS } from '../../schemas/topics.ts'
 import { bytes, countingMeter, eventually, quietLogger } from '../support/log-tools.ts'
 import { memoryLog } from '../support/memory-log.ts'
 import { aLogsRequest, aMetricsRequest, aSpansRequest, encodeOtlp } from '../support/otlp.ts'
+import { aDecision } from '../support/store-records.ts'
 import { openTestStore, type TestStore } from '../support/store-tools.ts'
 
 const NOW_MS = Date.now()
@@ -95,6 +97,18 @@ describe('the store role', () => {
     await worker(log, { batchRowsMax: 10, batchIntervalMs: 3_600_000 }).start()
     await log.append(METRICS, [{ key: 'many', value: gauges('many', numbers(0, 10)) }])
     await eventually('ten rows', async () => (await stored('many')).length === 10)
+  })
+
+  test('a decision goes soon, and takes along what waits, however long the interval is', async () => {
+    const log = realLog()
+    await worker(log, { batchIntervalMs: 3_600_000 }).start()
+    await log.append(METRICS, [{ key: 'along', value: gauges('along', [1]) }])
+    await log.drained()
+    expect(await stored('along')).toEqual([])
+    await log.append(TOPICS.decisions.name, [encodeRecord(decisionRecord, aDecision('soon', 'incident'))])
+    const decisions = (): Promise<unknown[]> => opened.store.query(`SELECT DecisionId FROM homeostat_decisions WHERE DecisionId = 'soon'`)
+    await eventually('the decision', async () => (await decisions()).length === 1)
+    await eventually('the gauge', async () => (await stored('along')).length === 1)
   })
 
   test('a worker that dies between insert and commit leaves nothing twice, though the next batches have other boundaries', async () => {
