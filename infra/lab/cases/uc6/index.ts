@@ -7,8 +7,10 @@
 //     └─ jobs.jsonl, witness.jsonl                                       watcher: the lab's own look at worker-1's tree
 
 import { join } from 'node:path'
-import { isStopped, limitsOf, type ProcessStat, sameProcess, signalProcess } from '../../../../actuators/drivers/process-table.ts'
+import type { ProcessSnapshot } from '../../../../actuators/drivers/process-snapshot.ts'
+import { isStopped, limitsOf, type ProcessStat, readProcess, sameProcess, signalProcess } from '../../../../actuators/drivers/process-table.ts'
 import { readRunFile } from '../../../../actuators/drivers/run-file.ts'
+import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { StepResult } from '../../../../schemas/outcome.ts'
 import { pause, runDirOf } from '../../fleet.ts'
 import { WARMUP_MS } from '../../settings.ts'
@@ -39,6 +41,8 @@ const BATCH = { children: 8, ms: 5_000 }
 const BATCH_WATCHED_MS = 12_000
 const EXIT_DEADLINE_MS = 5_000
 const REFUSAL_WATCHED_MS = 3_000
+/** What a process' start is known to, by the kernel's ticks. */
+const SAME_START_MS = 100
 const DRAIN_DEADLINE_MS = 10_000
 
 export const rogueSpawning: AcceptanceCase = {
@@ -111,7 +115,9 @@ async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
   stage.say(`a batch forks ${BATCH.children} and ends`)
   await post(stage, ROGUE, `/batch?children=${BATCH.children}&ms=${BATCH.ms}`)
   await until(stage, BATCH_WATCHED_MS, () => false)
+  await untilQuiet(stage, injectedAtMs)
   const facts = await gather(stage, injectedAtMs, true)
+  tell(stage, facts.stories)
   const nothing: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
   const forked = stage.watcher.countMax()
   const told = await toldChildren(stage)
@@ -133,12 +139,13 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
   const neighbour = treeOf(stage, OTHER)
   const injectedAtMs = await goRogue(stage, ROGUE)
   const story = await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ outcomes }) => outcomes.length > 0))
-  await until(stage, CLOSE_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).every(({ incident }) => incident.status === 'resolved'))
+  await untilQuiet(stage, injectedAtMs)
   const { root, helpers } = processesOf(stage.folder, ROGUE)
   const { sinceMs, count } = stage.watcher.stable()
   const stableMs = Date.now() - sinceMs
   const healthy = root !== undefined && count === 3 && stableMs >= STABLE_MS
   const facts = await gather(stage, injectedAtMs, healthy)
+  tell(stage, facts.stories)
   const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
   const events = seenSince(stage, injectedAtMs)
   const expected: Expectation = {
@@ -162,11 +169,7 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
       snapshot?.processCount === frozen?.count && snapshot !== undefined,
       `${snapshot?.processCount ?? 'no'} processes in the snapshot, ${frozen?.count ?? 'none'} seen frozen`
     ),
-    that(
-      'tree',
-      ended !== undefined && helpers.every(({ startedAtMs }) => startedAtMs >= ended.atMs),
-      `${ended?.count ?? 'no'} processes ended, ${helpers.length} helpers since`
-    ),
+    treeEnded(snapshot, ended?.atMs, helpers),
     that('stable', healthy, `${count} processes for ${stableMs} ms, ${STABLE_MS} wanted`),
     lowered(root),
     await jobsKept(stage),
@@ -199,6 +202,7 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).some(({ outcomes }) => outcomes.length > 0))
   await until(stage, REFUSAL_WATCHED_MS, () => false)
   const facts = await gather(stage, injectedAtMs, false)
+  tell(stage, facts.stories)
   const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
   const refusal = steps.find(({ verb }) => verb === 'freeze')
   const isUnharmed = sameProcess(innocent) !== undefined && !isStopped(sameProcess(innocent)!)
@@ -231,6 +235,11 @@ async function toldChildren({ homeostat }: Stage): Promise<number> {
   return Number(row?.most ?? 0)
 }
 
+/** Waits until every incident since then is over: what comes next must not join it. */
+function untilQuiet(stage: Stage, sinceMs: number): Promise<true | undefined> {
+  return until(stage, CLOSE_DEADLINE_MS, async () => (await storiesSince(stage, sinceMs)).every(({ incident }) => incident.status === 'resolved'))
+}
+
 async function goRogue(stage: Stage, worker: WorkerName): Promise<number> {
   const leak = stage.random.integer(12, 18) * MIB
   const forks = stage.random.integer(4, 6)
@@ -258,6 +267,15 @@ const isGrown = (members: readonly { metric: string }[]): boolean =>
   ['process.memory.usage', 'process.children.count'].every(metric => members.some(member => member.metric === metric))
 
 const isRefusal = (step: StepResult | undefined): boolean => step?.result === 'failed' && /belongs to another process now/.test(step.detail)
+
+/** None that was in the snapshot lives, and every helper there is was born after the end. */
+function treeEnded(snapshot: ProcessSnapshot | undefined, endedAtMs: number | undefined, helpers: readonly ProcessStat[]): Assertion {
+  const members = snapshot?.members ?? []
+  const left = members.filter(({ pid, startedAtMs }) => Math.abs((readProcess(pid)?.startedAtMs ?? 0) - startedAtMs) < SAME_START_MS)
+  const older = helpers.filter(({ startedAtMs }) => startedAtMs < (endedAtMs ?? Number.POSITIVE_INFINITY))
+  const detail = `${members.length} processes in the snapshot, ${left.length} of them left; ${helpers.length} helpers now, ${older.length} older than the end`
+  return that('tree', members.length > 3 && left.length === 0 && older.length === 0, detail)
+}
 
 function lowered(root: ProcessStat | undefined): Assertion {
   const limit = root === undefined ? undefined : limitsOf(root.pid)?.get('Max data size')
@@ -291,6 +309,15 @@ function treeOf({ folder }: Rig, worker: WorkerName): ProcessStat[] {
 function unharmed(tree: readonly ProcessStat[]): Assertion {
   const going = tree.filter(each => sameProcess(each) !== undefined && !isStopped(sameProcess(each)!))
   return that('neighbour', going.length === 3 && tree.length === 3, `${going.length} of ${tree.length} processes of the other worker go on`)
+}
+
+/** What was decided, and what came of it, for whoever reads the run. */
+function tell({ say }: Stage, stories: readonly IncidentStory[]): void {
+  for (const { incident, decisions, outcomes } of stories) {
+    say(`incident ${incident.id.slice(0, 8)}: ${incident.title}, of ${incident.members.map(({ metric }) => metric).join(', ')}; ${incident.status}`)
+    for (const { outcome, reason } of decisions) say(`  decision: ${outcome}, ${reason}`)
+    for (const { verdict, reason } of outcomes) say(`  outcome: ${verdict}, ${reason}`)
+  }
 }
 
 const seenSince = ({ watcher }: Stage, sinceMs: number) => watcher.events().filter(({ atMs }) => atMs >= sinceMs)
