@@ -5,5 +5,6 @@ import { GUARD_CASES } from './guards/index.ts'
 import { crashLoopUnderCrashes } from './s1/index.ts'
 import { crashLoop } from './uc1/index.ts'
 import { badCanary } from './uc5/index.ts'
+import { rogueSpawning } from './uc6/index.ts'
 
-export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, badCanary, ...GUARD_CASES]
+export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, badCanary, rogueSpawning, ...GUARD_CASES]
