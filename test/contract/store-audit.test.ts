@@ -6,7 +6,7 @@ import { type AuditStoreOptions, type AuditVerification, verifyAuditStore } from
 import type { TableRow } from '../../pipeline/store/rows/values.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
-import { anchorAfter, anchorRow, type ChainRecord, chainRecords, chainRow, insertRows, KEYS, storedRow } from '../support/audit-records.ts'
+import { anchorAfter, anchorRow, type ChainRecord, chainRecords, chainRow, insertRows, KEY_ID, KEYS, storedRow } from '../support/audit-records.ts'
 import { anOutcome } from '../support/store-records.ts'
 import { openTestStore, type TestStore } from '../support/store-tools.ts'
 
@@ -53,7 +53,7 @@ describe('a store that nobody touched', () => {
         firstAtMs: START_MS + 100.25,
         lastAtMs: START_MS + COUNT * 100 + 0.25,
         head: [...chainRecords('decide/sound', COUNT, START_MS)].at(-1)!.head,
-        anchor: { seq: COUNT, atMs: Math.floor(START_MS + COUNT * 100 + 500.25), keyId: 'audit-test' }
+        anchor: { seq: COUNT, atMs: Math.floor(START_MS + COUNT * 100 + 500.25), keyId: KEY_ID }
       }
     ])
   })

@@ -1,6 +1,7 @@
 // A chain of records as one writer makes it, and as the store role lays it into ClickHouse: for tests and the benchmark.
 
 import { generateKeyPairSync } from 'node:crypto'
+import { publicKeyId } from '../../actuators/execute/signer.ts'
 import { recordRows } from '../../pipeline/store/rows/record-rows.ts'
 import type { TableRow } from '../../pipeline/store/rows/values.ts'
 import { type Anchor, anchorRecord, signAnchor } from '../../schemas/anchor.ts'
@@ -13,9 +14,10 @@ import type { LogRecordInput, Store } from '../../schemas/ports.ts'
 import { aCommand, aDecision, anOutcome, aStep } from './store-records.ts'
 
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
-export const KEY_ID = 'audit-test'
+export const PUBLIC_KEY_PEM = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+export const KEY_ID = publicKeyId(PUBLIC_KEY_PEM)
 /** Keys that may sign anchors, as verification takes them. */
-export const KEYS = { [KEY_ID]: publicKey.export({ type: 'spki', format: 'pem' }).toString() }
+export const KEYS = { [KEY_ID]: PUBLIC_KEY_PEM }
 
 const GUARD_NAMES = ['evidence', 'freshness', 'ownership', 'cooldown', 'blast_radius', 'approval', 'autonomy', 'kill_switch'] as const
 /** Of the size that decisions really have with all of their guards: about 4 kB. */
