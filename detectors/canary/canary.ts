@@ -50,7 +50,7 @@ export function reduceCanary(book: CanaryBook, event: CanaryEvent, nowMs: number
 function onOrder(book: CanaryBook, order: CanaryOrder, nowMs: number): CanaryEffect[] {
   if (order.order === 'start') return start(book, order, nowMs)
   const entry = book.canaries.get(order.id)
-  if (entry === undefined) return [{ kind: 'ignored', reason: 'unknown_canary' }]
+  if (entry === undefined) return order.order === 'release' ? [{ kind: 'ignored', reason: 'unknown_canary' }] : startLate(book, order, nowMs)
   const { state } = entry.record
   switch (order.order) {
     case 'pause':
@@ -82,6 +82,12 @@ function start(book: CanaryBook, order: CanaryOrder, nowMs: number): CanaryEffec
   book.canaries.delete(order.id) // Set again at the end: order of the start.
   if (makeRoom(book)) book.canaries.set(order.id, entry)
   return [...closed, { kind: 'publish', record: structuredClone(record) }]
+}
+
+/** The topic keeps the last order of a canary: its start may be gone before anybody read it. What is unknown to us is not unknown to its users. */
+function startLate(book: CanaryBook, order: CanaryOrder, nowMs: number): CanaryEffect[] {
+  const started = start(book, { ...order, order: 'start' }, nowMs)
+  return book.canaries.has(order.id) ? [...started, ...onOrder(book, order, nowMs)] : started
 }
 
 function newRecord({ id, environment, service, canary, baseline, samplesMin, by, atMs }: CanaryOrder, version: number): Canary {

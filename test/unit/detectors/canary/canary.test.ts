@@ -113,6 +113,16 @@ describe('a canary', () => {
     expect(order({ order: 'abort' }, 72)).toEqual([{ kind: 'ignored', reason: 'no_change' }])
   })
 
+  it('can be aborted though its start was never read: the topic keeps the last order alone', () => {
+    const { order, state, anomalies, feed } = rig()
+    order({ order: 'abort' })
+    expect(state()).toBe('aborted')
+    expect(anomalies()).toMatchObject([{ status: 'open', entity: 'shop/orders@2.0.0' }])
+    order({ id: 'c2', service: 'shop/payments', order: 'pause' })
+    expect(state('c2')).toBe('paused')
+    expect(feed({ kind: 'order', record: anOrder({ id: 'c3', order: 'release' }) }, 1)).toEqual([{ kind: 'ignored', reason: 'unknown_canary' }])
+  })
+
   it('with too little traffic is inconclusive after its time, and a person is asked', () => {
     const { order, feed, tick, state, anomalies, book } = rig()
     order({ decideWithinMs: 60_000 })
