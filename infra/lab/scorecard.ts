@@ -3,6 +3,7 @@
 // Pure. Homeostat's own records say only which incidents it claims and which keys belong to which command; whether a claim is true,
 // when a thing happened and how often is the lab's own knowledge. So each view is held against a figure that was not made from its rows.
 
+import { undoKey } from '../../actuators/execute/ledger.ts'
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
@@ -109,12 +110,13 @@ function commandsOf({ stories, effects, faults }: ScorecardFacts): ActedCommand[
   return stories.flatMap(story =>
     story.outcomes.flatMap(outcome => {
       const keys = outcome.steps.map(({ idempotencyKey }) => idempotencyKey)
-      const own = effects.filter(({ key }) => keys.some(known => key === known || key.startsWith(`${known}/`)))
+      const undos = keys.map(undoKey)
+      const own = effects.filter(({ key }) => keys.includes(key) || undos.includes(key))
       if (own.length === 0) return []
       const firstAtMs = Math.min(...own.map(({ atMs }) => atMs))
       const healthyAtMs = faultOf(story.incident, faults)?.healthyAgainAtMs ?? null
       const isHealed = healthyAtMs !== null && healthyAtMs >= firstAtMs - VERDICT_SLACK_MS && healthyAtMs <= outcome.recordedAtMs + VERDICT_SLACK_MS
-      return [{ outcome, firstAtMs, isUndone: own.some(({ key }) => !keys.includes(key)), isHealed }]
+      return [{ outcome, firstAtMs, isUndone: own.some(({ key }) => undos.includes(key)), isHealed }]
     })
   )
 }

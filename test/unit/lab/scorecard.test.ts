@@ -11,6 +11,7 @@ import {
   type ScorecardFacts,
   scorecardTable
 } from '../../../infra/lab/scorecard.ts'
+import { undoKey } from '../../../actuators/execute/ledger.ts'
 import type { IncidentStory } from '../../../pipeline/console/live-view.ts'
 import { aDecision, anIncident, anOutcome, aStep, NOW_MS, S } from '../../support/store-records.ts'
 
@@ -79,7 +80,7 @@ describe("the lab's own scorecard", () => {
     const merged = { ...untouched('b', 600), incident: anIncident('b', { resolution: 'merged' }) }
     expect(labScorecard(facts({ stories: [aStory('a'), merged], pagedIncidents: ['a'] }))).toMatchObject({ m4: 0, m6: 1 })
     expect(labScorecard(facts({ stories: [aStory('a', { decisions: [aDecision('d-a', 'a', { autonomy: 'approve' })] })] })).m2).toBe(0)
-    const effects = [...facts().effects, { atMs: NOW_MS - 50 * S, key: 'key-a/undo' }]
+    const effects = [...facts().effects, { atMs: NOW_MS - 50 * S, key: undoKey('key-a') }]
     expect(labScorecard(facts({ effects }))).toMatchObject({ m7: 1, m5: 11 })
   })
 })

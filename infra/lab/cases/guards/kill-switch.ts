@@ -73,7 +73,7 @@ async function drill(stage: GuardStage, scope: string): Promise<Drill> {
   await stage.wait(QUIET_MS)
   const after = readEffects(stage.folder, fromMs).filter(({ detail }) => Number(detail) > atMs)
   const { atMs: releasedAtMs } = await stage.cli<Control>(...order, '--off', '--reason', 'drill over')
-  const resumed = await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, releasedAtMs).length)
+  const resumed = await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, releasedAtMs).length || undefined)
   return { before, lastEffectMs: Math.max(0, ...after.map(({ detail }) => Number(detail) - atMs)), after: after.length, resumed: resumed ?? 0 }
 }
 

@@ -31,7 +31,15 @@ export const unsafeCommands: GuardCase = {
   name: 'F5',
   title: 'commands that are unsigned, altered, foreign, expired, of another environment or outside the allow-list are refused and recorded',
   async play(stage) {
-    await stage.enter(['flap'], []) // Nobody watches it: a restart must not look like a fault here.
+    // One act that control decided: from then on a command that it did not seal is known for one.
+    await stage.enter(['flap'])
+    const decidedAtMs = Date.now()
+    await stage.fault('flap', 'a', true)
+    await until(stage, DEADLINE_MS, async () => {
+      const stories = await stage.stories(['flap'], decidedAtMs)
+      return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
+    })
+    await stage.watcher.unwatch('flap') // The restart to come must not look like a fault.
     const { config } = loadConfig(join(stage.folder, 'homeostat.yaml'), stage.folder, process.env)
     const own = commandSigner(openSigningKey(config).privateKeyPem)
     const foreign = commandSigner(generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())
@@ -69,16 +77,18 @@ export const unsafeCommands: GuardCase = {
     await stage.leave(['flap'])
     const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
     const wanted = bad.map(([refusedBy]) => refusedBy)
+    const unsealed = facts.joined.filter(problem => problem.includes('in no chain'))
     const expected = { detectedWithinMs: null, cause: null, targets: ['flap'], effects: 0, verdict: null, pages: 0 } as const
     return [
       // The good one belongs to no incident, so its effect is counted apart.
-      judge('F5', stage.seed, expected, { ...facts, effects: [] }, [
+      judge('F5', stage.seed, expected, { ...facts, effects: [], joined: facts.joined.filter(problem => !unsealed.includes(problem)) }, [
         that(
           'obeyed',
           effects.length === 1 && effects[0]!.key === good.steps[0]!.idempotencyKey,
           `${effects.length} effects of one good command that came twice`
         ),
-        that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`)
+        that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`),
+        that('audited', unsealed.length === bad.length + 1, `${unsealed.length} of ${bad.length + 1} commands that control never sealed are named by the audit`)
       ])
     ]
   }
