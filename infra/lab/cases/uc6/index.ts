@@ -7,18 +7,18 @@
 //     └─ jobs.jsonl, witness.jsonl                                       watcher: the lab's own look at worker-1's tree
 
 import { join } from 'node:path'
-import type { ProcessSnapshot } from '../../../../actuators/drivers/process-snapshot.ts'
-import { isStopped, limitsOf, type ProcessStat, readProcess, sameProcess, signalProcess } from '../../../../actuators/drivers/process-table.ts'
+import { isStopped, type ProcessStat, sameProcess, signalProcess } from '../../../../actuators/drivers/process-table.ts'
 import { readRunFile } from '../../../../actuators/drivers/run-file.ts'
 import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { StepResult } from '../../../../schemas/outcome.ts'
 import { pause, runDirOf } from '../../fleet.ts'
 import { WARMUP_MS } from '../../settings.ts'
-import { type AcceptanceReport, type Assertion, type Expectation, judge } from '../assertions.ts'
+import { type AcceptanceReport, type Expectation, judge } from '../assertions.ts'
 import type { AcceptanceCase, CaseRun } from '../case.ts'
 import { gather, storiesSince } from '../gather.ts'
 import { openRig, type Rig, type RigOptions, until } from '../rig.ts'
-import { entityOf, processesOf, readJobs, readLimitEvents, WORKERS, type WorkerName } from './layout.ts'
+import { jobsKept, lowered, post, that, toldChildren, treeEnded, unharmed } from './findings.ts'
+import { entityOf, processesOf, readLimitEvents, WORKERS, type WorkerName } from './layout.ts'
 import { reusePid } from './reuse-pid.ts'
 import { readSnapshots, type TreeWatcher, treeEffects, watchTree } from './watcher.ts'
 
@@ -41,9 +41,6 @@ const BATCH = { children: 8, ms: 5_000 }
 const BATCH_WATCHED_MS = 12_000
 const EXIT_DEADLINE_MS = 5_000
 const REFUSAL_WATCHED_MS = 3_000
-/** What a process' start is known to, by the kernel's ticks. */
-const SAME_START_MS = 100
-const DRAIN_DEADLINE_MS = 10_000
 
 export const rogueSpawning: AcceptanceCase = {
   name: 'UC6',
@@ -120,7 +117,7 @@ async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
   tell(stage, facts.stories)
   const nothing: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
   const forked = stage.watcher.countMax()
-  const told = await toldChildren(stage)
+  const told = await toldChildren(stage, ROGUE)
   return judge(
     'UC6/batch',
     stage.seed,
@@ -171,7 +168,7 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
     ),
     treeEnded(snapshot, ended?.atMs, helpers),
     that('stable', healthy, `${count} processes for ${stableMs} ms, ${STABLE_MS} wanted`),
-    lowered(root),
+    lowered(root, LIMITS.lowered.memoryBytes),
     await jobsKept(stage),
     unharmed(neighbour)
   ])
@@ -227,14 +224,6 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   return { ...report, figures: { ...report.figures, reuse: how, reuseTries: tries, incident: story?.incident.id.slice(0, 8) ?? null } }
 }
 
-/** A twin in which nothing happens proves nothing unless Homeostat saw what it left alone. */
-async function toldChildren({ homeostat }: Stage): Promise<number> {
-  const [row] = await homeostat.sql<{ most: number }>(
-    `SELECT max(Value) AS most FROM otel_metrics_gauge WHERE MetricName = 'process.children.count' AND ResourceAttributes['service.instance.id'] = '${ROGUE}'`
-  )
-  return Number(row?.most ?? 0)
-}
-
 /** Waits until every incident since then is over: what comes next must not join it. */
 function untilQuiet(stage: Stage, sinceMs: number): Promise<true | undefined> {
   return until(stage, CLOSE_DEADLINE_MS, async () => (await storiesSince(stage, sinceMs)).every(({ incident }) => incident.status === 'resolved'))
@@ -268,47 +257,9 @@ const isGrown = (members: readonly { metric: string }[]): boolean =>
 
 const isRefusal = (step: StepResult | undefined): boolean => step?.result === 'failed' && /belongs to another process now/.test(step.detail)
 
-/** None that was in the snapshot lives, and every helper there is was born after the end. */
-function treeEnded(snapshot: ProcessSnapshot | undefined, endedAtMs: number | undefined, helpers: readonly ProcessStat[]): Assertion {
-  const members = snapshot?.members ?? []
-  const left = members.filter(({ pid, startedAtMs }) => Math.abs((readProcess(pid)?.startedAtMs ?? 0) - startedAtMs) < SAME_START_MS)
-  const older = helpers.filter(({ startedAtMs }) => startedAtMs < (endedAtMs ?? Number.POSITIVE_INFINITY))
-  const detail = `${members.length} processes in the snapshot, ${left.length} of them left; ${helpers.length} helpers now, ${older.length} older than the end`
-  return that('tree', members.length > 3 && left.length === 0 && older.length === 0, detail)
-}
-
-function lowered(root: ProcessStat | undefined): Assertion {
-  const limit = root === undefined ? undefined : limitsOf(root.pid)?.get('Max data size')
-  return that('lower limit', limit === LIMITS.lowered.memoryBytes, `data size ${limit ?? 'unlimited'} of ${LIMITS.lowered.memoryBytes}`)
-}
-
-/** Every job that was made was done, once; waits until the queue has run empty when `close`. */
-async function jobsKept(stage: Stage, close = false): Promise<Assertion> {
-  const undone = (): number[] => {
-    const done = new Set(readJobs(stage.folder).flatMap(({ event, job }) => (event === 'done' ? [job] : [])))
-    return [...new Set(readJobs(stage.folder).flatMap(({ event, job }) => (event === 'made' ? [job] : [])))].filter(job => !done.has(job))
-  }
-  const known = undone()
-  if (close) await post(stage, 'queue', '/close')
-  await until(stage, DRAIN_DEADLINE_MS, () => (close ? undone().length === 0 : known.every(job => !undone().includes(job))))
-  const lost = close ? undone() : known.filter(job => undone().includes(job))
-  const jobs = readJobs(stage.folder)
-  const done = jobs.filter(({ event }) => event === 'done').map(({ job }) => job)
-  const twice = done.filter((job, index) => done.indexOf(job) !== index)
-  const count = (event: string): number => jobs.filter(each => each.event === event).length
-  const detail = `${count('made')} made, ${done.length} done, ${lost.length} lost, ${twice.length} twice, ${count('returned')} given to another, ${count('late')} results too late`
-  return that('jobs', lost.length === 0 && twice.length === 0 && done.length > 0, detail)
-}
-
 function treeOf({ folder }: Rig, worker: WorkerName): ProcessStat[] {
   const { root, helpers } = processesOf(folder, worker)
   return [...(root ? [root] : []), ...helpers]
-}
-
-/** A worker and its two helpers, who were there before and whom nobody may signal. */
-function unharmed(tree: readonly ProcessStat[]): Assertion {
-  const going = tree.filter(each => sameProcess(each) !== undefined && !isStopped(sameProcess(each)!))
-  return that('neighbour', going.length === 3 && tree.length === 3, `${going.length} of ${tree.length} processes of the other worker go on`)
 }
 
 /** What was decided, and what came of it, for whoever reads the run. */
@@ -321,8 +272,3 @@ function tell({ say }: Stage, stories: readonly IncidentStory[]): void {
 }
 
 const seenSince = ({ watcher }: Stage, sinceMs: number) => watcher.events().filter(({ atMs }) => atMs >= sinceMs)
-const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
-
-async function post({ ports }: Stage, name: string, path: string): Promise<void> {
-  await fetch(`http://127.0.0.1:${ports[name]}${path}`, { method: 'POST' })
-}
