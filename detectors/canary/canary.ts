@@ -33,6 +33,8 @@ const BEHIND_WINDOWS_MAX = 10
 /** Windows without a request after which a version no longer serves. */
 const QUIET_WINDOWS = 3
 const QUIET_MS_MIN = 5_000
+/** The same while no window told how long windows are. */
+const QUIET_UNKNOWN_MS = 60_000
 const OURS = 'homeostat'
 
 /** Takes one event in. O(canaries of the service) for a window, O(canaries) else. */
@@ -138,16 +140,15 @@ function onWindow(book: CanaryBook, window: VersionWindow, nowMs: number): Canar
 
 function takeWindow(entry: TrackedCanary, arm: ArmName, window: VersionWindow, nowMs: number): CanaryEffect[] {
   if (window.startMs < entry.record.startedAtMs) return [{ kind: 'ignored', reason: 'early' }]
+  entry.windowMs = window.windowMs
+  if (!isLive(entry)) return arm === 'canary' ? serves(entry, window, nowMs) : []
   const source = `${window.shard}|${window.entity}|${window.version}`
   const before = entry.seen.get(source)
   if (before !== undefined && window.startMs <= before) return [{ kind: 'ignored', reason: 'repeated' }]
   if (before === undefined && entry.seen.size >= SOURCES_MAX) return [{ kind: 'ignored', reason: 'sources_max' }]
   entry.seen.set(source, window.startMs)
-  entry.windowMs = window.windowMs
-  const effects = arm === 'canary' ? serves(entry, window, nowMs) : []
-  if (!isLive(entry)) return effects
   count(entry, arm, window)
-  return [...effects, ...look(entry, nowMs)]
+  return look(entry, nowMs)
 }
 
 /** Adds the window to those that are open, or to the counts when it comes late, and closes what both arms have passed. */
@@ -207,7 +208,7 @@ function rollBack(entry: TrackedCanary, state: 'failed' | 'aborted', reason: str
   return [...closed, move(entry, state, reason, by, nowMs), raise(entry, 'failed', entry.record.startedAtMs, nowMs)]
 }
 
-/** The canary's version answered requests. Quarantined, it may not: whoever gave it traffic again did not ask. */
+/** The version of a canary that is over answered requests. Quarantined, it may not: whoever gave it traffic again did not ask. */
 function serves(entry: TrackedCanary, { startMs }: VersionWindow, nowMs: number): CanaryEffect[] {
   const quietSinceMs = entry.servedAtMs
   entry.servedAtMs = nowMs
@@ -217,7 +218,7 @@ function serves(entry: TrackedCanary, { startMs }: VersionWindow, nowMs: number)
 }
 
 function onTick(entry: TrackedCanary, nowMs: number): CanaryEffect[] {
-  const quietMs = Math.max(QUIET_WINDOWS * entry.windowMs, QUIET_MS_MIN)
+  const quietMs = entry.windowMs === 0 ? QUIET_UNKNOWN_MS : Math.max(QUIET_WINDOWS * entry.windowMs, QUIET_MS_MIN)
   if (entry.alarm?.kind === 'failed' && entry.alarm.isOpen && nowMs - entry.servedAtMs >= quietMs) return closeAlarm(entry, nowMs)
   if (entry.record.state !== 'running' || nowMs < entry.deadlineMs) return []
   // Who is seldom asked has no later windows by which the last ones close.
@@ -250,6 +251,11 @@ function closeAlarm(entry: TrackedCanary, nowMs: number): CanaryEffect[] {
 function move(entry: TrackedCanary, state: CanaryState, reason: string, by: string, nowMs: number): CanaryEffect {
   const { record, arms } = entry
   Object.assign(record, { state, reason, by, updatedAtMs: nowMs, version: record.version + 1 })
+  if (!isLive(entry)) {
+    // What is over compares nothing more: only its figures are kept.
+    entry.open.clear()
+    entry.seen.clear()
+  }
   for (const name of ['canary', 'baseline'] as const) {
     record[name].requests = arms[name].requests
     record[name].errors = arms[name].errors

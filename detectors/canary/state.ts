@@ -31,14 +31,14 @@ export interface TrackedCanary {
   open: Map<number, Arms>
   /** Newest end of a window of each arm. */
   newestMs: Record<ArmName, number>
-  /** Length of the windows. */
+  /** Length of the windows; 0 while none was seen. */
   windowMs: number
   /** `shard|entity|version` → start of its last window: what comes again is known. */
   seen: Map<string, number>
   /** The last look, −1 before the first. */
   look: number
   alarm: Alarm | null
-  /** When the canary's version was last seen to serve, by our clock. */
+  /** When the version of a canary that is over was last seen to serve, by our clock. */
   servedAtMs: number
 }
 

@@ -187,6 +187,19 @@ describe('a quarantined version', () => {
     expect(anomalies()[2]!.id).not.toBe(anomalies()[0]!.id)
   })
 
+  it('that was aborted before its first window serves until a minute, or its windows, say otherwise', () => {
+    const { order, tick, anomalies, feed } = rig()
+    order({})
+    order({ order: 'abort' }, 1)
+    tick(20)
+    expect(anomalies().length).toBe(1)
+    feed({ kind: 'window', record: aWindow({ second: 20, durations: GOOD, windowMs: 10_000 }) }, 35)
+    tick(64)
+    expect(anomalies().length).toBe(1)
+    tick(65)
+    expect(anomalies().map(({ status }) => status)).toEqual(['open', 'close'])
+  })
+
   it('says nothing of another service or environment', () => {
     const { order, state } = quarantined()
     order({ id: 'c2', service: 'shop/payments' }, 70)
