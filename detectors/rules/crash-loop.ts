@@ -41,7 +41,8 @@ export function noteRestarts(state: RestartState, restarts: number, timeMs: numb
     return false
   }
   const [first, ...rest] = gapsOf(state.times)
-  if (first !== undefined && first > quietMs(rest, quietMinMs)) state.times.shift()
+  // Whether a gap was long is told by the one after it.
+  if (first !== undefined && rest.length > 0 && first > quietMs(rest, quietMinMs)) state.times.shift()
   if (state.times.length < RESTARTS_MIN || timeMs - state.times[0]! > WITHIN_MS) return false
   state.sinceMs = state.times[0]!
   state.count = Math.max(RESTARTS_MIN, restarts)

@@ -56,6 +56,18 @@ describe('a crash loop', () => {
     expect(fed.opened()).toMatchObject([{ observed: 3, sinceMs: at(49), observedAtMs: at(58) }])
   })
 
+  it('is one however slowly it turns: what counts is that no gap is longer than a back-off grows', () => {
+    for (const seconds of [
+      [40, 60, 100, 180],
+      [40, 52, 64, 76],
+      [40, 140, 300]
+    ]) {
+      const fed = aScorer(SETTINGS)
+      everySecond(fed, 0, 310, restarts(seconds))
+      expect(fed.opened(), String(seconds)).toMatchObject([{ observed: 3, sinceMs: at(40), observedAtMs: at(seconds[2]!) }])
+    }
+  })
+
   it('goes on over a new count: what was replaced and dies again is still dying', () => {
     const fed = aScorer(SETTINGS)
     everySecond(fed, 0, 60, second => {
