@@ -194,8 +194,9 @@ export function chainVerifier(name: string, anchors: readonly Anchor[], options:
     for (; nextAnchor < anchors.length && anchors[nextAnchor]!.seq <= seq; nextAnchor++) {
       const anchor = anchors[nextAnchor]!
       if (anchor.seq < seq) continue // Of a place that is missing, or before what is looked at.
-      anchored = sound.find(row => row.hash === anchor.hash)
-      if (anchored !== undefined) {
+      const fitting = sound.find(row => row.hash === anchor.hash)
+      if (fitting !== undefined) {
+        anchored ??= fitting
         vouched = anchor
         isDenied = false
       } else if (sound.length > 0 && !isDenied) {

@@ -22,8 +22,6 @@ export interface AuditStoreOptions {
   toMs?: number | undefined
   /** How long a record may be on its way. Default ARRIVAL_MS; 0: everything has arrived. */
   arrivalMs?: number | undefined
-  /** Chains may have lost their beginning to retention. */
-  mayHaveExpired?: boolean | undefined
   /** Places looked at so far, after each page, of all. */
   progress?(places: number, of: number): void
 }
@@ -66,10 +64,9 @@ export async function verifyAuditStore(options: AuditStoreOptions): Promise<Audi
   const { sql, nowMs, fromMs, arrivalMs = ARRIVAL_MS } = options
   const ranges = await chainRanges(options)
   const { anchors, trust, forged } = await readAnchors(options, ranges)
-  const isPart = fromMs !== undefined || options.mayHaveExpired === true
   const verifier = auditVerifier({
     anchors,
-    fromBeginning: !isPart,
+    fromBeginning: fromMs === undefined,
     // A part that somebody asked for may end anywhere.
     ...(options.toMs === undefined && arrivalMs > 0 ? { vouchedBeforeMs: nowMs - VOUCHED_WITHIN_MS } : {})
   })

@@ -31,6 +31,8 @@ interface VerifyOptions {
 }
 
 const DAY_MS = 86_400_000
+/** Tables lose their old rows one after another, not at one moment. */
+const EXPIRY_MARGIN_MS = 3_600_000
 /** The migration that made the columns of the audit chain. */
 const AUDIT_MIGRATION = 6
 
@@ -91,13 +93,14 @@ async function fromStore(
   const history = await ports.openHistory(loaded)
   const progress = openProgress(ports.stderr, () => ports.clock.monotonicMs())
   try {
+    const asked = [from === undefined ? undefined : parseMoment(from, '--from', nowMs), await keptFromMs(history, loaded.config, nowMs)]
+    const bounds = asked.filter(bound => bound !== undefined)
     return await verifyAuditStore({
       sql: history.sql,
       keys,
       nowMs,
-      ...(from === undefined ? {} : { fromMs: parseMoment(from, '--from', nowMs) }),
+      ...(bounds.length === 0 ? {} : { fromMs: Math.max(...bounds) }),
       ...(to === undefined ? {} : { toMs: parseMoment(to, '--to', nowMs) }),
-      mayHaveExpired: await isOlderThanRetention(history, loaded.config, nowMs),
       progress: (rows, of) => progress.show(of === 0 ? 1 : rows / of, `${rows.toLocaleString('en')} records`)
     })
   } finally {
@@ -106,12 +109,13 @@ async function fromStore(
   }
 }
 
-/** Whether ClickHouse may have dropped the beginning of a chain by itself. */
-async function isOlderThanRetention({ sql }: History, { store }: Config, nowMs: number): Promise<boolean> {
+/** From when on ClickHouse has everything; undefined when the audit chain is younger than what it keeps. */
+async function keptFromMs({ sql }: History, { store }: Config, nowMs: number): Promise<number | undefined> {
   const [row] = await sql<{ atMs: number | string }>(
     `SELECT toUnixTimestamp64Milli(min(AppliedAt)) AS atMs FROM homeostat_migrations WHERE Version = ${AUDIT_MIGRATION} HAVING count() > 0`
   )
-  return row !== undefined && nowMs - Number(row.atMs) > store.recordsTtlDays * DAY_MS
+  const expiredMs = nowMs - store.recordsTtlDays * DAY_MS + EXPIRY_MARGIN_MS
+  return row !== undefined && Number(row.atMs) < expiredMs ? expiredMs : undefined
 }
 
 /** The report for people. */

@@ -1,7 +1,7 @@
 // bench audit: verification of the audit chains in ClickHouse (embedded), and of the links alone, against the same digests taken by
 // node:crypto. Goal: less than a second per 100,000 records.
 //
-//     npm run -s bench -- audit [--rounds N] [-- records]
+//     npm run -s bench -- audit [--rounds N] [records]
 //
 // After measuring, a chain with one changed column is added, and verification must name that record: it did look.
 
