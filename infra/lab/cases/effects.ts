@@ -22,11 +22,16 @@ export function witnessEffect(folder: string, effect: Omit<Effect, 'atMs'>): voi
 
 /** Orders witnessed since `fromMs`, in order; what the case itself did is left out. */
 export function readEffects(folder: string, fromMs = 0): Effect[] {
+  return readWitnessed(folder, fromMs).filter(({ key }) => key !== '')
+}
+
+/** Every line since `fromMs`, in order, those without a key too. */
+export function readWitnessed(folder: string, fromMs = 0): Effect[] {
   const file = join(folder, 'witness.jsonl')
   if (!existsSync(file)) return []
   return readFileSync(file, 'utf8')
     .split('\n')
     .filter(line => line !== '')
     .map(line => JSON.parse(line) as Effect)
-    .filter(({ atMs, key }) => atMs >= fromMs && key !== '')
+    .filter(({ atMs }) => atMs >= fromMs)
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Control } from '../../../../schemas/control.ts'
 import { MAIN } from '../../homeostat.ts'
 import { type Assertion, judge } from '../assertions.ts'
-import { readEffects } from '../effects.ts'
+import { readEffects, readWitnessed } from '../effects.ts'
 import { until } from '../rig.ts'
 import { type GuardCase, type GuardStage, that, withFigures } from './stage.ts'
 
@@ -49,16 +49,24 @@ export const killSwitch: GuardCase = {
     } as const
     const report = judge('KILL', stage.seed, expected, facts, [...assertionsOf('console up', first), ...assertionsOf('console down', second)])
     return [
-      withFigures(report, { lastEffectMs: first.lastEffectMs, lastEffectWithoutConsoleMs: second.lastEffectMs, effectsBefore: first.before + second.before })
+      withFigures(report, {
+        lastBegunMs: first.lastBegunMs,
+        lastBegunWithoutConsoleMs: second.lastBegunMs,
+        lastMadeMs: Math.max(first.lastMadeMs, second.lastMadeMs),
+        effectsBefore: first.before + second.before
+      })
     ]
   }
 }
 
 interface Drill {
+  /** Acts at the witness before the command: members that heard that they must end. */
   before: number
-  /** From the command to the moment at which the last process was made, by that process's own account; 0 when none was made after it. */
-  lastEffectMs: number
-  after: number
+  /** From the command until the last member heard that it must end, which is how a restart begins; 0 when none heard it after the command. */
+  lastBegunMs: number
+  /** Until the last process was made, by its own account: what had begun goes on. */
+  lastMadeMs: number
+  begunAfter: number
   /** Once it was released. */
   resumed: number
 }
@@ -66,21 +74,32 @@ interface Drill {
 /** Waits for acts, stops them, watches, lets them go on. */
 async function drill(stage: GuardStage, scope: string): Promise<Drill> {
   const fromMs = Date.now()
-  await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, fromMs).length >= ACTS_BEFORE)
-  const before = readEffects(stage.folder, fromMs).length
+  await until(stage, ACTS_DEADLINE_MS, () => readWitnessed(stage.folder, fromMs).filter(({ what }) => what === 'stop').length >= ACTS_BEFORE)
+  const before = readWitnessed(stage.folder, fromMs).filter(({ what }) => what === 'stop').length
   const order = ['kill', '--scope', scope, '--by', 'lab'] as const
   const { atMs } = await stage.cli<Control>(...order, '--reason', 'drill')
   await stage.wait(QUIET_MS)
-  const after = readEffects(stage.folder, fromMs).filter(({ detail }) => Number(detail) > atMs)
+  const begun = readWitnessed(stage.folder, atMs).filter(({ what }) => what === 'stop')
+  const made = readEffects(stage.folder, fromMs).map(({ detail }) => Number(detail) - atMs)
   const { atMs: releasedAtMs } = await stage.cli<Control>(...order, '--off', '--reason', 'drill over')
   const resumed = await until(stage, ACTS_DEADLINE_MS, () => readEffects(stage.folder, releasedAtMs).length || undefined)
-  return { before, lastEffectMs: Math.max(0, ...after.map(({ detail }) => Number(detail) - atMs)), after: after.length, resumed: resumed ?? 0 }
+  return {
+    before,
+    lastBegunMs: Math.max(0, ...begun.map(stop => stop.atMs - atMs)),
+    lastMadeMs: Math.max(0, ...made),
+    begunAfter: begun.length,
+    resumed: resumed ?? 0
+  }
 }
 
-function assertionsOf(name: string, { before, lastEffectMs, after, resumed }: Drill): Assertion[] {
+function assertionsOf(name: string, { before, lastBegunMs, lastMadeMs, begunAfter, resumed }: Drill): Assertion[] {
   return [
-    that(`${name}: acts`, before >= ACTS_BEFORE, `${before} effects before the command`),
-    that(`${name}: stop`, lastEffectMs <= KILL_MS_MAX, `${after} effects after it, the last ${lastEffectMs} ms later, ${QUIET_MS} ms watched`),
+    that(`${name}: acts`, before >= ACTS_BEFORE, `${before} acts before the command`),
+    that(
+      `${name}: stop`,
+      lastBegunMs <= KILL_MS_MAX,
+      `${begunAfter} acts begun after it, the last ${lastBegunMs} ms later and done ${lastMadeMs} ms later, ${QUIET_MS} ms watched`
+    ),
     that(`${name}: release`, resumed > 0, `${resumed} effects once it was released`)
   ]
 }

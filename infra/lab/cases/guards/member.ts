@@ -20,6 +20,12 @@ endWithLab(layout)
 // When the process was made, not when it got to its first line.
 witnessEffect(folder, { target: name, what: 'start', key: process.env[KEY_VARIABLE] ?? '', detail: String(Math.round(performance.timeOrigin)) })
 
+// A restart begins with the end of the old process: that is when the actuator has begun.
+process.once('SIGTERM', () => {
+  witnessEffect(folder, { target: name, what: 'stop', key: '' })
+  process.exit(0)
+})
+
 const stickyFile = join(folder, `${name}.broken.json`)
 const sticky = new Set<string>(existsSync(stickyFile) ? (JSON.parse(readFileSync(stickyFile, 'utf8')) as string[]) : [])
 const broken = new Set<string>()

@@ -78,6 +78,8 @@ export const unsafeCommands: GuardCase = {
     const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
     const wanted = bad.map(([refusedBy]) => refusedBy)
     const unsealed = facts.joined.filter(problem => problem.includes('in no chain'))
+    // The good one is among them, and the one of another environment is not: there is no chain there that it could be missing from.
+    const sealable = [good, ...bad.map(([, command]) => command)].filter(({ environment }) => environment === stage.environment).length
     const expected = { detectedWithinMs: null, cause: null, targets: ['flap'], effects: 0, verdict: null, pages: 0 } as const
     return [
       // The good one belongs to no incident, so its effect is counted apart.
@@ -88,7 +90,7 @@ export const unsafeCommands: GuardCase = {
           `${effects.length} effects of one good command that came twice`
         ),
         that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`),
-        that('audited', unsealed.length === bad.length + 1, `${unsealed.length} of ${bad.length + 1} commands that control never sealed are named by the audit`)
+        that('audited', unsealed.length === sealable, `${unsealed.length} of ${sealable} commands that control never sealed are named by the audit`)
       ])
     ]
   }
