@@ -15,6 +15,7 @@ const QUIET_MS = 8_000
 /** So many acts show that there is something to stop. */
 const ACTS_BEFORE = 4
 const ACTS_DEADLINE_MS = 40_000
+const OUTCOMES_MS = 8_000
 const ROLES_WITHOUT_CONSOLE = 'intake,detect,control,act,store'
 
 export const killSwitch: GuardCase = {
@@ -37,8 +38,12 @@ export const killSwitch: GuardCase = {
     const second = await drill(stage, `environment/${stage.environment}`)
     await stage.homeostat.kill()
     await stage.homeostat.start()
+    // What is still in flight has no outcome yet: it is let come to its end before it is judged.
+    await stage.cli('kill', '--by', 'lab', '--reason', 'the case is over')
+    await stage.wait(OUTCOMES_MS)
     const facts = await stage.facts(WORN, injectedAtMs)
     await stage.leave(WORN)
+    await stage.cli('kill', '--off', '--by', 'lab', '--reason', 'the case is over')
     const expected = {
       detectedWithinMs: 5_000,
       cause: WORN,
