@@ -40,6 +40,7 @@ const STABLE_MS = 20_000
 const BATCH = { children: 8, ms: 5_000 }
 const BATCH_WATCHED_MS = 12_000
 const EXIT_DEADLINE_MS = 5_000
+const PAGE_DEADLINE_MS = 15_000
 const REFUSAL_WATCHED_MS = 3_000
 
 export const rogueSpawning: AcceptanceCase = {
@@ -197,7 +198,8 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   stage.say(`${OTHER} died, pid ${innocent.pid} belongs to an innocent process (${how}, ${tries} tries)`)
   const identity = readRunFile(runDirOf(stage.folder), OTHER).process
   await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).some(({ outcomes }) => outcomes.length > 0))
-  await until(stage, REFUSAL_WATCHED_MS, () => false)
+  await until(stage, PAGE_DEADLINE_MS, () => stage.pages.received().some(({ atMs, action }) => atMs >= injectedAtMs && action === 'trigger'))
+  await until(stage, REFUSAL_WATCHED_MS, () => false) // Nothing more may come.
   const facts = await gather(stage, injectedAtMs, false)
   tell(stage, facts.stories)
   const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
