@@ -204,9 +204,10 @@ describe('the console server', () => {
   })
 
   it('streams what happens from now on, and repeats what a reader missed', async () => {
-    const read = async (headers: Record<string, string>, until: string): Promise<string> => {
+    const read = async (headers: Record<string, string>, until: string, onOpen: () => void = () => undefined): Promise<string> => {
       const stop = new AbortController()
       const response = await ask('/api/events', { headers, signal: stop.signal })
+      onOpen()
       let text = ''
       for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
         text += chunk
@@ -215,8 +216,9 @@ describe('the console server', () => {
       stop.abort()
       return text
     }
-    const first = read({}, 'resolved')
-    await new Promise(resolve => setImmediate(resolve))
+    const opened = Promise.withResolvers<void>()
+    const first = read({}, 'resolved', opened.resolve)
+    await opened.promise // What came before it is not told.
     await log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, anIncident({ status: 'resolved', version: 2 }))])
     const text = await first
     expect(text).toContain('event: incident')
