@@ -2,9 +2,10 @@
 
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { ConfigInput } from '../../../../schemas/config.ts'
 import { pause } from '../../fleet.ts'
 import { findProcesses } from '../../processes.ts'
-import { WARMUP_MS } from '../../settings.ts'
+import { fastSettings, WARMUP_MS } from '../../settings.ts'
 import type { Assertion } from '../assertions.ts'
 import type { CaseRun } from '../case.ts'
 import { kill, openRig, type Rig, until } from '../rig.ts'
@@ -28,8 +29,12 @@ export interface Uc1Stage {
   rollOut(): Promise<void>
 }
 
-/** Homeostat and the pods are up, and what is normal is learned. `main`: another entry of Homeostat. */
-export async function openStage({ seed, say, signal }: CaseRun, options: { main?: string } = {}): Promise<Uc1Stage> {
+/**
+ * Homeostat and the pods are up, and what is normal is learned.
+ * @param options.main another entry of Homeostat
+ * @param options.commandExpiry in place of the lab's short one
+ */
+export async function openStage({ seed, say, signal }: CaseRun, options: { main?: string; commandExpiry?: string } = {}): Promise<Uc1Stage> {
   const rig = await openRig({
     seed,
     ports: ['runtime', LEDGER, ...PODS.map(portName)],
@@ -43,6 +48,7 @@ export async function openStage({ seed, say, signal }: CaseRun, options: { main?
       }
     },
     ...(options.main === undefined ? {} : { main: options.main }),
+    settings: ({ folder }) => decideSettings(folder, options.commandExpiry),
     say,
     signal
   })
@@ -60,6 +66,11 @@ export async function openStage({ seed, say, signal }: CaseRun, options: { main?
     await rig.end(true)
     throw error
   }
+}
+
+function decideSettings(folder: string, commandExpiry: string | undefined): Pick<ConfigInput, 'decide'> {
+  const { decide } = fastSettings(folder)
+  return { decide: commandExpiry === undefined ? decide : { ...decide, commandExpiry } }
 }
 
 const replacedPod = (seed: number): Pod => PODS[seed % PODS.length]!
