@@ -232,11 +232,13 @@ async function unchainedRows({ sql, fromMs, toMs }: AuditStoreOptions) {
   const range = [...(fromMs === undefined ? [] : [`Timestamp >= ${TIME(fromMs)}`]), ...(toMs === undefined ? [] : [`Timestamp <= ${TIME(toMs)}`])]
   const where = [`AuditChain = ''`, ...range].join(' AND ')
   const tables = AUDIT_TABLES.map(
-    ({ table }) => `SELECT '${table}' AS stored, RecordId AS id, RecordType AS type, Timestamp AS at, since FROM ${table}
-LEFT JOIN (SELECT Environment, min(Timestamp) AS since FROM ${table} WHERE AuditChain != '' GROUP BY Environment) AS begun USING Environment WHERE ${where}`
+    ({ table }) => `SELECT '${table}' AS stored, RecordId AS id, RecordType AS type, Timestamp AS at, StoredAt AS storedAt, since, sinceStored FROM ${table}
+LEFT JOIN (SELECT Environment, min(Timestamp) AS since, min(StoredAt) AS sinceStored FROM ${table} WHERE AuditChain != '' GROUP BY Environment) AS begun
+USING Environment WHERE ${where}`
   )
   const all = `(${tables.join('\nUNION ALL\n')})`
-  const isAfter = `toYear(since) > 1970 AND at > since`
+  // By when it was stored as well: whoever puts a record in says of it what he likes.
+  const isAfter = `toYear(since) > 1970 AND (at > since OR storedAt > sinceStored)`
   const inserted = await sql<{ id: string; type: string; atMs: number }>(
     `SELECT id, if(type = '', stored, type) AS type, ${MS('at')} AS atMs FROM ${all} WHERE ${isAfter} ORDER BY at, id LIMIT ${FINDINGS_MAX}`
   )
