@@ -44,8 +44,8 @@ export const badCanary: AcceptanceCase = {
       const reports: AcceptanceReport[] = []
       for (const play of [bad, paused, quiet, equal, starved]) {
         if (run.signal.aborted) break
+        if (reports.length > 0) await stage.backToStable()
         reports.push(await play(stage))
-        await stage.backToStable()
       }
       return reports
     } finally {
