@@ -54,7 +54,7 @@ function mentions(): { file: string; topic: string; writes: boolean }[] {
         [...line.matchAll(/TOPICS\.(\w+)\.name\b/g)].map(match => ({
           file,
           topic: TOPICS[match[1] as TopicId].name,
-          writes: /append\(|outbox\.put\(/.test(line)
+          writes: /append\(|outbox\.put\(|kind: 'publish'/.test(line)
         }))
       )
   )
