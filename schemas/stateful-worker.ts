@@ -30,6 +30,16 @@ import type {
 
 export type DecodedEvent<Event> = { ok: true; event: Event } | { ok: false; reason: string }
 
+/** A state that was made from what lies in the log. */
+export interface Rebuilt<State> {
+  state: State
+  /**
+   * Of the input topics that it holds as a whole, where it goes on. From any other topic it is given what the group has not settled:
+   * where that is known to the state, reducing it once more must do no harm.
+   */
+  positions: readonly Position[]
+}
+
 export interface StatefulWorkerOptions<State, Event, Effect> {
   /** Name of the checkpoint, and of the worker in logs and metrics. */
   name: string
@@ -46,7 +56,7 @@ export interface StatefulWorkerOptions<State, Event, Effect> {
   /** State from a snapshot's JSON value. */
   restore(saved: unknown): State
   /** State when there is no checkpoint to read: from what was published before. */
-  rebuild(): Promise<State>
+  rebuild(): Promise<Rebuilt<State>>
   /** JSON value of the state. */
   snapshot(state: State): unknown
   decode(record: LogRecord): DecodedEvent<Event>
@@ -117,7 +127,9 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     const bytes = saved?.parts.get(PART)
     if (saved === undefined || bytes === undefined || saved.version !== options.version) {
       if (saved !== undefined) logger.warn({ found: saved.version, wanted: options.version }, 'checkpoint of another format, state is rebuilt from the log')
-      return options.rebuild()
+      const rebuilt = await options.rebuild()
+      for (const position of rebuilt.positions) positions.set(placeOf(position), position)
+      return rebuilt.state
     }
     for (const position of saved.positions) positions.set(placeOf(position), position)
     const { inner, effects } = JSON.parse(decoder.decode(bytes)) as { inner: unknown; effects: Effect[] }

@@ -193,8 +193,11 @@ function onPolicies(state: DecideState, nowMs: number, random: Random, rules: De
   return decideAll(state, nowMs, random, rules)
 }
 
-function reopenEscalated(state: DecideState, target: string): void {
-  for (const watch of Object.values(state.watches)) if (watch.escalated && watch.last?.target === target) watch.escalated = false
+/** A person released a target: what was given up there is judged again. Shared with rebuilding. @param sinceMs not what was given up later */
+export function reopenEscalated(state: DecideState, target: string, sinceMs = Number.POSITIVE_INFINITY): void {
+  for (const watch of Object.values(state.watches)) {
+    if (watch.escalated && watch.last?.target === target && watch.last.decidedAtMs <= sinceMs) watch.escalated = false
+  }
 }
 
 function decideAll(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {

@@ -4,31 +4,31 @@
 // State and input positions are one checkpoint that also holds what was decided and not yet written (schemas/stateful-worker.ts):
 // signed, and sealed in its place of the audit chain (audit.ts). A crash repeats the same bytes, never decides anew. Without a
 // readable checkpoint the state is rebuilt from what was published: commands and outcomes give attempts, budgets and fences,
-// decisions the last answers.
+// decisions the last answers. What was read for that is not heard once more: a kill switch that is on would be off again on the way.
 
 import { type AuditRow, auditRow, type SealedRecord, sealableRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
-import { controlRecord } from '../../schemas/control.ts'
+import { type Control, controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, type RecordType } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
-import { incidentRecord } from '../../schemas/incident.ts'
-import { outcomeRecord } from '../../schemas/outcome.ts'
-import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, Meter, Random } from '../../schemas/ports.ts'
+import { type Incident, incidentRecord } from '../../schemas/incident.ts'
+import { type Outcome, outcomeRecord } from '../../schemas/outcome.ts'
+import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, Meter, Position, Random } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { type DecodedEvent, type Rebuilt, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
 import { anchorsDue, anchorsNow, hear, seal, type SignAnchor } from './audit.ts'
 import type { UnsignedCommand } from './command.ts'
-import { attemptOf, type DecideEffect, type DecideEvent, decide, settleOutcome } from './decide.ts'
+import { attemptOf, type DecideEffect, type DecideEvent, decide, reopenEscalated, settleOutcome } from './decide.ts'
 import { explain } from './explain-text.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, addOpening, applyControl, type DecideState, emptyState, targetOf, type Watch } from './state.ts'
+import { addAttempt, addOnset, addOpening, applyControl, type DecideState, emptyState, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 const VERSION = 1
@@ -95,7 +95,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     meter,
     // A checkpoint of an earlier release lacks what this one added.
     restore: saved => ({ ...emptyState(), ...(saved as DecideState) }),
-    rebuild: () => rebuildState(log, environments, policies),
+    rebuild: () => rebuildState(log, environments, policies, listen),
     snapshot: state => state,
     decode,
     tick: { kind: 'tick' },
@@ -205,13 +205,23 @@ function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {
   } else meter.count('homeostat.decide.commands', 1, { risk: effect.record.risk })
 }
 
-async function rebuildState(log: Log, environments: readonly string[], policies: PolicySet): Promise<DecideState> {
+async function rebuildState(
+  log: Log,
+  environments: readonly string[],
+  policies: PolicySet,
+  listen: (state: DecideState, link: AuditRow) => void
+): Promise<Rebuilt<DecideState>> {
   const state = emptyState()
-  const each = <T>(topic: string, type: RecordType<T>, take: (record: T) => void) =>
-    readWholeTopic(log, topic, raw => {
-      const decoded = decodeRecord(type, raw)
-      if (decoded.ok) take(decoded.record)
-    })
+  const each = <T>(topic: string, type: RecordType<T>, take: (record: T, raw: LogRecord) => void, upTo?: readonly Position[]) =>
+    readWholeTopic(
+      log,
+      topic,
+      raw => {
+        const decoded = decodeRecord(type, raw)
+        if (decoded.ok) take(decoded.record, raw)
+      },
+      upTo
+    )
   for (const environment of environments) {
     await each(commandsTopic(environment), commandRecord, command => {
       const target = targetOf(state, command.environment, command.target)
@@ -219,20 +229,27 @@ async function rebuildState(log: Log, environments: readonly string[], policies:
       addAttempt(target, attemptOf(command, 0))
     })
   }
-  await each(TOPICS.outcomes.name, outcomeRecord, outcome => void settleOutcome(state, outcome))
-  await each(TOPICS.control.name, controlRecord, control => applyControl(state, control))
+  const outcomesEnd = await each(TOPICS.outcomes.name, outcomeRecord, (outcome, raw) => {
+    settleOutcome(state, outcome)
+    const link = auditRow(raw)
+    if (link !== undefined) listen(state, link)
+  })
+  const controlEnd = await each(TOPICS.control.name, controlRecord, control => applyControl(state, control))
   const anomalies = new Map<string, string[]>()
-  await each(TOPICS.incidents.name, incidentRecord, incident => {
+  const incidentsEnd = await each(TOPICS.incidents.name, incidentRecord, incident => {
     const cause = incident.causes[0]
-    if (!environments.includes(incident.environment)) return
+    if (!environments.includes(incident.environment) || state.over.includes(incident.id)) return
+    if ((state.watches[incident.id]?.incident.version ?? 0) >= incident.version) return // Published again after a newer one.
     anomalies.set(
       incident.id,
       incident.members.map(member => member.anomalyId)
     )
     addOpening(state, incident)
     if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
-    if (incident.status === 'resolved') delete state.watches[incident.id]
-    else state.watches[incident.id] = watchOf(incident)
+    if (incident.status === 'resolved') {
+      state.over = [...state.over, incident.id].slice(-OVER_MAX)
+      delete state.watches[incident.id]
+    } else state.watches[incident.id] = watchOf(incident)
   })
   await each(TOPICS.decisions.name, decisionRecord, decision => {
     if (environments.includes(decision.environment)) addTrial(state, decision, anomalies.get(decision.incidentId) ?? [])
@@ -248,19 +265,23 @@ async function rebuildState(log: Log, environments: readonly string[], policies:
   })
   // What became of the decisions, in the order in which later news overrides earlier.
   const recurrenceMs = (name: string) => policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0
-  await each(TOPICS.outcomes.name, outcomeRecord, outcome => {
+  const scored = (outcome: Outcome): void => {
     if (environments.includes(outcome.environment)) scoreOutcome(state, outcome)
-  })
-  await each(TOPICS.incidents.name, incidentRecord, incident => {
+  }
+  await each(TOPICS.outcomes.name, outcomeRecord, scored, outcomesEnd)
+  const compared = (incident: Incident): void => {
     if (!environments.includes(incident.environment)) return
     scoreOnset(state, incident, recurrenceMs)
     if (incident.status === 'resolved') scoreResolution(state, incident)
-  })
-  await each(TOPICS.control.name, controlRecord, control => {
+  }
+  await each(TOPICS.incidents.name, incidentRecord, compared, incidentsEnd)
+  const heard = (control: Control): void => {
     scoreControl(state, control)
     if (control.kind === 'autonomy') applyControl(state, control) // It speaks of demotions that are known only now.
-  })
-  return state
+    if (control.kind === 'release_target') reopenEscalated(state, control.target, control.atMs)
+  }
+  await each(TOPICS.control.name, controlRecord, heard, controlEnd)
+  return { state, positions: [...incidentsEnd, ...outcomesEnd, ...controlEnd] }
 }
 
 function watchOf(incident: DecideState['watches'][string]['incident']): Watch {

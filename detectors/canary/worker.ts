@@ -49,7 +49,7 @@ export function canaryWorker({ log, checkpoints, clock, logger, meter }: CanaryW
     logger,
     meter,
     restore,
-    rebuild: () => rebuild(log),
+    rebuild: async () => ({ state: await rebuild(log), positions: [] }), // An order that came to no canary yet is read.
     snapshot,
     decode,
     tick: { kind: 'tick' },

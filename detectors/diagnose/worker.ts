@@ -57,7 +57,7 @@ export function diagnoseWorker(options: DiagnoseWorkerOptions): DiagnoseWorker {
     logger,
     meter,
     restore,
-    rebuild: () => rebuild(log, clock.nowMs()),
+    rebuild: async () => ({ state: await rebuild(log, clock.nowMs()), positions: [] }), // No anomaly may be lost: all are read.
     snapshot,
     decode,
     tick: { kind: 'tick' },

@@ -46,7 +46,7 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }): Promise<In
     checkpoints: checkpointStore(log),
     meter: { count: (name, value = 1) => void counts.set(name, (counts.get(name) ?? 0) + value), gauge() {} },
     restore: saved => ({ ...(saved as Counter) }),
-    rebuild: async () => ({ count: 0, ticks: 0 }),
+    rebuild: async () => ({ state: { count: 0, ticks: 0 }, positions: [] }),
     snapshot: state => state,
     decode: () => ({ ok: true, event: 'record' }),
     tick: 'tick',

@@ -5,9 +5,10 @@ import { commandVerifier } from '../../../../actuators/execute/signer.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { AppError } from '../../../../schemas/errors.ts'
+import { incidentRecord } from '../../../../schemas/incident.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { absence, closing } from '../../detectors/diagnose/builders.ts'
-import { killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
+import { anIncident, killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
 import { rig, signer } from './worker-rig.ts'
 
 const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
@@ -144,6 +145,38 @@ test('without a checkpoint the state is rebuilt from what was published', async 
   expect(commands()).toHaveLength(2)
   expect(decisions()).toHaveLength(4)
   expect(pages).toHaveLength(1)
+  await workers.close()
+})
+
+test('a rebuilt state hears no word twice: a kill switch that was off in between stays on', async () => {
+  const { open, put, settle, log, commands, decisions, incidents } = rig()
+  await put(TOPICS.incidents.name, incidentRecord, anIncident())
+  await put(TOPICS.control.name, controlRecord, killSwitch('global', true), killSwitch('global', false, T0 + 1), killSwitch('global', true, T0 + 2))
+  const workers = await open()
+  await settle(5_000)
+  expect(commands()).toEqual([])
+  expect(decisions().map(decision => decision.blockedBy)).toEqual([['kill_switch']])
+  const group = (await log.groups()).filter(({ group }) => group === 'homeostat-decide')
+  expect(group.map(({ topic, committed }) => [topic, committed])).toEqual(
+    expect.arrayContaining([
+      [TOPICS.control.name, 3],
+      [TOPICS.incidents.name, incidents().length]
+    ])
+  )
+  await workers.close()
+})
+
+test('a rebuilt state holds the newest of what was published twice, and nothing that is over', async () => {
+  const { open, put, settle, commands, decisions } = rig()
+  const [first, second] = [anIncident({ id: 'first' }), anIncident({ id: 'second' })]
+  await put(TOPICS.incidents.name, incidentRecord, first, { ...first, version: first.version + 1, status: 'resolved', resolvedAtMs: T0 }, first)
+  const newer = { ...second, version: second.version + 1, healedAtMs: T0 }
+  await put(TOPICS.incidents.name, incidentRecord, second, newer, second)
+  const workers = await open()
+  await put(TOPICS.incidents.name, incidentRecord, first) // A straggler.
+  await settle(5_000)
+  expect(decisions()).toEqual([])
+  expect(commands()).toEqual([])
   await workers.close()
 })
 
