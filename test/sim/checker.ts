@@ -95,7 +95,9 @@ export class Checker implements Observer, Witness {
   readonly settled = new Map<string, number>()
   /** Topic → offset of its next record. */
   readonly #ends = new Map<string, number>()
-  readonly #heardMs = new Map<Said, number>()
+  readonly #heardMs = new Map<Said | Outcome, number>()
+  /** Topic → how many of its records are in there. */
+  readonly #heardUpTo = new Map<string, number>()
   readonly #fences = new Map<string, number>()
   readonly #saved = new Map<SimProcess, Map<string, Map<string, number>>>()
   readonly #options: CheckerOptions
@@ -155,10 +157,18 @@ export class Checker implements Observer, Witness {
     if (lately.length >= policy.attemptsMax)
       this.fail('6 rate breaker', `${command.runbook} on ${command.target}: attempt ${lately.length + 1} of ${policy.attemptsMax}`)
     const last = tries.at(-1)
-    const ended = last && this.facts.outcomeList.find(outcome => outcome.commandId === last.command.id)
-    if (ended && command.issuedAtMs < ended.recordedAtMs + policy.cooldownMs) {
-      this.fail('4 policy at the time of acting', `cooldown: ${command.issuedAtMs - ended.recordedAtMs} ms after the last attempt`)
-    }
+    if (last === undefined) return
+    const restedMs = command.issuedAtMs - this.#endOf(last, command.issuedAtMs)
+    if (restedMs < policy.cooldownMs) this.fail(AT_ACTING, `cooldown: ${restedMs} ms after the last attempt`)
+  }
+
+  /** When an attempt ended for who decides at `atMs`: with its outcome, or, before that was taken in, when it was given up. */
+  #endOf(attempt: KnownCommand, atMs: number): number {
+    const deadlineMs = deadlineOfCommand(attempt)
+    const outcome = this.facts.outcomeList.find(({ commandId }) => commandId === attempt.command.id)
+    if (outcome === undefined) return deadlineMs
+    const isTakenIn = (this.#heardMs.get(outcome) ?? Number.POSITIVE_INFINITY) < atMs
+    return isTakenIn ? outcome.recordedAtMs : Math.min(outcome.recordedAtMs, deadlineMs)
   }
 
   #decided(decision: Decision): void {
@@ -375,12 +385,19 @@ export class Checker implements Observer, Witness {
 
   // ── 13: bounds ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** What people said and decide has taken in is noted with the time. Called after every event that may have changed it. */
+  /** What decide has taken in of people's words and of outcomes is noted with the time. Called after every event that may have changed it. */
   #hear(): void {
-    const settled = this.settled.get(`homeostat-decide ${TOPICS.control.name}`) ?? 0
-    // In the whole milliseconds of the machines' clocks: what was decided and heard within one of them has no order.
+    // In whole milliseconds, as the machines' clocks: what was decided and heard within one of them has no order.
     const nowMs = Math.round(this.#options.timeline.nowMs)
-    for (const said of this.facts.said) if (said.offset < settled && !this.#heardMs.has(said)) this.#heardMs.set(said, nowMs)
+    const note = (topic: string, records: readonly (Said | Outcome)[]): void => {
+      const settled = this.settled.get(`homeostat-decide ${topic}`) ?? 0
+      const from = this.#heardUpTo.get(topic) ?? 0
+      const news = records.slice(from, settled)
+      for (const record of news) this.#heardMs.set(record, nowMs)
+      this.#heardUpTo.set(topic, from + news.length)
+    }
+    note(TOPICS.control.name, this.facts.said)
+    note(TOPICS.outcomes.name, this.facts.outcomeList)
   }
 
   checkBounds(): void {
