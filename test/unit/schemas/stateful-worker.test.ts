@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { checkpointStore } from '../../../pipeline/log/checkpoint-store.ts'
 import { AppError } from '../../../schemas/errors.ts'
 import type { Logger } from '../../../schemas/ports.ts'
-import { type StatefulWorker, statefulWorker } from '../../../schemas/stateful-worker.ts'
+import { type Rebuilt, type StatefulWorker, statefulWorker } from '../../../schemas/stateful-worker.ts'
 import { TOPICS } from '../../../schemas/topics.ts'
 import { type MemoryLog, memoryLog } from '../../support/memory-log.ts'
 import { type Stoppable, stoppable } from '../../support/stoppable.ts'
@@ -20,6 +20,7 @@ interface Counter {
   count: number
   ticks: number
 }
+const FRESH: Rebuilt<Counter> = { state: { count: 0, ticks: 0 }, positions: [] }
 type CounterEvent = 'record' | 'tick' | 'asked' | 'broken'
 
 interface Instance {
@@ -37,7 +38,7 @@ afterEach(async () => {
 })
 
 /** Counts records; each is told with its number, which nothing but the state can know. */
-async function start(world: { clock: VirtualClock; log: MemoryLog }): Promise<Instance> {
+async function start(world: { clock: VirtualClock; log: MemoryLog }, rebuilt: Rebuilt<Counter> = FRESH): Promise<Instance> {
   const process = stoppable(world)
   const { clock, log } = process
   const counts = new Map<string, number>()
@@ -46,7 +47,7 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }): Promise<In
     checkpoints: checkpointStore(log),
     meter: { count: (name, value = 1) => void counts.set(name, (counts.get(name) ?? 0) + value), gauge() {} },
     restore: saved => ({ ...(saved as Counter) }),
-    rebuild: async () => ({ state: { count: 0, ticks: 0 }, positions: [] }),
+    rebuild: async () => structuredClone(rebuilt),
     snapshot: state => state,
     decode: () => ({ ok: true, event: 'record' }),
     tick: 'tick',
@@ -99,6 +100,20 @@ describe('a state with several instances', () => {
     await feed(world)
     await turns()
     expect(told(world)).toEqual([1, 2, 3])
+  })
+
+  it('that was rebuilt from a topic goes on behind what it holds, and so does the next owner', async () => {
+    const world = aWorld()
+    await feed(world, 3)
+    const rebuilt = { state: { count: 2, ticks: 0 }, positions: [{ topic: IN, partition: 0, offset: 2 }] }
+    const first = await start(world, rebuilt)
+    await turns()
+    expect(told(world)).toEqual([3])
+    await first.worker.close()
+    await feed(world)
+    await start(world)
+    await turns()
+    expect(told(world)).toEqual([3, 4])
   })
 
   it('goes to the next when its owner leaves or is killed, and goes on where it was', async () => {
