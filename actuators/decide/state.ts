@@ -259,9 +259,9 @@ export function applyControl(state: DecideState, control: Control): void {
   } else if (control.kind === 'release_target') {
     for (const [key, target] of Object.entries(state.targets)) {
       if (key.slice(key.indexOf('|') + 1) !== control.target) continue
-      if (target.frozen !== null && target.frozen.sinceMs > control.atMs) continue // An old release does not free a new freeze.
+      if (target.frozen !== null && target.frozen.sinceMs > control.atMs) continue // An old release frees nothing newer.
       target.frozen = null
-      target.quarantined = {}
+      target.quarantined = Object.fromEntries(Object.entries(target.quarantined).filter(([, sinceMs]) => sinceMs > control.atMs))
       target.escalatedAtMs = null
     }
   } else if (control.kind === 'group') {

@@ -180,6 +180,35 @@ test('a rebuilt state holds the newest of what was published twice, and nothing 
   await workers.close()
 })
 
+test('a rebuilt quarantine outlives a release from before the harm, and ends with one from after it', async () => {
+  for (const isReleased of [false, true]) {
+    const { open, put, settle, decisions, answer, checkpoints, clock } = rig()
+    const release = (): Promise<void> =>
+      put<Control>(TOPICS.control.name, controlRecord, { kind: 'release_target', target: 'lab/orders@orders-1', by: 'ada', atMs: clock.nowMs() })
+    const workers = await open()
+    await release()
+    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+    await settle(1_000)
+    await answer('harmful')
+    await settle(1_000)
+    expect(decisions().map(decision => decision.outcome)).toEqual(['act', 'escalate'])
+    await workers.close()
+    if (isReleased) await release()
+    checkpoints.rewind(0)
+    const rebuilt = await open()
+    await settle(60_000)
+    await put(TOPICS.incidents.name, incidentRecord, anIncident({ openedAtMs: clock.nowMs() }))
+    await settle(1_000)
+    const guard = decisions()
+      .findLast(decision => decision.incidentId === 'incident-1')!
+      .guards.find(({ guard }) => guard === 'target_frozen')!
+    expect(guard.inputs.quarantinedSinceMs).toEqual(isReleased ? null : expect.any(Number))
+    // What was given up is judged again after the release only.
+    expect(decisions().filter(decision => decision.incidentId !== 'incident-1').length > 2).toBe(isReleased)
+    await rebuilt.close()
+  }
+})
+
 test('a level that harm cost is still lost when the checkpoint is, and what a person gave back stays given', async () => {
   for (const isGranted of [false, true]) {
     const { open, put, settle, decisions, answer, checkpoints, clock } = rig()
