@@ -10,7 +10,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Config } from '../../schemas/config.ts'
-import type { Batch, BatchFate, Clock, Log, Logger, Meter, Position, Subscription, TopicPartition } from '../../schemas/ports.ts'
+import type { AssignedPartition, Batch, BatchFate, Clock, Log, Logger, Meter, Position, Subscription } from '../../schemas/ports.ts'
 import { auditedTopics, commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { beginFlush, commitOffsets, stillNeeded } from './flush-confirmation.ts'
 import { type Flush, type FlushJournal, flushJournal, type JournalStore } from './flush-journal.ts'
@@ -41,6 +41,8 @@ const BUFFERED_FLUSHES_MAX = 2 // Rows that may wait while a flush runs, in flus
 const BUFFERED_BYTES_MAX = 2 * 2 ** 20 // OTLP bytes, 40,000 points; as row objects and JSON forty times that.
 /** A decision, command or outcome is readable well within a second whatever the interval is: it takes what is buffered along. */
 const AUDIT_WITHIN_MS = 100
+/** A rebalance is over by then; who has the partitions after it tells. */
+const TELL_TRIES_MAX = 30
 const BATCH_RECORDS_MAX = 500
 const BATCH_BYTES_MAX = 2 ** 19 // One decode: 10,000 points, about 50 ms of the thread.
 
@@ -63,6 +65,8 @@ interface Worker extends StoreWorkerOptions {
   /** The flush that was called for sooner than its interval. */
   hurried: AbortController | undefined
   wake: () => void
+  /** Positions of partitions that were taken over, by `topic/partition`, which the group does not know yet. */
+  untold: Map<string, { position: Position & { generation: number }; tries: number }>
   /** How often each partition was assigned, by `topic/partition`: a batch of an earlier time is not added to what comes again. */
   assignments: Map<string, number>
   /** Handlers that wait for room in the buffer. */
@@ -86,6 +90,7 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
     due: new AbortController(),
     hurried: undefined,
     wake: idle,
+    untold: new Map(),
     assignments: new Map(),
     waiting: []
   }
@@ -104,7 +109,10 @@ export function storeWorker(options: StoreWorkerOptions): StoreWorker {
         batchRecordsMax: BATCH_RECORDS_MAX,
         batchBytesMax: BATCH_BYTES_MAX,
         onAssigned: partitions => recoverAlone(worker, partitions),
-        onRevoked: () => handOver(worker),
+        onRevoked: partitions => {
+          for (const { topic, partition } of partitions) worker.untold.delete(`${topic}/${partition}`)
+          return handOver(worker)
+        },
         onBatch: batch => take(worker, batch)
       })
       loop = flushLoop(worker)
@@ -135,6 +143,7 @@ async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
   if (worker.failure !== undefined && !worker.closing.signal.aborted) throw worker.failure
   if (worker.closing.signal.aborted) return { kind: 'retry', afterMs: 1_000, reason: 'the store worker closes' }
   if (worker.assignments.get(name) !== assignment) return { kind: 'retry', afterMs: 0, reason: 'the partition left and came back meanwhile' }
+  worker.untold.delete(name) // Its own flush tells.
   const deadLetters = addBatch(worker.pending, batch, worker.environments[0]!)
   if (deadLetters.length > 0) worker.meter.count('homeostat.store.dead_letters', deadLetters.length, { topic: batch.topic, reason: 'unreadable' })
   worker.meter.gauge('homeostat.store.pending_rows', worker.pending.rowsCount)
@@ -160,7 +169,7 @@ function isFull({ pending, config }: Worker): boolean {
 async function flushLoop(worker: Worker): Promise<void> {
   const closing = worker.closing.signal
   while (!closing.aborted) {
-    if (worker.pending.ranges.size === 0) {
+    if (worker.pending.ranges.size === 0 && worker.untold.size === 0) {
       const something = Promise.withResolvers<void>()
       worker.wake = something.resolve
       await something.promise
@@ -169,7 +178,22 @@ async function flushLoop(worker: Worker): Promise<void> {
     await worker.clock.sleep(worker.config.batchInterval, worker.due.signal)
     if (closing.aborted) return
     await flush(worker)
+    await tellTakenOver(worker)
   }
+}
+
+/**
+ * Commits where taken-over partitions stand by the journal: whoever was replaced may have stored and not committed, and where no record
+ * follows, no flush would tell the group that nothing waits there. Refused: not given to us yet, or not any more; asked again a few times.
+ */
+async function tellTakenOver(worker: Worker): Promise<void> {
+  const untold = [...worker.untold]
+  if (untold.length === 0 || worker.failure !== undefined) return
+  const isTold = await commitOffsets(
+    worker,
+    untold.map(([, { position }]) => position)
+  )
+  for (const [name, each] of untold) if ((isTold || ++each.tries >= TELL_TRIES_MAX) && worker.untold.get(name) === each) worker.untold.delete(name)
 }
 
 /** Stores and commits what is buffered now. One at a time; who comes meanwhile waits for the next one too. */
@@ -212,20 +236,28 @@ async function store(worker: Worker, pending: PendingRows): Promise<void> {
 }
 
 /** Nothing is flushed meanwhile: an intent of our own that the log is about to refuse must not count as a position. */
-async function recoverAlone(worker: Worker, partitions: readonly TopicPartition[]): Promise<Position[]> {
+async function recoverAlone(worker: Worker, partitions: readonly AssignedPartition[]): Promise<Position[]> {
   while (worker.flushing) await worker.flushing.catch(() => {})
   dropPartitions(worker.pending, partitions) // From before; they come again.
-  for (const { topic, partition } of partitions) {
-    const name = `${topic}/${partition}`
+  const generations = new Map(partitions.map(({ topic, partition, generation }) => [`${topic}/${partition}`, generation]))
+  for (const name of generations.keys()) {
+    worker.untold.delete(name)
     worker.assignments.set(name, (worker.assignments.get(name) ?? 0) + 1)
   }
   const recovering = recoverPositions(worker, partitions)
   worker.flushing = recovering
   try {
-    return await recovering
+    const positions = await recovering
+    for (const position of positions) {
+      const name = `${position.topic}/${position.partition}`
+      const generation = generations.get(name)
+      if (generation !== undefined) worker.untold.set(name, { position: { ...position, generation }, tries: 0 })
+    }
+    return positions
   } finally {
     worker.flushing = undefined
     makeRoom(worker)
+    worker.wake()
   }
 }
 

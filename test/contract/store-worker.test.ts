@@ -3,6 +3,7 @@
 // Longer than 300 lines because its scenes share one engine and one set of builders.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { GROUP } from '../../pipeline/store/flush-writer.ts'
 import { storeWorker, type StoreWorker } from '../../pipeline/store/store-worker.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import { controlRecord } from '../../schemas/control.ts'
@@ -129,6 +130,20 @@ describe('the store role', () => {
     await eventually('the rest', async () => (await stored('dies')).length >= 50)
     await worker(crashed(log), { batchRowsMax: 3 }).start()
     expect(await stored('dies')).toEqual(numbers(0, 50))
+  })
+
+  test('who takes over tells the group how far all is stored, though no record follows', async () => {
+    const log = realLog()
+    await log.append(METRICS, [{ key: 'told', value: gauges('told', numbers(0, 10)), partition: 0 }])
+    await worker(diesAfterItsInsert(log)).start()
+    await eventually('the insert before the crash', async () => (await stored('told')).length === 10)
+    workers.splice(0) // Dead: neither flushed nor closed, and its offset is not committed.
+    await worker(crashed(log)).start()
+    const group = `${GROUP}-${crashes}`
+    const committed = async (): Promise<number | undefined> =>
+      (await log.groups()).find(one => one.group === group && one.topic === METRICS && one.partition === 0)?.committed
+    await eventually('the commit', async () => (await committed()) === 1)
+    expect(await stored('told')).toEqual(numbers(0, 10))
   })
 
   test('a worker that dies between two tables of one flush is completed by the next', async () => {
