@@ -18,7 +18,7 @@ export class Trace {
 
   add(atMs: number, what: string): void {
     const line = `${((atMs - START_MS) / 1_000).toFixed(3)} ${what}`
-    this.#hash.update(line).update('\n')
+    this.#hash.update(`${line}\n`)
     this.#last.push(line)
     if (this.#last.length > SHOWN_MAX) this.#last.shift()
     this.#onEvent?.(line)
