@@ -3,12 +3,11 @@
 import { expect, test } from 'vitest'
 import { commandVerifier } from '../../../../actuators/execute/signer.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
-import { type Control, controlRecord } from '../../../../schemas/control.ts'
+import { controlRecord } from '../../../../schemas/control.ts'
 import { AppError } from '../../../../schemas/errors.ts'
-import { incidentRecord } from '../../../../schemas/incident.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { absence, closing } from '../../detectors/diagnose/builders.ts'
-import { anIncident, killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
+import { killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
 import { rig, signer } from './worker-rig.ts'
 
 const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
@@ -125,116 +124,6 @@ test('a crash after every write repeats ids and decides nothing anew', async () 
     expect(new Set(decisions().map(decision => decision.id)).size).toBe(1)
     expect(new Set(incidents().map(incident => incident.id)).size).toBe(1)
     await second.close()
-  }
-})
-
-test('without a checkpoint the state is rebuilt from what was published', async () => {
-  const { open, put, settle, commands, decisions, answer, checkpoints, pages } = rig()
-  let workers = await open()
-  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
-  await settle(1_000)
-  await answer('ineffective')
-  await settle(20_000)
-  await answer('ineffective')
-  await settle(20_000)
-  expect(decisions().map(decision => decision.outcome)).toEqual(['act', 'blocked', 'act', 'escalate'])
-  await workers.close()
-  checkpoints.rewind(0)
-  workers = await open()
-  await settle(60_000)
-  expect(commands()).toHaveLength(2)
-  expect(decisions()).toHaveLength(4)
-  expect(pages).toHaveLength(1)
-  await workers.close()
-})
-
-test('a rebuilt state hears no word twice: a kill switch that was off in between stays on', async () => {
-  const { open, put, settle, log, commands, decisions, incidents } = rig()
-  await put(TOPICS.incidents.name, incidentRecord, anIncident())
-  await put(TOPICS.control.name, controlRecord, killSwitch('global', true), killSwitch('global', false, T0 + 1), killSwitch('global', true, T0 + 2))
-  const workers = await open()
-  await settle(5_000)
-  expect(commands()).toEqual([])
-  expect(decisions().map(decision => decision.blockedBy)).toEqual([['kill_switch']])
-  const group = (await log.groups()).filter(({ group }) => group === 'homeostat-decide')
-  expect(group.map(({ topic, committed }) => [topic, committed])).toEqual(
-    expect.arrayContaining([
-      [TOPICS.control.name, 3],
-      [TOPICS.incidents.name, incidents().length]
-    ])
-  )
-  await workers.close()
-})
-
-test('a rebuilt state holds the newest of what was published twice, and nothing that is over', async () => {
-  const { open, put, settle, commands, decisions } = rig()
-  const [first, second] = [anIncident({ id: 'first' }), anIncident({ id: 'second' })]
-  await put(TOPICS.incidents.name, incidentRecord, first, { ...first, version: first.version + 1, status: 'resolved', resolvedAtMs: T0 }, first)
-  const newer = { ...second, version: second.version + 1, healedAtMs: T0 }
-  await put(TOPICS.incidents.name, incidentRecord, second, newer, second)
-  const workers = await open()
-  await put(TOPICS.incidents.name, incidentRecord, first) // A straggler.
-  await settle(5_000)
-  expect(decisions()).toEqual([])
-  expect(commands()).toEqual([])
-  await workers.close()
-})
-
-test('a rebuilt quarantine outlives a release from before the harm, and ends with one from after it', async () => {
-  for (const isReleased of [false, true]) {
-    const { open, put, settle, decisions, answer, checkpoints, clock } = rig()
-    const release = (): Promise<void> =>
-      put<Control>(TOPICS.control.name, controlRecord, { kind: 'release_target', target: 'lab/orders@orders-1', by: 'ada', atMs: clock.nowMs() })
-    const workers = await open()
-    await release()
-    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
-    await settle(1_000)
-    await answer('harmful')
-    await settle(1_000)
-    expect(decisions().map(decision => decision.outcome)).toEqual(['act', 'escalate'])
-    await workers.close()
-    if (isReleased) await release()
-    checkpoints.rewind(0)
-    const rebuilt = await open()
-    await settle(60_000)
-    await put(TOPICS.incidents.name, incidentRecord, anIncident({ openedAtMs: clock.nowMs() }))
-    await settle(1_000)
-    const guard = decisions()
-      .findLast(decision => decision.incidentId === 'incident-1')!
-      .guards.find(({ guard }) => guard === 'target_frozen')!
-    expect(guard.inputs.quarantinedSinceMs).toEqual(isReleased ? null : expect.any(Number))
-    // What was given up is judged again after the release only.
-    expect(decisions().filter(decision => decision.incidentId !== 'incident-1').length > 2).toBe(isReleased)
-    await rebuilt.close()
-  }
-})
-
-test('a level that harm cost is still lost when the checkpoint is, and what a person gave back stays given', async () => {
-  for (const isGranted of [false, true]) {
-    const { open, put, settle, decisions, answer, checkpoints, clock } = rig()
-    let workers = await open()
-    await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
-    await settle(1_000)
-    await answer('harmful')
-    await settle(1_000)
-    if (isGranted)
-      await put<Control>(TOPICS.control.name, controlRecord, { kind: 'autonomy', policy: 'orders', reason: 'repaired', by: 'ada', atMs: clock.nowMs() })
-    await settle(1_000)
-    await workers.close()
-    checkpoints.rewind(0)
-    workers = await open()
-    await put<Control>(TOPICS.control.name, controlRecord, { kind: 'release_target', target: 'lab/orders@orders-1', by: 'ada', atMs: clock.nowMs() })
-    await settle(30_000)
-    expect(decisions().at(-1)!.outcome).toBe(isGranted ? 'act' : 'ask')
-    expect(
-      decisions()
-        .at(-1)!
-        .guards.find(guard => guard.guard === 'autonomy')!.inputs
-    ).toMatchObject({
-      demotions: isGranted ? 0 : 1,
-      level: isGranted ? 'auto' : 'approve'
-    })
-    await workers.close()
   }
 })
 
