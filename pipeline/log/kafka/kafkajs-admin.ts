@@ -4,19 +4,17 @@
 // sent along. What already exists counts as created, so two may apply the same plan.
 
 import { AppError } from '../../../schemas/errors.ts'
-import { systemClock } from '../../system.ts'
 import type { KafkaClientOptions } from './client-options.ts'
 import type { KafkaAdmin, TopicSettings } from './kafka-client.ts'
 import { type KafkajsCluster, openCluster } from './kafkajs-cluster.ts'
 import { CODE, errorName } from './kafkajs-internals.ts'
 import { groupOffsets, topicOffsets } from './kafkajs-offsets.ts'
+import { untilShown } from './until-shown.ts'
 
 const CALL_MS = 5_000
 const REQUEST_MS = 10_000 // Readers wait for offsets: a broker that pauses must not hold them up for longer.
 const CREATE_MS = 30_000
 const PATIENT = { timeoutMs: CREATE_MS + REQUEST_MS }
-const SETTLE_MS = 10_000 // Until a change is known everywhere.
-const SETTLE_POLL_MS = 50
 const TOPIC_RESOURCE = 2
 const SET_ON_TOPIC = 1 // A setting's source.
 /** What no repetition cures. */
@@ -131,10 +129,14 @@ async function alterConfigs(cluster: KafkajsCluster, topic: string, configs: Rea
   const resources = [{ type: TOPIC_RESOURCE, name: topic, configEntries }]
   const answer = await cluster.request<{ resources: readonly Verdict[] }>(await cluster.controller(), 'AlterConfigs', { resources })
   for (const verdict of answer.resources) heed(verdict)
-  await until(cluster, `${topic} is not set up everywhere yet`, async () => {
-    const now = (await describeConfigs(cluster, [topic], Object.keys(configs))).get(topic) ?? []
-    return now.every(({ configName, configValue }) => configs[configName] === configValue)
-  })
+  await untilShown(
+    `${topic} is not set up everywhere yet`,
+    async () => {
+      const now = (await describeConfigs(cluster, [topic], Object.keys(configs))).get(topic) ?? []
+      return now.every(({ configName, configValue }) => configs[configName] === configValue)
+    },
+    cluster.closed
+  )
 }
 
 /** Each broker knows the groups that it coordinates. */
@@ -148,20 +150,15 @@ async function groups(cluster: KafkajsCluster, prefix: string): Promise<string[]
 
 /** Waits until each topic has so many partitions, all with a leader: until then a producer or a reader would meet errors. */
 async function settled(cluster: KafkajsCluster, partitions: ReadonlyMap<string, number>): Promise<void> {
-  await until(cluster, `${[...partitions.keys()].join(', ')}: no leader for all partitions yet`, async () => {
-    const found = await cluster.metadata([...partitions.keys()])
-    const isReady = ({ topic, leaders }: (typeof found)[number]): boolean => leaders.length >= partitions.get(topic)! && !leaders.includes(undefined)
-    return found.length === partitions.size && found.every(isReady)
-  })
-}
-
-/** The controller answers before every broker has heard of the change. */
-async function until(cluster: KafkajsCluster, otherwise: string, isSo: () => Promise<boolean>): Promise<void> {
-  const endMs = systemClock.monotonicMs() + SETTLE_MS
-  while (!(await isSo())) {
-    if (systemClock.monotonicMs() > endMs) throw new AppError('log_unavailable', otherwise)
-    await systemClock.sleep(SETTLE_POLL_MS, cluster.closed)
-  }
+  await untilShown(
+    `${[...partitions.keys()].join(', ')}: no leader for all partitions yet`,
+    async () => {
+      const found = await cluster.metadata([...partitions.keys()])
+      const isReady = ({ topic, leaders }: (typeof found)[number]): boolean => leaders.length >= partitions.get(topic)! && !leaders.includes(undefined)
+      return found.length === partitions.size && found.every(isReady)
+    },
+    cluster.closed
+  )
 }
 
 /** @throws AppError `config_invalid` for what no repetition cures; Error for the rest */

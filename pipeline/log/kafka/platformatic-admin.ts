@@ -21,10 +21,9 @@ import type { Position } from '../../../schemas/ports.ts'
 import type { KafkaClientOptions } from './client-options.ts'
 import type { KafkaAdmin, TopicSettings } from './kafka-client.ts'
 import { errorIds, openWire, told, type Wire } from './platformatic-wire.ts'
+import { untilShown } from './until-shown.ts'
 
 const REQUEST_TIMEOUT_MS = 30_000
-const SETTLE_TIMEOUT_MS = 10_000 // Until each partition of a new topic has a leader.
-const SETTLE_POLL_MS = 50
 const ANY_EPOCH = -1
 const NO_REPLICA = -1
 const UNCOMMITTED_TOO = 0
@@ -106,6 +105,10 @@ async function alterConfigs(wire: Wire, topic: string, configs: Readonly<Record<
   const changes = Object.entries(configs).map(([name, value]) => ({ name, value, configOperation: IncrementalAlterConfigOperationTypes.SET }))
   const resource = { resourceType: ConfigResourceTypes.TOPIC, resourceName: topic, configs: changes }
   await wire.ask(await controller(wire), incrementalAlterConfigsV1.api, [resource], false)
+  await untilShown(`${topic} is not set up everywhere yet`, async () => {
+    const [now] = await describe(wire, [topic], Object.keys(configs))
+    return now !== undefined && Object.entries(configs).every(([name, value]) => now.configs[name] === value)
+  })
 }
 
 async function committed(wire: Wire, group: string, topics: readonly string[]): Promise<Position[]> {
@@ -127,13 +130,10 @@ async function brokers(wire: Wire): Promise<{ id: number; address: string }[]> {
 
 /** Waits until each topic has so many partitions, all with a leader: until then a producer or a reader would meet errors. */
 async function settled(wire: Wire, partitions: ReadonlyMap<string, number>): Promise<void> {
-  const endMs = Date.now() + SETTLE_TIMEOUT_MS
-  for (;;) {
+  await untilShown(`${[...partitions.keys()].join(', ')}: no leader for all partitions yet`, async () => {
     const { topics } = await wire.metadata([...partitions.keys()])
-    if (topics.every(topic => topic.partitions.length >= partitions.get(topic.name!)! && topic.partitions.every(({ leaderId }) => leaderId >= 0))) return
-    if (Date.now() > endMs) throw new AppError('log_unavailable', `${[...partitions.keys()].join(', ')}: no leader for all partitions yet`)
-    await new Promise(resolve => setTimeout(resolve, SETTLE_POLL_MS))
-  }
+    return topics.every(topic => topic.partitions.length >= partitions.get(topic.name!)! && topic.partitions.every(({ leaderId }) => leaderId >= 0))
+  })
 }
 
 async function offsets(wire: Wire, topic: string): Promise<{ partition: number; start: number; end: number }[]> {
