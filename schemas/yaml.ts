@@ -6,6 +6,7 @@
 
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments, type Scalar } from 'yaml'
 import type { z } from 'zod'
+import { choiceHint, expectation, misspelt, shown, valueAt } from './issue-words.ts'
 import { closestName, schemaKeysAt } from './yaml-hints.ts'
 
 export interface Problem {
@@ -147,49 +148,6 @@ function issueProblems(issue: Issue, schema: z.ZodType, raw: unknown, positions:
     return [problemAt(file, positions.at(path), path, `${String(path.at(-1) ?? 'the document')} is missing: ${expectation(issue)}`, misspelt(path, near))]
   }
   return [problemAt(file, positions.at(path), path, `${expectation(issue)}, not ${shown(value)}`, choiceHint(issue, value))]
-}
-
-function expectation(issue: Issue): string {
-  if (issue.code === 'invalid_type') return `a ${issue.expected} is expected`
-  if (issue.code === 'invalid_value') return `${issue.values.length === 1 ? '' : 'one of '}${issue.values.map(String).join(', ')} is expected`
-  if (issue.code === 'invalid_union' && 'options' in issue) return `one of ${(issue.options as unknown[]).map(String).join(', ')} is expected`
-  if (issue.code === 'too_small') return `at least ${issue.minimum}${sizeUnit(issue.origin)} expected`
-  if (issue.code === 'too_big') return `at most ${issue.maximum}${sizeUnit(issue.origin)} expected`
-  return issue.message
-}
-
-function sizeUnit(origin: string): string {
-  if (origin === 'string') return ' characters are'
-  return origin === 'array' || origin === 'set' || origin === 'map' ? ' entries are' : ' is'
-}
-
-function choiceHint(issue: Issue, value: unknown): string {
-  const choices = issue.code === 'invalid_value' ? issue.values : issue.code === 'invalid_union' && 'options' in issue ? (issue.options as unknown[]) : []
-  const near = typeof value === 'string' ? closestName(value, choices.map(String)) : undefined
-  return near === undefined ? '' : `Did you mean ${near}?`
-}
-
-/** A missing key whose misspelling stands beside it: name the pair. */
-function misspelt(path: readonly PropertyKey[], present: readonly string[]): string {
-  const near = closestName(String(path.at(-1) ?? ''), present)
-  return near === undefined ? '' : `${near} is there: did you mean ${String(path.at(-1))}?`
-}
-
-function shown(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object') return 'a map'
-  const text = typeof value === 'string' ? `"${value}"` : String(value)
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text
-}
-
-function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
-  let value = raw
-  for (const key of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined
-    value = (value as Record<PropertyKey, unknown>)[key]
-  }
-  return value
 }
 
 function positionsOf(root: Node | null, text: string, lines: LineCounter): Positions {

@@ -8,6 +8,7 @@ import { dirname, isAbsolute, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { type Config, type ConfigInput, configSchema } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
+import { issueInWords } from '../../schemas/issue-words.ts'
 import { formatProblem, parseYaml } from '../../schemas/yaml.ts'
 
 export const CONFIG_FILE_DEFAULT = 'homeostat.yaml'
@@ -113,7 +114,7 @@ function withOverrides(
   const problems = checked.error.issues.map(issue => {
     const path = issue.path.join('.')
     const variable = [...overrides].find(([key]) => path === key || path.startsWith(`${key}.`) || key.startsWith(`${path}.`))?.[1]
-    return `${variable ?? path}: ${issue.message}`
+    return issueInWords(issue, raw, variable ?? path)
   })
   throw new AppError('config_invalid', problems.join('\n'))
 }

@@ -11,6 +11,7 @@ import { entityIdentity } from '../../schemas/entity.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import { anomalyId, derivedId } from '../../schemas/ids.ts'
+import { issueInWords } from '../../schemas/issue-words.ts'
 
 export const ALERTS_PATH = '/v1/alerts'
 /** A notification of a thousand alerts has about 1 MiB; it is parsed on the thread that answers senders. */
@@ -63,8 +64,8 @@ function parse(body: Uint8Array): z.infer<typeof webhookSchema> {
   }
   const parsed = webhookSchema.safeParse(json)
   if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw new AppError('malformed_alert', `not a webhook of Alertmanager, version 4: ${issue?.path.join('.')}: ${issue?.message}`.slice(0, TEXT_LENGTH_MAX))
+  const reason = issueInWords(parsed.error.issues[0]!, json)
+  throw new AppError('malformed_alert', `not a webhook of Alertmanager, version 4: ${reason}`.slice(0, TEXT_LENGTH_MAX))
 }
 
 function anomalyOf(alert: Alert, { labels: names, environment: fallback, nowMs }: AlertsOptions): Anomaly {
