@@ -4,16 +4,26 @@
 // fact is missing: evaluation answers a value or a reason. Numbers: CEL separates int and double, people do not, so
 // mixed arithmetic and equality are defined here, and integers come back as JavaScript numbers.
 
-import { Environment, type ParseResult } from '@marcbachmann/cel-js'
+import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js'
 import { AppError } from '../schemas/errors.ts'
 
 export type CelType = 'map' | 'double' | 'int' | 'string' | 'bool' | 'dyn'
 export type CelResult = { ok: true; value: unknown } | { ok: false; reason: string }
 
+/** A field of a variable, as in `cause.service`. */
+export interface FieldRead {
+  variable: string
+  field: string
+  /** Of the field's name, in characters from the start of the text. */
+  offset: number
+}
+
 export interface CompiledExpression {
   readonly text: string
   /** Inferred type: `bool`, `dyn`, … */
   readonly type: string
+  /** Fields of declared variables that it reads, in the order of the text. */
+  readonly reads: readonly FieldRead[]
   /** The value, or why there is none (a missing key, a type that does not fit). Never throws. Variables not given are null when `dyn`. */
   evaluate(values: Readonly<Record<string, unknown>>): CelResult
 }
@@ -40,7 +50,7 @@ export function compileExpression(text: string, variables: Readonly<Record<strin
   } catch (cause) {
     throw compileError(text, variables, cause)
   }
-  return { text, type, evaluate: values => evaluateProgram(program, variables, values) }
+  return { text, type, reads: readsOf(program.ast, variables), evaluate: values => evaluateProgram(program, variables, values) }
 }
 
 /** As compileExpression, and the result must be a truth value (`bool`, or `dyn`, which is only known when it is evaluated). */
@@ -75,6 +85,22 @@ function evaluateProgram(program: ParseResult, variables: Readonly<Record<string
   } catch (error) {
     return { ok: false, reason: summaryOf(error) }
   }
+}
+
+/** Within `list.exists(name, …)` the name is an element of the list, whatever else is called so. */
+function readsOf(node: unknown, variables: Readonly<Record<string, CelType>>, bound: readonly string[] = []): FieldRead[] {
+  if (Array.isArray(node)) return node.flatMap(inner => readsOf(inner, variables, bound))
+  if (typeof node !== 'object' || node === null || !('op' in node)) return []
+  const { op, args, pos } = node as ASTNode
+  if (op === 'rcall' && args[2][0]?.op === 'id') {
+    const [, list, [element, ...rest]] = args
+    return [...readsOf(list, variables, bound), ...readsOf(rest, variables, [...bound, String(element!.args)])]
+  }
+  if (op === '.' && args[0].op === 'id') {
+    const variable = args[0].args
+    return Object.hasOwn(variables, variable) && !bound.includes(variable) ? [{ variable, field: args[1], offset: pos }] : []
+  }
+  return readsOf(args, variables, bound)
 }
 
 function plain(value: unknown): unknown {

@@ -14,9 +14,7 @@ import { type CelType, type CompiledExpression, compileCondition } from '../cel.
 import { latestStartMs, parseLocal, parseRule, WINDOW_DAYS_MAX } from './guards/rrule.ts'
 import { METRIC_VARIABLES, STATE_VARIABLES, STEP_VARIABLES } from '../verify/conditions.ts'
 import { type Found, type PolicyFile, problemIn, readPolicyDocuments } from './policy-documents.ts'
-
-/** What a policy's `match` sees. */
-export const POLICY_VARIABLES = { incident: 'map', cause: 'map' } as const satisfies Record<string, CelType>
+import { POLICY_VARIABLES, unknownFields } from './policy-fields.ts'
 
 export interface LoadedPolicy {
   name: string
@@ -94,10 +92,11 @@ function matchProblems(found: Found<Policy>, match: CompiledExpression): Problem
   const path = ['spec', 'match']
   const problems: Problem[] = []
   const blank = match.evaluate({ incident: {}, cause: {} })
-  if (blank.ok) {
+  if (blank.ok && (blank.value === true || match.reads.length === 0)) {
     const message = blank.value === true ? 'matches every incident: the whole fleet would be acted upon' : 'can never match: it does not depend on the incident'
     problems.push(problemIn(found, path, message, 'Name what it is for, such as cause.service == "orders".'))
   }
+  for (const { message, hint, offset } of unknownFields(match)) problems.push(problemIn(found, path, message, hint, offset))
   for (const pattern of SIGNATURE_TESTS) {
     for (const test of match.text.matchAll(pattern)) {
       const literal = test.at(-1)!

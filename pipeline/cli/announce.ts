@@ -21,7 +21,7 @@ const NOTES = `
 Kinds and their fields (those of times take 2026-03-01T14:00Z, now, or a duration from now):
   change        target=shop/orders actor=argo-cd what=deploy|config|scale|manual|revert environment=prod [id=…] [from=now] [to=10m]
                 without \`to\` it goes on: say the same id again with to=now
-  maintenance   match='entity == "shop/orders"' [id=…] [from=now] to=2h
+  maintenance   match='cause.service == "orders"' [id=…] [from=now] to=2h
   group         environment=prod group=shop/orders size=12
   error_budget  environment=prod service=shop/orders remainingRatio=0.4 burnRate=2
   autonomy      policy=restart-orders reason='looked at it'
@@ -47,7 +47,7 @@ export function registerAnnounce(program: Command, ports: AnnouncePorts): void {
 
 /**
  * Fields of a control record from `name=value` texts: numbers as numbers, `from` and `to` as epoch ms.
- * @throws AppError `usage` for a text that is no pair or no time
+ * @throws AppError `usage` for a text that is no pair, no time, or no number where one is expected
  */
 export function announcement(kind: string, pairs: readonly string[], nowMs: number): Record<string, unknown> {
   const fields: Record<string, unknown> = kind === 'change' ? { fromMs: nowMs, toMs: null } : kind === 'maintenance' ? { fromMs: nowMs } : {}
@@ -56,9 +56,15 @@ export function announcement(kind: string, pairs: readonly string[], nowMs: numb
     if (at < 1) throw new AppError('usage', `${pair}: give fields as name=value`)
     const [name, value] = [pair.slice(0, at), pair.slice(at + 1)]
     if (name === 'from' || name === 'to') fields[`${name}Ms`] = value === 'now' ? nowMs : (parseIsoMs(value) ?? nowMs + parseDuration(value, name))
-    else fields[name] = NUMBERS.includes(name) ? Number(value) : value
+    else fields[name] = NUMBERS.includes(name) ? numberOf(name, value) : value
   }
   return fields
+}
+
+function numberOf(name: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value)) throw new AppError('usage', `${name}: a number is expected, not "${text}"`)
+  return value
 }
 
 /** Fields that are numbers; a target may be called 7. */

@@ -13,6 +13,7 @@ import { type Control, controlRecord, controlSchema, KILL_SCOPE } from '../../sc
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Incident } from '../../schemas/incident.ts'
+import { inWords } from '../../schemas/issue-words.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import type { DetectorReports } from '../roles/detectors.ts'
@@ -37,9 +38,10 @@ export interface ConsoleOptions {
   log: Log
   view: LiveView
   signals: Signals
-  /** The decisions of an incident in words: why it acted, or not. */
   /** The answer and the decisions in words; `all` guards, or those that stood in the way. */
   explain(story: IncidentStory, options: { guards: 'telling' | 'all' }): string[]
+  /** Why the match of announced maintenance cannot mean what it says; undefined when it can. */
+  matchProblem(match: string): string | undefined
   /** Read-only SQL on ClickHouse. */
   sql(query: string): Promise<Record<string, unknown>[]>
   /** What the detectors know of an entity, and of all. */
@@ -196,7 +198,11 @@ function parseAttributes(text: string): Record<string, string> {
   }
 }
 
-function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: ConsoleOptions, publish: (kind: string, data: unknown) => void): void {
+function writeRoutes(
+  app: FastifyInstance,
+  { log, view, clock, train, logger, matchProblem }: ConsoleOptions,
+  publish: (kind: string, data: unknown) => void
+): void {
   const append = async (record: Control): Promise<Control> => {
     await log.append(TOPICS.control.name, [encodeRecord(controlRecord, record)])
     logger.info({ control: record }, 'control record written')
@@ -239,9 +245,12 @@ function writeRoutes(app: FastifyInstance, { log, view, clock, train, logger }: 
     const given = fields(request)
     if (!ANNOUNCED.includes(String(given.kind))) throw new AppError('usage', `kind is one of ${ANNOUNCED.join(', ')}`)
     const complete = given.kind === 'canary' ? canaryOrder(view, given) : given
-    const parsed = controlSchema.safeParse({ id: randomUUID(), by: 'console', ...complete, atMs: clock.nowMs() })
-    if (parsed.success) return append(parsed.data)
-    throw new AppError('usage', parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '))
+    const order = { id: randomUUID(), by: 'console', ...complete, atMs: clock.nowMs() }
+    const parsed = controlSchema.safeParse(order)
+    if (!parsed.success) throw new AppError('usage', inWords(parsed.error.issues, order))
+    const wrong = parsed.data.kind === 'maintenance' ? matchProblem(parsed.data.match) : undefined
+    if (wrong !== undefined) throw new AppError('usage', `match: ${wrong}`)
+    return append(parsed.data)
   })
   app.post('/api/train', async () => {
     const run = randomUUID()

@@ -2,6 +2,7 @@
 //
 // What control decided is explained from its records, so control may run anywhere.
 
+import { maintenanceMatchProblem } from '../../actuators/decide/guards/maintenance.ts'
 import { explain } from '../../actuators/decide/explain-text.ts'
 import { AppError } from '../../schemas/errors.ts'
 import { resolveSecret } from '../config/load.ts'
@@ -22,6 +23,7 @@ export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
       view,
       signals: reads.signals,
       explain: ({ incident, decisions, outcomes }, options) => explain(incident, decisions, outcomes, options),
+      matchProblem: maintenanceMatchProblem,
       sql: reads.sql,
       detectors,
       probes,

@@ -6,12 +6,14 @@ import type { Control } from '../../../schemas/control.ts'
 import type { MaintenanceWindow } from '../../../schemas/runbook.ts'
 import { AppError } from '../../../schemas/errors.ts'
 import { compileCondition } from '../../cel.ts'
-import { POLICY_VARIABLES } from '../policy-file.ts'
+import { POLICY_VARIABLES, unknownFields } from '../policy-fields.ts'
 import type { GuardResult } from '../../../schemas/decision.ts'
 import { allow, type HoldContext, time, wait } from './guard.ts'
 import { latestStartMs, parseLocal, parseRule } from './rrule.ts'
 
 const LOOK_AGAIN_MS = 60_000 // A window that ends "now" by rounding is looked at a minute later at most.
+/** A match that is a plain name: of an entity, a service, an environment. */
+const NAME = /^[\w@/.:-]+$/
 
 export function maintenance(context: HoldContext): GuardResult {
   const { nowMs, policy, state } = context
@@ -69,10 +71,22 @@ function ruleEndMs({ rrule, start, timezone, duration }: MaintenanceWindow, nowM
   return startMs === undefined ? undefined : startMs + duration
 }
 
+/** Why an announced window's `match` cannot mean what it says, and what to do; undefined when it can. A match that cannot be read holds everything. */
+export function maintenanceMatchProblem(match: string): string | undefined {
+  if (match === '' || match === '*' || NAME.test(match)) return undefined
+  try {
+    const [unknown] = unknownFields(compileCondition(match, POLICY_VARIABLES))
+    return unknown && `${unknown.message} (at character ${unknown.offset + 1}). ${unknown.hint}`
+  } catch (error) {
+    if (error instanceof AppError) return `${error.message}. Give a name (shop/orders@1, orders, production) or a condition such as cause.service == "orders".`
+    throw error
+  }
+}
+
 /** The match is an entity, service, environment, `*`, or a CEL condition over incident and cause. */
 function applies(record: Extract<Control, { kind: 'maintenance' }>, { incident, cause, target }: HoldContext): boolean {
   if ([target, cause.entity, cause.service, incident.environment, '*', ''].includes(record.match)) return true
-  if (/^[\w@/.:-]+$/.test(record.match)) return false // A plain name, of something else.
+  if (NAME.test(record.match)) return false // A plain name, of something else.
   try {
     const result = compileCondition(record.match, POLICY_VARIABLES).evaluate({ incident, cause })
     return !result.ok || result.value !== false

@@ -35,12 +35,25 @@ test.each(['true', '1 == 1', 'true || cause.service == "x"', '!has(cause.bogus)'
 test('an empty match is refused, and one that can never hold', () => {
   expect(problemsOf(policyYaml('', 'orders', ''), runbookYaml())).toMatchObject([{ path: 'spec.match', message: 'at least 1 characters are expected, not ""' }])
   expect(problemsOf(policyYaml('', 'orders', '1 > 2'), runbookYaml())[0]!.message).toContain('never match')
+  expect(problemsOf(policyYaml('', 'orders', 'has(cause.open) && cause.service == "orders"'), runbookYaml())).toEqual([])
 })
 
 test('a fault inside an expression has its column in the file', () => {
   const [problem] = problemsOf(policyYaml('', 'orders', 'cause.service == "a" && bogus.x'), runbookYaml())
   expect(problem).toMatchObject({ line: 5, column: 35, path: 'spec.match' })
   expect(problem!.message).toContain('known are incident, cause')
+})
+
+test.each([
+  ['cause.servce == "web"', 'servce', 'cause has no field servce', 'Did you mean cause.service?'],
+  ['cause.service == "web" && cause.environment == "prod"', 'environment', 'cause has no field environment', 'Did you mean incident.environment?'],
+  ['incident.zzz == 1', 'zzz', 'incident has no field zzz', /^Fields: id, environment, status/],
+  ['has(cause.opne) && cause.service == "web"', 'opne', 'cause has no field opne', 'Did you mean cause.open?'],
+  ['incident.members.exists(cause, cause.metric == "x" && incident.titel == "")', 'titel', 'incident has no field titel', 'Did you mean incident.title?']
+])('a misspelt field is found: %s', (match, field, message, hint) => {
+  const problems = problemsOf(policyYaml('', 'orders', match), runbookYaml())
+  expect(problems).toMatchObject([{ line: 5, column: 11 + match.indexOf(field), path: 'spec.match', message }])
+  expect(problems[0]!.hint).toMatch(hint)
 })
 
 test('an unknown signature is found in a match and in a runbook', () => {

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest'
 import { DEPLOY_MS_MAX, deployWindow } from '../../../../actuators/decide/guards/deploy-window.ts'
-import { maintenance, windowEndMs } from '../../../../actuators/decide/guards/maintenance.ts'
+import { maintenance, maintenanceMatchProblem, windowEndMs } from '../../../../actuators/decide/guards/maintenance.ts'
 import { latestStartMs, parseLocal, parseRule } from '../../../../actuators/decide/guards/rrule.ts'
 import { instantOf, localTime } from '../../../../actuators/decide/guards/zone.ts'
 import type { Control } from '../../../../schemas/control.ts'
@@ -109,6 +109,12 @@ describe('recurrence rules', () => {
     const spec = 'maintenanceWindows: [{rrule: "FREQ=WEEKLY;BYDAY=MO", start: "2026-01-05T11:30", duration: 1h}]'
     expect(maintenance(aContext({ spec }))).toMatchObject({ verdict: 'wait', retryAtMs: T0 + 30 * MINUTE, reason: expect.stringContaining('BYDAY=MO') })
     expect(maintenance(aContext({ spec, nowMs: T0 + 30 * MINUTE })).verdict).toBe('allow')
+  })
+  test('an announcement that could not be understood is refused when it is made, for it would hold everything', () => {
+    for (const match of ['', '*', 'shop/orders@1', 'production', 'cause.service == "orders" && incident.severity == "info"'])
+      expect(maintenanceMatchProblem(match)).toBeUndefined()
+    expect(maintenanceMatchProblem('entity == "shop/orders"')).toMatch(/Unknown variable.*: known are incident, cause.*Give a name/)
+    expect(maintenanceMatchProblem('cause.srvice == "orders"')).toBe('cause has no field srvice (at character 7). Did you mean cause.service?')
   })
 })
 

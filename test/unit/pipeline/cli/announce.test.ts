@@ -14,13 +14,15 @@ test('a deploy that goes on, and its end', () => {
 })
 
 test('maintenance, sizes, budgets and trust; a match may hold an equals sign', () => {
-  expect(record('maintenance', ['match=entity == "shop/orders"', 'to=2h'])).toMatchObject({ match: 'entity == "shop/orders"', toMs: NOW_MS + 7_200_000 })
+  expect(record('maintenance', ['match=cause.service == "orders"', 'to=2h'])).toMatchObject({ match: 'cause.service == "orders"', toMs: NOW_MS + 7_200_000 })
   expect(record('group', ['environment=prod', 'group=7', 'size=12'])).toMatchObject({ group: '7', size: 12 })
   expect(record('error_budget', ['environment=prod', 'service=*', 'remainingRatio=-0.1', 'burnRate=2'])).toMatchObject({ remainingRatio: -0.1, burnRate: 2 })
   expect(record('autonomy', ['policy=restart', 'reason=looked at it'])).toMatchObject({ policy: 'restart' })
 })
 
-test('what is no pair and no time is said', () => {
+test('what is no pair, no time and no number is said', () => {
   expect(() => announcement('change', ['deploy'], NOW_MS)).toThrow('deploy: give fields as name=value')
   expect(() => announcement('change', ['to=soon'], NOW_MS)).toThrow(/to soon: give a duration/)
+  expect(() => announcement('group', ['size=many'], NOW_MS)).toThrow('size: a number is expected, not "many"')
+  expect(() => announcement('group', ['size='], NOW_MS)).toThrow('size: a number is expected, not ""')
 })

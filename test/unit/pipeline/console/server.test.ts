@@ -84,6 +84,7 @@ describe('the console server', () => {
       view,
       signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
       explain: ({ incident }) => [`because ${incident.title}`],
+      matchProblem: match => (match === 'nonsense()' ? 'of no sense' : undefined),
       sql: async query => [{ query }],
       detectors: {
         explain: async entity => ({ from: 'process', asOfMs: 5_000, series: [], entities: [anEntity(entity)] }),
@@ -192,8 +193,19 @@ describe('the console server', () => {
     expect(lastControl()).not.toMatchObject({ atMs: 7 })
     expect((await post('/api/controls', { kind: 'group', environment: 'lab', group: 'shop/orders', size: 12 })).status).toBe(200)
     expect(lastControl()).toMatchObject({ kind: 'group', size: 12, by: 'console' })
-    const refused = await post('/api/controls', { ...change, what: 'magic' })
-    expect([refused.status, await refused.text()]).toEqual([400, expect.stringContaining('what:')])
+    const refused = async (body: Record<string, unknown>): Promise<unknown[]> => {
+      const response = await post('/api/controls', body)
+      return [response.status, await response.json()]
+    }
+    const because = (message: string): unknown[] => [400, { error: expect.objectContaining({ message: expect.stringContaining(message) }) }]
+    expect(await refused({ ...change, what: 'deplyo' })).toEqual(
+      because('what: one of deploy, config, scale, manual, revert is expected, not "deplyo". Did you mean deploy?')
+    )
+    expect(await refused({ kind: 'group', environment: 'lab', group: 'a', size: 'many' })).toEqual(because('size: a number is expected, not "many"'))
+    expect(await refused({ kind: 'group', environment: 'lab', group: 'a', siez: 3 })).toEqual(
+      because('size: a number is expected, and it is missing. siez is there: did you mean size?')
+    )
+    expect(await refused({ kind: 'maintenance', match: 'nonsense()', fromMs: 1, toMs: 2 })).toEqual(because('match: of no sense'))
     expect((await post('/api/controls', { kind: 'kill_switch', scope: 'global', on: false })).status).toBe(400)
   })
 
