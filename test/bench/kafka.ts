@@ -1,5 +1,5 @@
-// bench kafka: a real broker on this machine. Topic -> scored, against the same consumer with a JSON message a point; our appends
-// against the broker's own producer tool; two detectors against one.
+// bench kafka: a real broker on this machine. Topic -> scored, against the same consumer with a JSON message a point, as shipped and
+// with the base tier alone (both formats share the scoring); our appends against the broker's own producer tool; two detectors against one.
 //
 // Broker, detectors and this process share the machine: with two cores, two detectors and the broker do not each have one, and the
 // figure says so (`coresFree`). Rates by the clock from the first batch to the last point scored; joining is not counted.
@@ -18,7 +18,7 @@ import { createTopics } from '../support/kafka-topics.ts'
 import { type BenchOptions, type BenchResult, figure, median, say, until } from './harness.ts'
 import { INPUTS, jsonMessages } from './json-points.ts'
 import { otlpLoad } from './otlp-load.ts'
-import type { DetectorAnswer } from './peers/kafka-detector.ts'
+import type { DetectorAnswer, DetectorOrder } from './peers/kafka-detector.ts'
 import { deaf, quiet } from '../support/quiet.ts'
 
 const CLIENTS = ['kafkajs', 'platformatic'] as const
@@ -29,7 +29,7 @@ const POINTS_PER_METRIC = 20
 const STEPS_OTLP = 240 // 1,920,000 points: a second or two a measurement, so that making the series is a small part.
 const STEPS_JSON = 24
 const STEP_MS = 10_000
-const ROUNDS = 5 // Each has nine measurements of seconds; more only narrows a ratio that is far from its goal.
+const ROUNDS = 5 // Each has eleven measurements of seconds; more only narrows a ratio that is far from its goal.
 const ASSIGN_DEADLINE_MS = 60_000
 const SCORE_DEADLINE_MS = 180_000
 const JIFFY_MS = 10 // Of /proc: 100 a second on every Linux of these days.
@@ -39,7 +39,8 @@ const PRODUCE_RECORDS = 3_000
 const PRODUCE_IN_FLIGHT = 16
 const GOALS = { vsJson: 10, twoVsOne: 1.8 }
 
-type Format = 'otlp' | 'json'
+type Format = DetectorOrder['format']
+type Tier = DetectorOrder['tier']
 
 export async function kafkaBench(_options: BenchOptions): Promise<BenchResult> {
   const broker = await startKafka({ heapMb: 1_024, settings: { 'group.initial.rebalance.delay.ms': JOIN_TOGETHER_MS } })
@@ -159,9 +160,9 @@ interface Measured {
 let groups = 0
 
 /** From `go` until all points of the topic are scored by these detectors together. */
-async function score(broker: KafkaBroker, detectors: readonly Detector[], format: Format, points: number): Promise<Measured> {
+async function score(broker: KafkaBroker, detectors: readonly Detector[], format: Format, points: number, tier: Tier = 'rich'): Promise<Measured> {
   const group = `bench-${groups++}`
-  for (const detector of detectors) detector.send({ group, format })
+  for (const detector of detectors) detector.send({ group, format, tier } satisfies DetectorOrder)
   await until('the partitions are shared', ASSIGN_DEADLINE_MS, () => detectors.every(detector => detector.partitions() === PARTITIONS / detectors.length))
   const begun = performance.now()
   const brokerBegunMs = cpuMsOf(broker.pid)
@@ -187,7 +188,7 @@ async function score(broker: KafkaBroker, detectors: readonly Detector[], format
 
 async function scoringRounds(broker: KafkaBroker, detectors: readonly Detector[], points: Record<Format, number>): Promise<Record<string, number>> {
   const [first, second] = detectors
-  const rounds: { one: Measured; json: Measured; two: Measured }[] = []
+  const rounds: Record<'one' | 'json' | 'two' | 'base' | 'baseJson', Measured>[] = []
   for (const detector of detectors) {
     // Warm-up of each process: V8 compiles its loops.
     await score(broker, [detector], 'otlp', points.otlp)
@@ -197,10 +198,12 @@ async function scoringRounds(broker: KafkaBroker, detectors: readonly Detector[]
     const one = await score(broker, [first!], 'otlp', points.otlp)
     const json = await score(broker, [first!], 'json', points.json)
     const two = await score(broker, [first!, second!], 'otlp', points.otlp)
+    const base = await score(broker, [first!], 'otlp', points.otlp, 'base')
+    const baseJson = await score(broker, [first!], 'json', points.json, 'base')
     if (one.series !== json.series || one.series !== two.series) throw new Error(`${one.series}, ${json.series} and ${two.series} series: not the same work`)
-    rounds.push({ one, json, two })
+    rounds.push({ one, json, two, base, baseJson })
     say(
-      `round ${round + 1} of ${ROUNDS}: one ${rate(one)}, JSON ${rate(json)}, two ${rate(two)} points/s; CPU us a point ${one.cpuMicros.toFixed(2)} / ${json.cpuMicros.toFixed(2)} / ${two.cpuMicros.toFixed(2)}; cores busy ${one.coresBusy.toFixed(1)} / ${json.coresBusy.toFixed(1)} / ${two.coresBusy.toFixed(1)}; load ${loadavg()[0]!.toFixed(1)}`
+      `round ${round + 1} of ${ROUNDS}: one ${rate(one)}, JSON ${rate(json)}, two ${rate(two)}, base tier ${rate(base)}, its JSON ${rate(baseJson)} points/s; CPU us a point ${one.cpuMicros.toFixed(2)} / ${json.cpuMicros.toFixed(2)} / ${two.cpuMicros.toFixed(2)}; cores busy ${one.coresBusy.toFixed(1)} / ${json.coresBusy.toFixed(1)} / ${two.coresBusy.toFixed(1)}; load ${loadavg()[0]!.toFixed(1)}`
     )
   }
   const middle = (of: (round: (typeof rounds)[number]) => number): number => figure(median(rounds.map(of)))
@@ -209,6 +212,8 @@ async function scoringRounds(broker: KafkaBroker, detectors: readonly Detector[]
     pointsPerCpuS: Math.round(1e6 / median(rounds.map(({ one }) => one.cpuMicros))),
     vsJson: middle(({ one, json }) => one.pointsPerS / json.pointsPerS),
     vsJsonCpu: middle(({ one, json }) => json.cpuMicros / one.cpuMicros),
+    pointsPerSBase: Math.round(median(rounds.map(({ base }) => base.pointsPerS))),
+    vsJsonBase: middle(({ base, baseJson }) => base.pointsPerS / baseJson.pointsPerS),
     twoVsOne: middle(({ one, two }) => two.pointsPerS / one.pointsPerS),
     twoVsOneCpu: middle(({ one, two }) => (2 * one.cpuMicros) / two.cpuMicros),
     coresBusyOne: middle(({ one }) => one.coresBusy),
@@ -216,7 +221,7 @@ async function scoringRounds(broker: KafkaBroker, detectors: readonly Detector[]
     cores: availableParallelism()
   }
   say(
-    `vs JSON ${result.vsJson}x (goal ${GOALS.vsJson}x), two detectors ${result.twoVsOne}x one (goal ${GOALS.twoVsOne}x where the broker leaves them a core each: ${result.coresBusyTwo} of ${result.cores} cores were busy), ${result.twoVsOneCpu}x by CPU time a point`
+    `vs JSON ${result.vsJson}x, with the base tier ${result.vsJsonBase}x (goal ${GOALS.vsJson}x), two detectors ${result.twoVsOne}x one (goal ${GOALS.twoVsOne}x where the broker leaves them a core each: ${result.coresBusyTwo} of ${result.cores} cores were busy), ${result.twoVsOneCpu}x by CPU time a point`
   )
   return result
 }

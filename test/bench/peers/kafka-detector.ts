@@ -1,6 +1,6 @@
 // A detect worker in a process of its own on a Kafka topic, for `bench kafka`. Runs one measurement an order, keeps its code warm.
 //
-// Order { group, format, points }: joins, says `assigned`, waits for `go`, scores until the process' share is done, says what it took.
+// Order { group, format, tier }: joins, says `assigned`, waits for `go`, scores until the process' share is done, says what it took.
 
 import { detectWorker } from '../../../detectors/worker.ts'
 import { openReader } from '../../../pipeline/otlp/reader.ts'
@@ -16,11 +16,16 @@ import { deaf, quiet } from '../../support/quiet.ts'
 export interface DetectorOrder {
   group: string
   format: 'otlp' | 'json'
+  /** rich: the shipped memory, so every series has both tiers; base: so little that nearly all have the base tier alone. */
+  tier: 'rich' | 'base'
 }
 export type DetectorAnswer =
   | { kind: 'ready' }
   | { kind: 'assigned'; partitions: number }
   | { kind: 'counts'; points: number; scored: number; series: number; cpuMs: number }
+
+/** Half of it holds the 8,000 series of this benchmark (512 bytes each), a quarter some 280 of the rich tier. */
+const BASE_TIER_BYTES = 9_000_000
 
 const noCheckpoints: CheckpointStore = {
   claim: async () => ({ owner: '', refused: [] }),
@@ -96,7 +101,7 @@ process.on('message', async (message: DetectorOrder | 'go' | 'counts' | 'end') =
       checkpoints: noCheckpoints,
       openReader: message.format === 'otlp' ? openReader : openJsonReader,
       encodeDerived,
-      config: config.detect,
+      config: message.tier === 'rich' ? config.detect : { ...config.detect, memoryMax: BASE_TIER_BYTES },
       environment: 'bench',
       clock: systemClock,
       logger: quiet,
