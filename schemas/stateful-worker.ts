@@ -40,7 +40,16 @@ export interface Rebuilt<State> {
   positions: readonly Position[]
 }
 
-export interface StatefulWorkerOptions<State, Event, Effect> {
+/** What a stateful worker works with. */
+export interface StatefulPorts {
+  log: Log
+  checkpoints: CheckpointStore
+  clock: Clock
+  logger: Logger
+  meter: Meter
+}
+
+export interface StatefulWorkerOptions<State, Event, Effect> extends StatefulPorts {
   /** Name of the checkpoint, and of the worker in logs and metrics. */
   name: string
   group: string
@@ -48,11 +57,6 @@ export interface StatefulWorkerOptions<State, Event, Effect> {
   /** Of the snapshot's format; a checkpoint of another version is not read. */
   version: number
   tickMs: number
-  log: Log
-  checkpoints: CheckpointStore
-  clock: Clock
-  logger: Logger
-  meter: Meter
   /** State from a snapshot's JSON value. */
   restore(saved: unknown): State
   /** State when there is no checkpoint to read: from what was published before. */
@@ -69,8 +73,16 @@ export interface StatefulWorkerOptions<State, Event, Effect> {
   deliver(effects: readonly Effect[]): Promise<void>
 }
 
-export interface StatefulWorker<State, Event> {
+/** A worker as its role sees it. */
+export interface RunningWorker {
   start(): Promise<void>
+  /** Rejects with the bug that stopped it; resolves after `close`. */
+  finished(): Promise<void>
+  /** Stops after the running event and saves. Safe to call twice. */
+  close(): Promise<void>
+}
+
+export interface StatefulWorker<State, Event> extends RunningWorker {
   /**
    * Reduces an event that does not come from the log.
    * @throws AppError `standby` (retriable) when another instance owns the state: what concerns that one travels by a topic; and after
@@ -79,10 +91,6 @@ export interface StatefulWorker<State, Event> {
   submit(event: Event): Promise<void>
   /** The state between events; for reading only. Undefined while another instance owns it, and before `start`. */
   state(): State | undefined
-  /** Rejects with the bug that stopped it; resolves after `close`. */
-  finished(): Promise<void>
-  /** Stops after the running event and saves. Safe to call twice. */
-  close(): Promise<void>
 }
 
 const PART = 'state'

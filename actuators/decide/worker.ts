@@ -16,9 +16,9 @@ import { AppError } from '../../schemas/errors.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
 import { type Incident, incidentRecord } from '../../schemas/incident.ts'
 import { type Outcome, outcomeRecord } from '../../schemas/outcome.ts'
-import type { CheckpointStore, Clock, Escalation, Log, Logger, LogRecord, Meter, Position, Random } from '../../schemas/ports.ts'
+import type { Escalation, Log, Logger, LogRecord, Meter, Position, Random } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { type DecodedEvent, type Rebuilt, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { type DecodedEvent, type Rebuilt, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
 import { anchorsDue, anchorsNow, hear, seal, type SignAnchor } from './audit.ts'
@@ -34,9 +34,7 @@ import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } fro
 const VERSION = 1
 const TICK_MS = 500 // Cooldowns are seconds at their shortest; half of one is precise enough.
 
-export interface DecideWorkerOptions {
-  log: Log
-  checkpoints: CheckpointStore
+export interface DecideWorkerOptions extends StatefulPorts {
   config: Config['decide']
   policies: PolicySet
   /** Environments whose incidents are decided here. */
@@ -51,22 +49,14 @@ export interface DecideWorkerOptions {
   escalation?: EscalationRules | undefined
   /** The owner that an entity's telemetry names. */
   ownerOf?: ((entity: string, environment: string) => Promise<string | undefined>) | undefined
-  clock: Clock
   random: Random
-  logger: Logger
-  meter: Meter
 }
 
-export interface DecideWorker {
-  start(): Promise<void>
+export interface DecideWorker extends RunningWorker {
   /** Other policies from now on; every open incident is judged by them. */
   usePolicies(policies: PolicySet): Promise<void>
   /** Why it acts or not on an open incident, from its last decision; undefined when it is not open here. */
   explain(incidentId: string): string[] | undefined
-  /** Rejects with the bug that stopped it. */
-  finished(): Promise<void>
-  /** Safe to call twice. */
-  close(): Promise<void>
 }
 
 /** A record that waits to be written. */

@@ -8,9 +8,9 @@ import { anomalyRecord } from '../../schemas/anomaly.ts'
 import { type Canary, canaryRecord } from '../../schemas/canary.ts'
 import { type CanaryOrder, controlRecord } from '../../schemas/control.ts'
 import { decodeRecord, encodeRecord } from '../../schemas/envelope.ts'
-import type { CheckpointStore, Clock, Log, Logger, LogRecord, Meter } from '../../schemas/ports.ts'
+import type { Log, Logger, LogRecord } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { type DecodedEvent, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { versionWindowRecord } from '../../schemas/version-window.ts'
 import { type CanaryEffect, type CanaryEvent, reduceCanary } from './canary.ts'
@@ -19,35 +19,16 @@ import { type CanaryBook, emptyBook, restore, snapshot, tracked } from './state.
 const VERSION = 2
 const TICK_MS = 1_000 // Deadlines and the silence of a version are seconds at their shortest.
 
-export interface CanaryWorkerOptions {
-  log: Log
-  checkpoints: CheckpointStore
-  clock: Clock
-  logger: Logger
-  meter: Meter
-}
-
-export interface CanaryWorker {
-  start(): Promise<void>
-  /** Rejects with the bug that stopped it. */
-  finished(): Promise<void>
-  /** Safe to call twice. */
-  close(): Promise<void>
-}
-
 /** Canaries of all environments. */
-export function canaryWorker({ log, checkpoints, clock, logger, meter }: CanaryWorkerOptions): CanaryWorker {
-  const worker = statefulWorker<CanaryBook, CanaryEvent | undefined, CanaryEffect>({
+export function canaryWorker(ports: StatefulPorts): RunningWorker {
+  const { log, logger, meter } = ports
+  return statefulWorker<CanaryBook, CanaryEvent | undefined, CanaryEffect>({
     name: 'canary',
     group: 'homeostat-canary',
     topics: [TOPICS.control.name, TOPICS.versions.name],
     version: VERSION,
     tickMs: TICK_MS,
-    log,
-    checkpoints,
-    clock,
-    logger,
-    meter,
+    ...ports,
     restore,
     rebuild: async () => ({ state: await rebuild(log), positions: [] }), // An order that came to no canary yet is read.
     snapshot,
@@ -69,7 +50,6 @@ export function canaryWorker({ log, checkpoints, clock, logger, meter }: CanaryW
       if (anomalies.length > 0) await log.append(TOPICS.anomalies.name, anomalies)
     }
   })
-  return { start: worker.start, finished: worker.finished, close: worker.close }
 }
 
 function tell(logger: Logger, { id, service, state, reason, by }: Canary): void {

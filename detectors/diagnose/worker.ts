@@ -11,9 +11,9 @@ import { decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, encodeRecord } from '../../schemas/envelope.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
-import type { CheckpointStore, Clock, Log, Logger, LogRecord, Meter } from '../../schemas/ports.ts'
+import type { Log, LogRecord } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { type DecodedEvent, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { type DecodedEvent, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { edgeRecord, instanceRecord } from '../../schemas/topology.ts'
 import { type DiagnoseEffect, type DiagnoseEvent, diagnose } from './diagnose.ts'
@@ -24,38 +24,21 @@ import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapsh
 const VERSION = 3
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
 
-export interface DiagnoseWorkerOptions {
-  log: Log
-  checkpoints: CheckpointStore
+export interface DiagnoseWorkerOptions extends StatefulPorts {
   /** groupWindow and resolveAfter, ms. */
   config: Config['diagnose']
-  clock: Clock
-  logger: Logger
-  meter: Meter
-}
-
-export interface DiagnoseWorker {
-  start(): Promise<void>
-  /** Rejects with the bug that stopped it. */
-  finished(): Promise<void>
-  /** Safe to call twice. */
-  close(): Promise<void>
 }
 
 /** Incidents of all environments. */
-export function diagnoseWorker(options: DiagnoseWorkerOptions): DiagnoseWorker {
-  const { log, checkpoints, config, clock, logger, meter } = options
-  const worker = statefulWorker<DiagnoseState, DiagnoseEvent, DiagnoseEffect>({
+export function diagnoseWorker({ config, ...ports }: DiagnoseWorkerOptions): RunningWorker {
+  const { log, clock, meter } = ports
+  return statefulWorker<DiagnoseState, DiagnoseEvent, DiagnoseEffect>({
     name: 'diagnose',
     group: 'homeostat-diagnose',
     topics: [TOPICS.anomalies.name, TOPICS.topology.name, TOPICS.decisions.name, TOPICS.outcomes.name],
     version: VERSION,
     tickMs: TICK_MS,
-    log,
-    checkpoints,
-    clock,
-    logger,
-    meter,
+    ...ports,
     restore,
     rebuild: async () => ({ state: await rebuild(log, clock.nowMs()), positions: [] }), // No anomaly may be lost: all are read.
     snapshot,
@@ -73,7 +56,6 @@ export function diagnoseWorker(options: DiagnoseWorkerOptions): DiagnoseWorker {
       if (records.length > 0) await log.append(TOPICS.incidents.name, records)
     }
   })
-  return { start: worker.start, finished: worker.finished, close: worker.close }
 }
 
 /** Of each incident the last record: it holds the whole state, and a storm would write thousands. */

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { type CanaryWorker, canaryWorker } from '../../../../detectors/canary/worker.ts'
+import { canaryWorker } from '../../../../detectors/canary/worker.ts'
+import type { RunningWorker } from '../../../../schemas/stateful-worker.ts'
 import { checkpointStore } from '../../../../pipeline/log/checkpoint-store.ts'
 import { memoryMeter } from '../../../../pipeline/self/meter.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
@@ -15,7 +16,7 @@ import { virtualClock } from '../../../support/virtual-clock.ts'
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => SILENT }
 const GOOD = Array.from({ length: 50 }, (_, index) => 0.01 + index / 10_000)
-const workers: CanaryWorker[] = []
+const workers: RunningWorker[] = []
 afterEach(async () => {
   for (const worker of workers.splice(0)) await worker.close()
 })
@@ -33,7 +34,7 @@ function world() {
   return {
     clock,
     log,
-    async start(): Promise<CanaryWorker> {
+    async start(): Promise<RunningWorker> {
       const worker = canaryWorker({ log, checkpoints, clock, logger: SILENT, meter: memoryMeter() })
       workers.push(worker)
       await worker.start()

@@ -1,7 +1,8 @@
 // The diagnose worker on a log: news of instances come by the topology topic, and outlive the process and its checkpoint.
 
 import { afterEach, expect, test } from 'vitest'
-import { type DiagnoseWorker, diagnoseWorker } from '../../../../detectors/diagnose/worker.ts'
+import { diagnoseWorker } from '../../../../detectors/diagnose/worker.ts'
+import type { RunningWorker } from '../../../../schemas/stateful-worker.ts'
 import { checkpointStore } from '../../../../pipeline/log/checkpoint-store.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { encodeRecord, type RecordType } from '../../../../schemas/envelope.ts'
@@ -18,7 +19,7 @@ const BORN: Instance = { environment: 'lab', entity: NEW, state: 'new', firstSee
 const SILENT = absence(OLD, 'telemetry', { atS: 1_000, detectedAtMs: T0 + 1_050_000 })
 const logger: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => logger }
 
-const workers: DiagnoseWorker[] = []
+const workers: RunningWorker[] = []
 afterEach(async () => {
   for (const worker of workers.splice(0)) await worker.close()
 })
@@ -32,7 +33,7 @@ function aWorld() {
       await log.append(topic, [encodeRecord(type, record)])
       await log.drained()
     },
-    async start(): Promise<DiagnoseWorker> {
+    async start(): Promise<RunningWorker> {
       const worker = diagnoseWorker({ log, checkpoints: checkpointStore(log), config: CONFIG, clock, logger, meter: { count() {}, gauge() {} } })
       workers.push(worker)
       await worker.start()
