@@ -8,14 +8,24 @@ import { basename, join } from 'node:path'
 import { definitionsOf, healthPort } from './fleet.ts'
 import { ENVIRONMENTS, entityOf, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
 
+const KINDS = ['policies', 'runbooks'] as const
+
+/** What the templates leave open. */
+export interface RuleValues {
+  service: string
+  name: string
+  environment: string
+  entity: string
+  port: string
+}
+
 /** Writes FOLDER/policies and FOLDER/runbooks with the rules of every fleet, and processes.yaml into each fleet's own folder. */
 export function renderRules(folder: string, fleets: readonly LabLayout[]): void {
-  for (const kind of ['policies', 'runbooks']) {
-    mkdirSync(join(folder, kind), { recursive: true })
-    for (const file of globSync(join(import.meta.dirname, kind, '*.yaml'))) {
-      const template = readFileSync(file, 'utf8')
-      for (const layout of fleets)
-        for (const service of SERVICES) writeFileSync(join(folder, kind, `${nameOf(layout, service)}-${basename(file)}`), filled(template, layout, service))
+  for (const kind of KINDS) mkdirSync(join(folder, kind), { recursive: true })
+  for (const layout of fleets) {
+    for (const service of SERVICES) {
+      const values = valuesOf(layout, service)
+      for (const { kind, file, text } of filledRules(values)) writeFileSync(join(folder, kind, `${values.name}-${file}`), text)
     }
   }
   for (const layout of fleets) {
@@ -26,14 +36,23 @@ export function renderRules(folder: string, fleets: readonly LabLayout[]): void 
   }
 }
 
+/** The templates for one service. @returns where each belongs, and what it says */
+export function filledRules(values: RuleValues): { kind: (typeof KINDS)[number]; file: string; text: string }[] {
+  return KINDS.flatMap(kind =>
+    globSync(join(import.meta.dirname, kind, '*.yaml')).map(path => ({ kind, file: basename(path), text: filled(readFileSync(path, 'utf8'), values) }))
+  )
+}
+
+function filled(template: string, values: RuleValues): string {
+  return template.replaceAll(/\$\{(\w+)\}/g, (whole, name) => values[name as keyof RuleValues] ?? whole)
+}
+
 /** Policies and runbooks are named once in the whole run: those of the first environment by the service alone. */
 function nameOf({ environment }: LabLayout, service: ServiceName): string {
   return environment === ENVIRONMENTS[0] ? service : `${environment}-${service}`
 }
 
-function filled(template: string, layout: LabLayout, service: ServiceName): string {
+function valuesOf(layout: LabLayout, service: ServiceName): RuleValues {
   const { environment } = layout
-  const port = String(healthPort(layout, service))
-  const values: Readonly<Record<string, string>> = { service, name: nameOf(layout, service), environment, entity: entityOf(service), port }
-  return template.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole)
+  return { service, name: nameOf(layout, service), environment, entity: entityOf(service), port: String(healthPort(layout, service)) }
 }

@@ -1,9 +1,13 @@
-// bench healthy: false anomalies of a healthy fleet, against the configured rates.
+// bench healthy: false anomalies of a healthy fleet, against the configured rates, and what shipped policies would do about them.
 //
-//   npm run -s bench -- healthy [--json] -- [day|week] [--seed N] [--fleets N] [--jobs] [--list]
+//   npm run -s bench -- healthy [--json] -- [day|week] [--seed N] [--fleets N] [--jobs] [--fault] [--list]
 //
 // `day`: constant load for 24 hours, no season; `week`: seven days with daily and weekly seasons, a release, two hours in which a
 // service is not heard and three in which Homeostat is down. `--jobs` gives hosts a heavy job each hour and a backup each night. Each fleet has a scorer of its own, with the default settings.
+//
+// Every incident is decided by each of the policy sets of healthy/policy-sets.ts, all at level `auto`: `acts` counts the commands that
+// they give about entities that are well, `actsOfSilence` those about entities that were silent. Before a zero is believed, `--fault`
+// shows that it can be another number: one service fails half of its requests for five minutes, and every set acts.
 
 import { configSchema } from '../../schemas/config.ts'
 import type { Anomaly } from '../../schemas/anomaly.ts'
@@ -13,10 +17,14 @@ import { MULTIVARIATE } from '../../detectors/score/telling-entity.ts'
 import { NOVELTY } from '../../detectors/score/telling-novelty.ts'
 import { ABSENCE } from '../../detectors/rules/absence.ts'
 import { type BenchOptions, type BenchResult, figure, say } from './harness.ts'
+import { decideHealthy, type HealthyDecision, isAct } from './healthy/decide.ts'
+import { type NamedPolicySet, policySets } from './healthy/policy-sets.ts'
 import { type RateFigure, rateFigure } from './healthy/rates.ts'
 import { type HealthyRun, runHealthy } from './healthy/run.ts'
 import { scenario, SCENARIOS, type ScenarioName } from './healthy/scenario.ts'
 
+const HOUR_MS = 3_600_000
+const FAULT = { service: 'orders', errorShare: 0.5, fromMs: 3 * HOUR_MS, toMs: 3 * HOUR_MS + 300_000 } as const
 const SIZE = { instances: 4, hosts: 4 }
 /** Of a day: a fleet of 1,500 series has to be repeated for a rate of one in a thousand to show. */
 const FLEETS: Readonly<Record<ScenarioName, number>> = { day: 4, week: 1 }
@@ -27,10 +35,15 @@ export async function healthyBench({ args }: BenchOptions): Promise<BenchResult>
   const seed = option('--seed', 1)
   const fleets = option('--fleets', FLEETS[name])
   const runs: HealthyRun[] = []
+  const decided: HealthyDecision[] = []
+  const sets = policySets()
   for (let fleet = 0; fleet < fleets; fleet++) {
     const begun = performance.now()
-    const run = runHealthy(scenario(name, seed * 1_000 + fleet, { ...SIZE, hasHeavyJobs: args.includes('--jobs') }))
+    const size = { ...SIZE, hasHeavyJobs: args.includes('--jobs'), ...(args.includes('--fault') ? { fault: FAULT } : {}) }
+    const replay = scenario(name, seed * 1_000 + fleet, size)
+    const run = runHealthy(replay)
     runs.push(run)
+    decided.push(...decideHealthy(run, replay, sets))
     say(`fleet ${fleet + 1}: ${run.series} series, ${run.points.toLocaleString('en')} points in ${Math.round((performance.now() - begun) / 1e3)} s`)
   }
   const anomalies = runs.flatMap(run => run.anomalies)
@@ -77,6 +90,7 @@ export async function healthyBench({ args }: BenchOptions): Promise<BenchResult>
     const until = resolvedAtMs === null ? 'the end' : new Date(resolvedAtMs).toISOString().slice(5, 16)
     say(`  ${severity}, ${new Date(openedAtMs).toISOString().slice(5, 16)} to ${until}, ${members.length} members: ${title}`)
   }
+  sayDecided(decided, sets)
   if (args.includes('--list')) {
     for (const { detectedAtMs, severity, detector, reason } of anomalies) {
       say(`${new Date(detectedAtMs).toISOString().slice(5, 19)} ${severity} ${detector}: ${reason}`)
@@ -85,7 +99,25 @@ export async function healthyBench({ args }: BenchOptions): Promise<BenchResult>
   return {
     ...{ scenario: name, seed, points: sum(run => run.points), seriesDays: figure(sum(run => run.seriesDays)) },
     ...Object.fromEntries(Object.entries(rates).map(([detector, rate]) => [detector, rounded(rate)])),
-    ...{ incidents: incidents.length, incidentsOfSilence: incidentsOfSilence.length, absencesTrue: silences.length, absencesFalse: by(ABSENCE).length }
+    ...{ incidents: incidents.length, incidentsOfSilence: incidentsOfSilence.length, absencesTrue: silences.length, absencesFalse: by(ABSENCE).length },
+    ...{ acts: decided.filter(one => isAct(one) && !one.isOfSilence).length, actsOfSilence: decided.filter(one => isAct(one) && one.isOfSilence).length },
+    decisions: counts(decided.map(({ decision }) => decision.outcome))
+  }
+}
+
+/** What each set answered to each incident, one line for each change of the answer. */
+function sayDecided(decided: readonly HealthyDecision[], sets: readonly NamedPolicySet[]): void {
+  for (const { name, set } of sets) {
+    const ofSet = decided.filter(one => one.policySet === name)
+    const acts = ofSet.filter(isAct)
+    const outcomes = tally(ofSet.map(({ decision }) => decision.outcome))
+    say(`decided by ${name} (${set.policies.length} ${set.policies.length === 1 ? 'policy' : 'policies'} at auto): ${acts.length} acts; decisions: ${outcomes}`)
+    for (const { decision, isOfSilence } of ofSet) {
+      const at = new Date(decision.decidedAtMs).toISOString().slice(5, 19)
+      say(
+        `  ${at} ${decision.outcome}${isOfSilence ? ' (silent)' : ''}, ${decision.policy ?? 'no policy'}, ${decision.target ?? 'no target'}: ${decision.reason}`
+      )
+    }
   }
 }
 
@@ -97,12 +129,14 @@ function classOf({ metric, attributes }: Anomaly): string {
   return metricClass(metric, variantOf(metric, attributes)).name
 }
 
+function counts(names: readonly string[]): Record<string, number> {
+  return Object.fromEntries([...Map.groupBy(names, name => name)].map(([name, same]) => [name, same.length]))
+}
+
 /** `a 3, b 1`, the most frequent first. */
 function tally(names: readonly string[]): string {
-  const counts = new Map<string, number>()
-  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
   return (
-    [...counts]
+    Object.entries(counts(names))
       .sort((a, b) => b[1] - a[1])
       .map(([name, count]) => `${name} ${count}`)
       .join(', ') || 'none'

@@ -23,6 +23,14 @@ export interface ServiceKind {
   /** Of its own metrics, ms. */
   intervalMs: number
   hasQueue: boolean
+  fault?: Fault
+}
+
+/** A share of the requests fails from `fromMs` to `toMs`. Nothing of a healthy fleet: what must be seen and acted upon. */
+export interface Fault {
+  errorShare: number
+  fromMs: number
+  toMs: number
 }
 
 /** What a release changes. */

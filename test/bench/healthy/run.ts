@@ -44,6 +44,8 @@ export interface HealthyRun {
   /** Incidents without a silence among their members, and those with one. */
   incidents: Incident[]
   incidentsOfSilence: Incident[]
+  /** Every version of every incident as it was published, in order: what deciding reads. */
+  published: Incident[]
 }
 
 export function runHealthy(fleet: Scenario, overrides: Record<string, unknown> = {}): HealthyRun {
@@ -53,16 +55,15 @@ export function runHealthy(fleet: Scenario, overrides: Record<string, unknown> =
     new Scorer(settingsFrom(config.detect), { budget: budgetOf(config.detect.memoryMax), nowMs: () => nowMs, ...(parts ? { parts } : {}) })
   let scorer = open()
   const state = emptyState()
-  const published = new Map<string, Incident>()
   const run: HealthyRun = {
     ...{ points: 0, series: 0, seriesDays: 0, watchedDays: 0, modelDays: 0, seriesDaysByClass: new Map() },
-    ...{ anomalies: [], silences: [], incidents: [], incidentsOfSilence: [] }
+    ...{ anomalies: [], silences: [], incidents: [], incidentsOfSilence: [], published: [] }
   }
   const silentIds = new Set<string>()
   const feedBack = ratios()
   const emit = (view: PointView): void => scorer.point(view)
   const tell = (event: DiagnoseEvent): void => {
-    for (const effect of diagnose(state, event, nowMs, config.diagnose)) if (effect.kind === 'publish') published.set(effect.record.id, effect.record)
+    for (const effect of diagnose(state, event, nowMs, config.diagnose)) if (effect.kind === 'publish') run.published.push(effect.record)
   }
   const count = (anomaly: Anomaly): void => {
     if (anomaly.status !== 'open') return
@@ -108,7 +109,8 @@ export function runHealthy(fleet: Scenario, overrides: Record<string, unknown> =
     if ((nowMs - fleet.fromMs) % LOOK_MS === 0) look(scorer, nowMs, run)
   }
   run.points += scorer.stats.points
-  for (const incident of published.values()) {
+  const newest = new Map(run.published.map(incident => [incident.id, incident]))
+  for (const incident of newest.values()) {
     if (incident.resolution === 'merged') continue
     const isOfSilence = incident.members.some(({ anomalyId }) => silentIds.has(anomalyId))
     ;(isOfSilence ? run.incidentsOfSilence : run.incidents).push(incident)

@@ -1,10 +1,11 @@
 // The two healthy fleets: a day of constant load, and a week with seasons, a release and hours without telemetry.
 //
-// Which is in what a healthy fleet does: nothing here is an anomaly but silences, which are what they are said to be.
+// Which is in what a healthy fleet does: nothing here is an anomaly but silences, which are what they are said to be, and a fault
+// where one is asked for.
 
 import { type Chance, chanceOf, wandering } from './chance.ts'
 import { host, type Host } from './host.ts'
-import { FIRST_RELEASE, type Release, type ServiceKind, STEP_MS } from './kinds.ts'
+import { type Fault, FIRST_RELEASE, type Release, type ServiceKind, STEP_MS } from './kinds.ts'
 import { type ServiceInstance, serviceInstance } from './service.ts'
 import type { PointView } from '../../../schemas/otlp.ts'
 
@@ -45,6 +46,7 @@ const KINDS: readonly ServiceKind[] = [
     ...{ memory: 120 * MIB, peers: ['store'], intervalMs: 60_000, hasQueue: false }
   }
 ]
+export const SERVICE_NAMES: readonly string[] = KINDS.map(({ name }) => name)
 export const EDGES: readonly [source: string, target: string][] = KINDS.flatMap(({ name, peers }) =>
   peers.map((peer): [string, string] => [`shop/${name}`, peer === 'store' ? 'store' : `shop/${peer}`])
 )
@@ -77,6 +79,8 @@ export interface ScenarioSize {
   hasHeavyJobs?: boolean
   /** Shortened, for tests. */
   lengthMs?: number
+  /** A service that does not stay healthy; times are since the start. */
+  fault?: Fault & { service: string }
 }
 
 interface Placed {
@@ -112,7 +116,7 @@ export function scenario(name: ScenarioName, seed: number, size: ScenarioSize): 
 
 function constantFleet(chance: Chance, size: ScenarioSize, toMs: number): Placed[] {
   const placed: Placed[] = []
-  for (const kind of KINDS) {
+  for (const kind of kindsOf(size)) {
     for (let number = 1; number <= size.instances; number++) {
       const instance = `${kind.name}-${number}`
       placed.push({ one: serviceInstance(kind, instance, START_MS, chance.fork(instance)), service: kind.name, fromMs: START_MS, toMs })
@@ -124,7 +128,7 @@ function constantFleet(chance: Chance, size: ScenarioSize, toMs: number): Placed
 function releasedFleet(chance: Chance, size: ScenarioSize, toMs: number): Placed[] {
   const placed: Placed[] = []
   let beginsMs = START_MS + RELEASE_BEGINS_MS
-  for (const kind of KINDS) {
+  for (const kind of kindsOf(size)) {
     for (let number = 1; number <= size.instances; number++) {
       const [before, after] = [`${kind.name}-6f7c-${number}`, `${kind.name}-9b2d-${number}`]
       const service = kind.name
@@ -137,6 +141,12 @@ function releasedFleet(chance: Chance, size: ScenarioSize, toMs: number): Placed
     }
   }
   return [...placed, ...hostsOf(chance, size, toMs)]
+}
+
+function kindsOf({ fault }: ScenarioSize): readonly ServiceKind[] {
+  if (fault === undefined) return KINDS
+  const { service, errorShare, fromMs, toMs } = fault
+  return KINDS.map(kind => (kind.name === service ? { ...kind, fault: { errorShare, fromMs: START_MS + fromMs, toMs: START_MS + toMs } } : kind))
 }
 
 function hostsOf(chance: Chance, { hosts, hasHeavyJobs = false }: ScenarioSize, toMs: number): Placed[] {

@@ -51,6 +51,7 @@ export function serviceInstance(kind: ServiceKind, instance: string, startMs: nu
   const pace = wandering(chance, 0.05, 30)
   const burst = spell(chance, BURST_HOURS)
   const hiccup = spell(chance, HICCUP_HOURS)
+  const failing = failingOf(kind)
   const phaseMs = Math.floor(chance.uniform() * STEP_MS)
   const failedDurations = newDurations()
   let hasWindow = false
@@ -60,7 +61,7 @@ export function serviceInstance(kind: ServiceKind, instance: string, startMs: nu
     const cold = 1 + Math.exp(-(endMs - startMs) / 1_000 / COLD_S)
     const slow = hiccup() > 0 ? 1.5 + 1.5 * chance.uniform() : 1
     const median = kind.median * release.duration * cold * slow * Math.exp(pace()) * (1 + 0.15 * load)
-    const errorShare = ERROR_SHARE + BURST_SHARE_MAX * burst()
+    const errorShare = ERROR_SHARE + BURST_SHARE_MAX * burst() + failing(endMs)
     let requests = 0
     let busyS = 0
     let errors = 0
@@ -115,6 +116,10 @@ export function serviceInstance(kind: ServiceKind, instance: string, startMs: nu
       for (const view of machine.views) tell(view)
     }
   }
+}
+
+function failingOf({ fault }: ServiceKind): (endMs: number) => number {
+  return endMs => (fault !== undefined && endMs > fault.fromMs && endMs <= fault.toMs ? fault.errorShare : 0)
 }
 
 /** Something that comes now and then for a window or two. @returns how strongly now, 0..1 */
