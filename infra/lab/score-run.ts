@@ -4,11 +4,21 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { pagedIncidents, type ReceivedPage } from './cases/pages.ts'
+import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import type { GroundTruth } from './faults.ts'
 import { pause } from './fleet.ts'
 import { type LabLayout, SERVICES } from './layout.ts'
 import type { Probes } from './probes.ts'
-import { compareScorecards, differences, faultOf, labScorecard, missedTargets, type ScorecardComparison, type ScorecardFacts } from './scorecard.ts'
+import {
+  compareScorecards,
+  differences,
+  faultOf,
+  labScorecard,
+  missedTargets,
+  type ScorecardComparison,
+  type ScorecardFacts,
+  type ScoredFault
+} from './scorecard.ts'
 import type { Homeostat } from './stage.ts'
 import { readWitness } from './witness.ts'
 
@@ -30,10 +40,12 @@ export interface ScoredRun {
 
 /** @returns both scorecards, and what does not hold of them in sentences */
 export async function scoreRun(run: ScoredRun): Promise<{ scorecard: ScorecardComparison; failures: string[] }> {
-  await labelIncidents(run)
+  const faults = run.fleets.flatMap(({ layout }) => readGroundTruth(layout))
+  const labelled = new Set<string>()
   const deadlineMs = Date.now() + AGREE_DEADLINE_MS
   for (;;) {
-    const scorecard = await compared(run)
+    await labelIncidents(run.homeostat, faults, labelled)
+    const scorecard = compareScorecards(await viewsOf(run.homeostat), labScorecard(await factsOf(run, faults)))
     const failures = [...differences(scorecard), ...missedTargets(scorecard)]
     if (failures.length === 0 || Date.now() >= deadlineMs) return { scorecard, failures }
     await pause(POLL_MS)
@@ -43,38 +55,41 @@ export async function scoreRun(run: ScoredRun): Promise<{ scorecard: ScorecardCo
 /**
  * Says what a person would say who knows what was broken: what went away by itself was true where it belongs to a fault, and what was
  * acted upon was false where it belongs to none. Without labels M4 takes the one for false and the other for true.
+ * @param labelled ids of those that have their label; grows
  */
-async function labelIncidents({ homeostat, fleets }: ScoredRun): Promise<void> {
-  const faults = fleets.flatMap(({ layout }) => readGroundTruth(layout))
+export async function labelIncidents(homeostat: Homeostat, faults: readonly ScoredFault[], labelled: Set<string>): Promise<void> {
   for (const incident of await homeostat.incidents()) {
     const isTrue = faultOf(incident, faults) !== undefined
     const wasActedOn = incident.attempts > 0
     const isClosed = incident.resolution !== null && incident.resolution !== 'merged'
     const [member] = incident.members
-    if (member === undefined || !isClosed || isTrue === wasActedOn) continue
-    const body = JSON.stringify({ anomalyId: member.anomalyId, label: isTrue ? 'true_positive' : 'false_positive', note: 'ground truth', by: 'lab' })
-    const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
-    const response = await fetch(`${homeostat.address()}/api/labels`, { method: 'POST', headers, body })
+    if (member === undefined || !isClosed || isTrue === wasActedOn || labelled.has(incident.id)) continue
+    labelled.add(incident.id)
+    const label = isTrue ? 'true_positive' : 'false_positive'
+    const response = await homeostat.post('/api/labels', { anomalyId: member.anomalyId, label, note: 'ground truth', by: 'lab' })
     if (!response.ok) throw new Error(`/api/labels answered ${response.status}: ${await response.text()}`)
   }
 }
 
-async function compared(run: ScoredRun): Promise<ScorecardComparison> {
-  const views = await run.homeostat.sql<{ id: string; value: number | null }>('SELECT id, value FROM homeostat_scorecard')
-  return compareScorecards(views, labScorecard(await factsOf(run)))
+/** M1-M10 as ClickHouse has them at this moment. */
+export function viewsOf({ sql }: Pick<Homeostat, 'sql'>): Promise<{ id: string; value: number | null }[]> {
+  return sql('SELECT id, value FROM homeostat_scorecard')
 }
 
-async function factsOf({ folder, homeostat, fleets, auditDelaysMs, pages }: ScoredRun): Promise<ScorecardFacts> {
-  const incidents = await homeostat.incidents()
-  const costs = runbookCosts(folder)
+/** Every incident of the run, with all that belongs to it. */
+export async function allStories(homeostat: Pick<Homeostat, 'incidents' | 'story'>): Promise<IncidentStory[]> {
+  return Promise.all((await homeostat.incidents()).map(({ id }) => homeostat.story(id)))
+}
+
+async function factsOf({ folder, homeostat, fleets, auditDelaysMs, pages }: ScoredRun, faults: readonly ScoredFault[]): Promise<ScorecardFacts> {
   const since = Date.now() - ANSWERED_WITHIN_MS
   const answering = fleets.flatMap(({ probes }) => SERVICES.filter(service => probes.samples(service).some(({ ok, sentAtMs }) => ok && sentAtMs >= since)))
   return {
-    faults: fleets.flatMap(({ layout }) => readGroundTruth(layout)),
-    stories: await Promise.all(incidents.map(({ id }) => homeostat.story(id))),
+    faults,
+    stories: await allStories(homeostat),
     effects: fleets.flatMap(({ layout }) => readWitness(layout.folder)).flatMap(({ madeAtMs, key }) => (key === '' ? [] : [{ atMs: madeAtMs, key }])),
     pagedIncidents: pages === undefined ? null : pagedIncidents(pages),
-    costOf: runbook => costs.get(runbook) ?? COST_DEFAULT,
+    costOf: costsOf(folder),
     coverage: { members: fleets.length * SERVICES.length, answering: answering.length },
     auditDelaysMs
   }
@@ -87,9 +102,10 @@ function readGroundTruth({ folder }: LabLayout): GroundTruth[] {
   return lines.filter(line => line !== '').map(line => JSON.parse(line) as GroundTruth)
 }
 
-/** Of every runbook in the run's folder, as its file says. */
-export function runbookCosts(folder: string): Map<string, number> {
+/** What a runbook costs, as its file in the run's folder says. */
+export function costsOf(folder: string): (runbook: string) => number {
   const documents = globSync(join(folder, 'runbooks', '*.yaml')).flatMap(file => parseAllDocuments(readFileSync(file, 'utf8')))
   const runbooks = documents.map(document => document.toJS() as { metadata: { name: string }; spec: { cost?: number } })
-  return new Map(runbooks.map(({ metadata, spec }) => [metadata.name, spec.cost ?? COST_DEFAULT]))
+  const costs = new Map(runbooks.map(({ metadata, spec }) => [metadata.name, spec.cost]))
+  return runbook => costs.get(runbook) ?? COST_DEFAULT
 }

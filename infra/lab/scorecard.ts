@@ -7,6 +7,7 @@ import { undoKey } from '../../actuators/execute/ledger.ts'
 import type { IncidentStory } from '../../pipeline/console/live-view.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
+import { tableLines } from './table.ts'
 
 /** One injected fault, as the injector and the probes saw it. */
 export interface ScoredFault {
@@ -16,12 +17,19 @@ export interface ScoredFault {
   healthyAgainAtMs: number | null
 }
 
+export interface ScoredEffect {
+  atMs: number
+  key: string
+  /** A version was taken back by it, which counts as a rollback. */
+  takesBack?: boolean
+}
+
 export interface ScorecardFacts {
   faults: readonly ScoredFault[]
   /** Every incident of the run. */
   stories: readonly IncidentStory[]
   /** Orders at the witness, when the process that did them was made; the lab's own (without a key) left out. */
-  effects: readonly { atMs: number; key: string }[]
+  effects: readonly ScoredEffect[]
   /** Incidents for which somebody was called; null when nobody could be. */
   pagedIncidents: readonly string[] | null
   /** Of a runbook, as its file says. */
@@ -116,7 +124,7 @@ function commandsOf({ stories, effects, faults }: ScorecardFacts): ActedCommand[
       const firstAtMs = Math.min(...own.map(({ atMs }) => atMs))
       const healthyAtMs = faultOf(story.incident, faults)?.healthyAgainAtMs ?? null
       const isHealed = healthyAtMs !== null && healthyAtMs >= firstAtMs - VERDICT_SLACK_MS && healthyAtMs <= outcome.recordedAtMs + VERDICT_SLACK_MS
-      return [{ outcome, firstAtMs, isUndone: own.some(({ key }) => undos.includes(key)), isHealed }]
+      return [{ outcome, firstAtMs, isUndone: own.some(({ key, takesBack }) => takesBack === true || undos.includes(key)), isHealed }]
     })
   )
 }
@@ -159,11 +167,11 @@ export function compareScorecards(views: readonly { id: string; value: number | 
 }
 
 /** Where view and lab are further apart than they may be; the lab's null asks nothing. */
-export function differences(scorecard: ScorecardComparison): string[] {
+export function differences(scorecard: ScorecardComparison, tolerances: Readonly<Record<Metric, number>> = TOLERANCES): string[] {
   return METRICS.flatMap(metric => {
     const { clickhouse, lab } = scorecard[metric]
     if (lab === null) return []
-    const allowed = TOLERANCES[metric]
+    const allowed = tolerances[metric]
     if (clickhouse !== null && Math.abs(clickhouse - lab) <= allowed + Number.EPSILON) return []
     return [`${metric.toUpperCase()}: ClickHouse says ${shown(clickhouse)}, the lab ${shown(lab)}, at most ${allowed} apart are allowed`]
   })
@@ -195,8 +203,7 @@ export function scorecardTable(scorecard: ScorecardComparison): string {
     ['', 'ClickHouse', 'lab', 'may differ by'],
     ...METRICS.map(metric => [metric.toUpperCase(), shown(scorecard[metric].clickhouse), shown(scorecard[metric].lab), String(TOLERANCES[metric])])
   ]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  return rows.map(row => row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join('  ')).join('\n')
+  return tableLines(rows, [1, 2, 3]).join('\n')
 }
 
 function shown(value: number | null): string {

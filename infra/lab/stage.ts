@@ -20,6 +20,8 @@ export interface Homeostat {
   incidents(): Promise<Incident[]>
   story(id: string): Promise<IncidentStory>
   sql<Row = Record<string, unknown>>(query: string): Promise<Row[]>
+  /** A write of the console's API. @returns its answer, whatever it is */
+  post(path: string, body: object): Promise<Response>
 }
 
 export interface StageProcess {
@@ -51,7 +53,7 @@ export function ofEnvironment(homeostat: Homeostat, environment: string): Homeos
 }
 
 /** The questions to the console. `whyNot` says what became of the process that does not answer. */
-export function consoleClient(address: () => string, whyNot: () => string): Pick<Homeostat, 'incidents' | 'story' | 'sql'> {
+export function consoleClient(address: () => string, whyNot: () => string): Pick<Homeostat, 'incidents' | 'story' | 'sql' | 'post'> {
   async function get<Result>(path: string): Promise<Result> {
     const response = await fetch(`${address()}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(cause => {
       throw new Error(`Homeostat does not answer at ${path.split('?')[0]}${whyNot()}`, { cause })
@@ -62,7 +64,14 @@ export function consoleClient(address: () => string, whyNot: () => string): Pick
   return {
     incidents: () => get<Incident[]>('/api/incidents?limit=100'),
     story: id => get<IncidentStory>(`/api/incidents/${id}`),
-    sql: query => get(`/api/sql?query=${encodeURIComponent(query)}`)
+    sql: query => get(`/api/sql?query=${encodeURIComponent(query)}`),
+    post: (path, body) =>
+      fetch(`${address()}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-homeostat': '1' },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS)
+      })
   }
 }
 

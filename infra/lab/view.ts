@@ -7,6 +7,7 @@ import type { CaseReport } from './judge.ts'
 import type { LabView } from './lab.ts'
 import { SERVICES } from './layout.ts'
 import type { Probes, Stream } from './probes.ts'
+import { tableLines } from './table.ts'
 import { readWitness } from './witness.ts'
 
 const REPAINT_MS = 250
@@ -165,15 +166,8 @@ export function closingTable(reports: readonly CaseReport[]): string {
       report.pass ? 'pass' : 'FAIL'
     ])
   ]
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map(row => row[column]!.length)))
-  const table = rows.map(row =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join('  ')
-      .trimEnd()
-  )
   const failures = reports.flatMap(report => report.failures.map(failure => `${report.case}: ${failure}`))
-  return [...table, ...(failures.length > 0 ? ['', ...failures] : [])].join('\n')
+  return [...tableLines(rows), ...(failures.length > 0 ? ['', ...failures] : [])].join('\n')
 }
 
 function seconds(ms: number | null): string {

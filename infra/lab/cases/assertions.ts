@@ -56,7 +56,12 @@ export interface AcceptanceReport {
   assertions: Assertion[]
   /** What was measured: ms, counts. */
   figures: Readonly<Record<string, number | string | null>>
+  /** What could not be asserted, and why. */
+  notes?: readonly string[]
 }
+
+/** Of a twin in which nothing may come of what happens. */
+export const NOTHING: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
 
 /** `own`: what the case asserts beside the six. */
 export function judge(name: string, seed: number, expected: Expectation, facts: CaseFacts, own: readonly Assertion[] = []): AcceptanceReport {
@@ -137,14 +142,30 @@ function inWords(count: Count): string {
   return typeof count === 'number' ? String(count) : `${count[0]} to ${count[1]}`
 }
 
-/** Name, figures and what does not hold, for a terminal. */
+/** What a case asserts beside the six. */
+export function that(name: string, ok: boolean, detail: string): Assertion {
+  return { name, ok, detail }
+}
+
+/** The report with more that was measured. */
+export function withFigures(report: AcceptanceReport, figures: AcceptanceReport['figures']): AcceptanceReport {
+  return { ...report, figures: { ...report.figures, ...figures } }
+}
+
+/** Of a case or a play that threw. */
+export function brokenReport(name: string, seed: number, error: Error): AcceptanceReport {
+  return { case: name, seed, pass: false, assertions: [that('run', false, error.stack ?? error.message)], figures: {} }
+}
+
+/** Name, figures, what does not hold and what was left out, for a terminal. */
 export function reportLines(reports: readonly AcceptanceReport[]): string[] {
   const width = Math.max(...reports.map(report => report.case.length), 4)
   return reports.flatMap(report => {
     const figures = Object.entries(report.figures)
       .map(([name, value]) => `${name} ${value ?? '–'}`)
       .join(', ')
-    const failed = report.assertions.filter(({ ok }) => !ok).map(({ name, detail }) => `${' '.repeat(width + 8)}${name}: ${detail}`)
-    return [`${report.case.padEnd(width)}  ${report.pass ? 'pass' : 'FAIL'}  ${figures}`, ...failed]
+    const failed = report.assertions.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`)
+    const below = [...failed, ...(report.notes ?? [])].map(line => `${' '.repeat(width + 8)}${line}`)
+    return [`${report.case.padEnd(width)}  ${report.pass ? 'pass' : 'FAIL'}  ${figures}`, ...below]
   })
 }

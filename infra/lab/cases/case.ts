@@ -16,6 +16,8 @@ export interface AcceptanceCase {
   name: string
   /** One sentence: what happens, and what must come of it. */
   title: string
+  /** The case that plays this one, too, among others: then a run of all leaves it out. */
+  partOf?: string
   /** @returns one report for the case and one for each of its twins; every process of the run has ended */
   run(run: CaseRun): Promise<AcceptanceReport[]>
 }

@@ -16,12 +16,15 @@ import { destroyLab, makeRunFolder, NODE_FLAGS, pause, runDirOf } from '../fleet
 import { homeostatProcess, oneProcessSettings } from '../homeostat.ts'
 import { ENVIRONMENTS, freePorts } from '../layout.ts'
 import { findProcesses } from '../processes.ts'
+import type { ScoredFault } from '../scorecard.ts'
 import { type Seeded, seeded } from '../seeded.ts'
 import { fastSettings } from '../settings.ts'
 import type { Homeostat } from '../stage.ts'
 import { openPages, type PageReceiver } from './pages.ts'
 
 const POLL_MS = 100
+const ANSWER_TIMEOUT_MS = 1_000
+const START_DEADLINE_MS = 30_000 // On a busy machine a program needs some seconds.
 
 /** What the processes of a case know. */
 export interface RigLayout {
@@ -86,6 +89,10 @@ export interface Rig extends RigLayout {
   start(name: string): Promise<ProcessStat>
   /** The living processes of a program. */
   find(name: string): ProcessStat[]
+  /** Ground truth of the run, for its scorecard; in the order of their injection. */
+  faults: ScoredFault[]
+  /** Done when the rig ends, whatever happened. */
+  atEnd(cleanup: () => void): void
   /** Ends every process of the rig; its folder goes too unless it is kept. */
   end(keep: boolean): Promise<void>
 }
@@ -123,6 +130,7 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     ...options.settings?.(layout)
   }
   const homeostat = homeostatProcess({ folder, config, ...(options.main === undefined ? {} : { main: options.main }) })
+  const cleanups: (() => void)[] = []
   const parsed = processDefinitionsSchema.parse({ apiVersion: 'homeostat.io/v1', kind: 'ProcessDefinitions', processes: definitions }).processes
   return {
     ...layout,
@@ -133,7 +141,10 @@ export async function openRig(options: RigOptions): Promise<Rig> {
     signal,
     start: name => spawnSupervised({ runDir: runDirOf(folder), name, definition: parsed[name]! }),
     find: name => findProcesses(folder).filter(({ argv }) => isProgram(argv, programs[name]!)),
+    faults: [],
+    atEnd: cleanup => void cleanups.push(cleanup),
     async end(keep) {
+      for (const cleanup of cleanups.splice(0)) cleanup()
       await pages.close()
       await destroyLab({ folder }, keep)
     }
@@ -190,6 +201,25 @@ export async function until<T>(
     await pause(POLL_MS)
   }
   return undefined
+}
+
+/** Waits so long, or until the run is interrupted. */
+export async function wait(rig: Pick<Rig, 'signal'>, ms: number): Promise<void> {
+  await until(rig, ms, () => false)
+}
+
+/** Whether `path` of the program at this port answers 200 in time. */
+export function answers({ ports }: Pick<RigLayout, 'ports'>, port: string, path = '/healthz'): Promise<boolean> {
+  return fetch(`http://127.0.0.1:${ports[port]}${path}`, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) }).then(
+    ({ ok }) => ok,
+    () => false
+  )
+}
+
+/** Waits until the program answers. @throws Error when it does not */
+export async function untilAnswers(rig: Pick<Rig, 'ports' | 'signal'>, port: string): Promise<void> {
+  const isUp = await until(rig, START_DEADLINE_MS, () => answers(rig, port))
+  if (isUp === undefined && !rig.signal.aborted) throw new Error(`${port} does not start`)
 }
 
 /** Ends one process for good, as a fault does. */

@@ -82,6 +82,7 @@ describe("the lab's own scorecard", () => {
     expect(labScorecard(facts({ stories: [aStory('a', { decisions: [aDecision('d-a', 'a', { autonomy: 'approve' })] })] })).m2).toBe(0)
     const effects = [...facts().effects, { atMs: NOW_MS - 50 * S, key: undoKey('key-a') }]
     expect(labScorecard(facts({ effects }))).toMatchObject({ m7: 1, m5: 11 })
+    expect(labScorecard(facts({ effects: facts().effects.map(effect => ({ ...effect, takesBack: true })) })).m7).toBe(1)
   })
 })
 

@@ -1,12 +1,10 @@
 // Questions to people: an approval that does not come calls them and does nothing, one that is given acts; so does a budget that is gone.
 
 import type { Decision } from '../../../../schemas/decision.ts'
-import { type AcceptanceReport, judge } from '../assertions.ts'
+import { type AcceptanceReport, judge, that } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
-import { until } from '../rig.ts'
-import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
-
-const DEADLINE_MS = 20_000
+import { explains } from '../people.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 
 export const approval: GuardCase = {
   name: 'APPROVAL',
@@ -17,8 +15,7 @@ export const approval: GuardCase = {
 async function missing(stage: GuardStage): Promise<AcceptanceReport> {
   const { injectedAtMs, question } = await ask(stage, 'asked')
   const gaveUp = await stage.decision('asked', injectedAtMs, ({ outcome }) => outcome === 'escalate')
-  const facts = await stage.facts(['asked'], injectedAtMs)
-  await stage.leave(['asked'])
+  const facts = await stage.over(['asked'], injectedAtMs)
   const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: [], effects: 0, verdict: null, pages: 1 } as const
   return judge('APPROVAL/missing', stage.seed, expected, facts, [
     explains(facts, 'nobody approved before', 'homeostat acknowledge'),
@@ -30,9 +27,8 @@ async function missing(stage: GuardStage): Promise<AcceptanceReport> {
 async function given(stage: GuardStage): Promise<AcceptanceReport> {
   const { injectedAtMs, question } = await ask(stage, 'asked')
   if (question !== undefined) await stage.cli('approve', question.id, '--by', 'ada')
-  await untilOver(stage, 'asked', injectedAtMs)
-  const facts = await stage.facts(['asked'], injectedAtMs)
-  await stage.leave(['asked'])
+  await stage.untilResolved('asked', injectedAtMs)
+  const facts = await stage.over(['asked'], injectedAtMs)
   const expected = { detectedWithinMs: 5_000, cause: ['asked'], targets: ['asked'], effects: 1, verdict: 'healed', pages: 1 } as const
   return judge('APPROVAL', stage.seed, expected, facts, [
     explains(facts, 'restart-asked healed', 'approval asks'),
@@ -49,12 +45,12 @@ export const errorBudget: GuardCase = {
     const { injectedAtMs, question } = await ask(stage, 'spent')
     const before = readEffects(stage.folder, injectedAtMs).length
     await stage.announce({ ...budget, remainingRatio: 0.5 })
-    await untilOver(stage, 'spent', injectedAtMs)
-    const facts = await stage.facts(['spent'], injectedAtMs)
-    await stage.leave(['spent'])
+    await stage.untilResolved('spent', injectedAtMs)
+    const facts = await stage.over(['spent'], injectedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['spent'], targets: ['spent'], effects: 1, verdict: 'healed', pages: 1 } as const
     return [
       judge('BUDGET', stage.seed, expected, facts, [
+        explains(facts, 'restart-spent healed', 'error_budget asks'),
         that(
           'asked',
           question?.guards.some(({ guard, verdict }) => guard === 'error_budget' && verdict === 'ask') === true,
@@ -68,16 +64,7 @@ export const errorBudget: GuardCase = {
 
 /** Breaks the member, and waits for the question that comes of it; people hear of it a moment later. */
 async function ask(stage: GuardStage, member: string): Promise<{ injectedAtMs: number; question: Decision | undefined }> {
-  await stage.enter([member])
-  const injectedAtMs = Date.now()
-  await stage.fault(member, 'a', true)
+  const injectedAtMs = await stage.enterBroken(member)
   const question = await stage.decision(member, injectedAtMs, ({ outcome }) => outcome === 'ask')
   return { injectedAtMs, question }
-}
-
-async function untilOver(stage: GuardStage, member: string, sinceMs: number): Promise<void> {
-  await until(stage, DEADLINE_MS, async () => {
-    const stories = await stage.stories([member], sinceMs)
-    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
-  })
 }

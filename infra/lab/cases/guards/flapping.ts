@@ -1,8 +1,9 @@
 // F1: the fault comes and goes every five seconds. Acting at each turn heals nothing, so it ends: flapping, one page.
 
 import { FLAPS_MAX } from '../../../../actuators/decide/guards/flapping.ts'
-import { judge } from '../assertions.ts'
-import { explains, type GuardCase, that, withFigures } from './stage.ts'
+import { judge, that, withFigures } from '../assertions.ts'
+import { explains } from '../people.ts'
+import type { GuardCase } from './stage.ts'
 
 const HALF_TURN_MS = 5_000
 const TURNS = FLAPS_MAX + 3
@@ -20,8 +21,7 @@ export const flapping: GuardCase = {
       }
     }
     const flap = await stage.decision('flap', injectedAtMs, ({ blockedBy }) => blockedBy.includes('flapping'))
-    const facts = await stage.facts(['flap'], injectedAtMs)
-    await stage.leave(['flap'])
+    const facts = await stage.over(['flap'], injectedAtMs)
     const after = facts.effects.filter(({ atMs }) => flap !== undefined && atMs > flap.decidedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['flap'], targets: ['flap'], effects: FLAPS_MAX, verdict: 'healed', pages: 1 } as const
     const report = judge('F1', stage.seed, expected, facts, [

@@ -9,7 +9,6 @@ import { partialFix } from './partial.ts'
 import { racing } from './racing.ts'
 import { randomAlarms } from './random-alarms.ts'
 import { regression } from './regression.ts'
-import { scorecardReport } from './scorecard.ts'
 import { shadowMode } from './shadow.ts'
 import { type GuardCase, playGuards } from './stage.ts'
 import { stormBrake } from './storm.ts'
@@ -24,14 +23,19 @@ const LIMITS: readonly GuardCase[] = [racing, partialFix, costCap, regression, k
 /** What people say and see. The storm brake stays on for minutes, so it comes last. */
 const PEOPLE: readonly GuardCase[] = [shadowMode, windows, approval, errorBudget, stormBrake]
 
-type Run = AcceptanceCase['run']
-
 export const GUARD_CASES: readonly AcceptanceCase[] = [
-  ...[...ALONE, ...LIMITS, ...PEOPLE].map(each => ({ name: each.name, title: each.title, run: (run: Parameters<Run>[0]) => playGuards(run, [each]) })),
-  { name: 'LIMITS', title: `${namesOf(LIMITS)} on one Homeostat`, run: run => playGuards(run, LIMITS, async rig => [await scorecardReport(rig)]) },
-  { name: 'PEOPLE', title: `${namesOf(PEOPLE)} on one Homeostat`, run: run => playGuards(run, PEOPLE) }
+  ...ALONE.map(each => single(each)),
+  ...LIMITS.map(each => single(each, 'LIMITS')),
+  ...PEOPLE.map(each => single(each, 'PEOPLE')),
+  together('LIMITS', LIMITS),
+  together('PEOPLE', PEOPLE)
 ]
 
-function namesOf(cases: readonly GuardCase[]): string {
-  return cases.map(({ name }) => name).join(', ')
+function single(guard: GuardCase, partOf?: string): AcceptanceCase {
+  const { name, title } = guard
+  return { name, title, run: run => playGuards(run, name, [guard]), ...(partOf === undefined ? {} : { partOf }) }
+}
+
+function together(name: string, cases: readonly GuardCase[]): AcceptanceCase {
+  return { name, title: `${cases.map(each => each.name).join(', ')} on one Homeostat`, run: run => playGuards(run, name, cases) }
 }

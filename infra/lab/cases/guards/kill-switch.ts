@@ -4,10 +4,10 @@ import { spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
 import { join } from 'node:path'
 import type { Control } from '../../../../schemas/control.ts'
 import { MAIN } from '../../homeostat.ts'
-import { type Assertion, judge } from '../assertions.ts'
+import { type Assertion, judge, that, withFigures } from '../assertions.ts'
 import { readEffects, readWitnessed } from '../effects.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, type GuardStage, that, withFigures } from './stage.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 
 const WORN = ['worn1', 'worn2', 'worn3'] as const
 const KILL_MS_MAX = 1_000
@@ -41,8 +41,7 @@ export const killSwitch: GuardCase = {
     // What is still in flight has no outcome yet: it is let come to its end before it is judged.
     await stage.cli('kill', '--by', 'lab', '--reason', 'the case is over')
     await stage.wait(OUTCOMES_MS)
-    const facts = await stage.facts(WORN, injectedAtMs)
-    await stage.leave(WORN)
+    const facts = await stage.over(WORN, injectedAtMs)
     await stage.cli('kill', '--off', '--by', 'lab', '--reason', 'the case is over')
     const expected = {
       detectedWithinMs: 5_000,

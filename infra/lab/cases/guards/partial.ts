@@ -1,9 +1,9 @@
 // F6: an act cures two of three symptoms. That is partial: the next step, or a person, and never success.
 
-import { judge } from '../assertions.ts'
-import type { AcceptanceReport } from '../assertions.ts'
+import { type AcceptanceReport, judge, that } from '../assertions.ts'
+import { explains } from '../people.ts'
 import { until } from '../rig.ts'
-import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 
 const PARTS = ['a', 'b', 'c']
 const DEADLINE_MS = 25_000
@@ -26,8 +26,7 @@ async function alone(stage: GuardStage): Promise<AcceptanceReport> {
   const injectedAtMs = await breakAll(stage, 'half')
   const gaveUp = await stage.decision('half', injectedAtMs, ({ outcome }) => outcome === 'escalate', DEADLINE_MS)
   await until(stage, PAGE_DEADLINE_MS, () => stage.pages.received().some(({ atMs }) => atMs >= injectedAtMs))
-  const facts = await stage.facts(['half'], injectedAtMs)
-  await stage.leave(['half'])
+  const facts = await stage.over(['half'], injectedAtMs)
   const expected = { detectedWithinMs: 5_000, cause: ['half'], targets: ['half'], effects: 1, verdict: 'partial', pages: 1 } as const
   const verdicts = facts.stories.flatMap(({ outcomes }) => outcomes.map(({ verdict }) => verdict))
   return judge('F6', stage.seed, expected, facts, [
@@ -40,8 +39,7 @@ async function alone(stage: GuardStage): Promise<AcceptanceReport> {
 async function withNextStep(stage: GuardStage): Promise<AcceptanceReport> {
   const injectedAtMs = await breakAll(stage, 'mended')
   await until(stage, DEADLINE_MS, async () => (await stage.stories(['mended'], injectedAtMs)).some(({ incident }) => incident.status === 'resolved'))
-  const facts = await stage.facts(['mended'], injectedAtMs)
-  await stage.leave(['mended'])
+  const facts = await stage.over(['mended'], injectedAtMs)
   const expected = { detectedWithinMs: 5_000, cause: ['mended'], targets: ['mended'], effects: 2, verdict: 'healed', pages: 0 } as const
   const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps.map(({ name, verdict }) => `${name} ${verdict}`)))
   return judge('F6/next-step', stage.seed, expected, facts, [

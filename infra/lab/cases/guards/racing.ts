@@ -3,10 +3,11 @@
 // The rival announces what it does, as a GitOps controller's notification does; the setting itself is witnessed by the member.
 
 import { REVERTS_MAX } from '../../../../actuators/decide/guards/ownership.ts'
-import { judge } from '../assertions.ts'
+import { judge, that, withFigures } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
+import { explains } from '../people.ts'
 import { until } from '../rig.ts'
-import { explains, type GuardCase, type GuardStage, that, withFigures } from './stage.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const RIVAL = 'gitops'
@@ -37,8 +38,7 @@ export const racing: GuardCase = {
       await stage.wait(100)
     }
     const stop = await stage.decision('raced', injectedAtMs, ({ outcome, blockedBy }) => outcome === 'escalate' && blockedBy.includes('ownership'))
-    const facts = await stage.facts(['raced'], injectedAtMs)
-    await stage.leave(['raced'])
+    const facts = await stage.over(['raced'], injectedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['raced'], targets: ['raced'], effects: REVERTS_MAX, verdict: 'healed', pages: 1 } as const
     // Each of our acts did heal, until the rival came: the verdicts were true when they were given.
     const report = judge('F3', stage.seed, expected, { ...facts, healthy: true }, [

@@ -3,9 +3,9 @@
 // Real faults break two parts of a member and come in pairs, so that the blast radius (one at a time) has something to hold back.
 // A random alarm is one alert of one part. What tells them apart is the policy: `evidence.membersMin: 2`.
 
-import { judge } from '../assertions.ts'
+import { judge, that, withFigures } from '../assertions.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, type GuardFacts, type GuardStage, that, withFigures } from './stage.ts'
+import type { GuardCase, GuardFacts, GuardStage } from './stage.ts'
 
 const NOISY = ['noisy1', 'noisy2', 'noisy3', 'noisy4'] as const
 const PAIRS = 6
@@ -46,8 +46,7 @@ export const randomAlarms: GuardCase = {
       await stage.wait(Math.max(0, endMs - Date.now()))
     }
     const spans = await Promise.all(broken)
-    const facts = await stage.facts(NOISY, injectedAtMs)
-    await stage.leave(NOISY)
+    const facts = await stage.over(NOISY, injectedAtMs)
     const wrong = facts.effects.filter(({ target, atMs }) => !spans.some(one => one.member === target && atMs >= one.fromMs && atMs <= one.toMs + SLACK_MS))
     const triggers = 2 * PAIRS + RANDOM
     const most = mostAtOnce(facts)

@@ -1,8 +1,9 @@
 // F7: the act cures its target and makes the one who calls it slow. That is harm: undone, and the runbook is in quarantine there.
 
-import { judge } from '../assertions.ts'
+import { judge, that, withFigures } from '../assertions.ts'
+import { explains } from '../people.ts'
 import { until } from '../rig.ts'
-import { explains, type GuardCase, that, withFigures } from './stage.ts'
+import type { GuardCase } from './stage.ts'
 
 /** Traffic before the fault: what the caller's answers cost at rest. */
 const BEFORE_MS = 20_000

@@ -1,12 +1,12 @@
 // Shadow mode: nothing is done, everything is recorded, and what really happened scores it.
 
-import { judge } from '../assertions.ts'
-import { kill, until } from '../rig.ts'
-import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
+import { judge, that } from '../assertions.ts'
+import { explains } from '../people.ts'
+import { kill } from '../rig.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const BROKEN_MS = 4_000
-const DEADLINE_MS = 20_000
 
 export const shadowMode: GuardCase = {
   name: 'SHADOW',
@@ -26,8 +26,7 @@ export const shadowMode: GuardCase = {
     const thirdAtMs = Date.now()
     await stage.fault('shadow', 'a', true)
     const third = await stage.decision('shadow', thirdAtMs, ({ outcome }) => outcome === 'would_act')
-    const facts = await stage.facts(['shadow'], injectedAtMs)
-    await stage.leave(['shadow'])
+    const facts = await stage.over(['shadow'], injectedAtMs)
     const expected = { detectedWithinMs: 5_000, cause: ['shadow'], targets: [], effects: 0, verdict: null, pages: 0 } as const
     const rows = await stage.homeostat.sql<{ n: number | string }>(
       "SELECT uniqExact(IncidentId) AS n FROM homeostat_decisions FINAL WHERE Policy = 'shadow' AND Outcome = 'would_act'"
@@ -53,8 +52,5 @@ async function episode(stage: GuardStage, end: () => Promise<void>): Promise<voi
   await stage.fault('shadow', 'a', true)
   await stage.wait(BROKEN_MS)
   await end()
-  await until(stage, DEADLINE_MS, async () => {
-    const stories = await stage.stories(['shadow'], fromMs)
-    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
-  })
+  await stage.untilResolved('shadow', fromMs)
 }

@@ -1,7 +1,8 @@
 // Two hundred series break at once from one cause: one incident, one page, the storm brake on, nothing done.
 
-import { judge } from '../assertions.ts'
-import { explains, type GuardCase, that } from './stage.ts'
+import { judge, that } from '../assertions.ts'
+import { explains } from '../people.ts'
+import type { GuardCase } from './stage.ts'
 
 const SERIES = 200
 const STORM_MS = 10_000

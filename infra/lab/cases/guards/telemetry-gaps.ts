@@ -4,10 +4,11 @@
 // twice, late or in another order opens no second incident.
 
 import { WARMUP_MS } from '../../settings.ts'
-import { judge } from '../assertions.ts'
+import { judge, that, withFigures } from '../assertions.ts'
+import { explains } from '../people.ts'
 import { until } from '../rig.ts'
 import { openLossyWay } from './lossy-way.ts'
-import { explains, type GuardCase, type GuardFacts, that, withFigures } from './stage.ts'
+import type { GuardCase, GuardFacts } from './stage.ts'
 
 const BEACONS = ['beacon1', 'beacon2', 'beacon3'] as const
 const SILENCED = 'beacon2'

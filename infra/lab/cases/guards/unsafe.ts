@@ -15,10 +15,10 @@ import { type Command, commandRecord } from '../../../../schemas/command.ts'
 import { encodeRecord } from '../../../../schemas/envelope.ts'
 import { derivedId } from '../../../../schemas/ids.ts'
 import { commandsTopic } from '../../../../schemas/topics.ts'
-import { judge } from '../assertions.ts'
+import { judge, that } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
 import { until } from '../rig.ts'
-import { type GuardCase, that } from './stage.ts'
+import type { GuardCase } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const DEADLINE_MS = 15_000
@@ -32,13 +32,8 @@ export const unsafeCommands: GuardCase = {
   title: 'commands that are unsigned, altered, foreign, expired, of another environment or outside the allow-list are refused and recorded',
   async play(stage) {
     // One act that control decided: from then on a command that it did not seal is known for one.
-    await stage.enter(['flap'])
-    const decidedAtMs = Date.now()
-    await stage.fault('flap', 'a', true)
-    await until(stage, DEADLINE_MS, async () => {
-      const stories = await stage.stories(['flap'], decidedAtMs)
-      return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
-    })
+    const decidedAtMs = await stage.enterBroken('flap')
+    await stage.untilResolved('flap', decidedAtMs)
     await stage.watcher.unwatch('flap') // The restart to come must not look like a fault.
     const { config } = loadConfig(join(stage.folder, 'homeostat.yaml'), stage.folder, process.env)
     const own = commandSigner(openSigningKey(config).privateKeyPem)
@@ -73,8 +68,7 @@ export const unsafeCommands: GuardCase = {
     await until(stage, DEADLINE_MS, () => readEffects(stage.folder, injectedAtMs).length > 0)
     await stage.wait(TWICE_MS)
     const effects = readEffects(stage.folder, injectedAtMs)
-    const facts = await stage.facts(['flap'], injectedAtMs)
-    await stage.leave(['flap'])
+    const facts = await stage.over(['flap'], injectedAtMs)
     const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
     const wanted = bad.map(([refusedBy]) => refusedBy)
     const unsealed = facts.joined.filter(problem => problem.includes('in no chain'))

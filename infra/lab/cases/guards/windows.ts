@@ -1,12 +1,11 @@
 // Maintenance and deploys: acting waits, recording does not; at the end of the window it acts, if the fault is still there.
 
-import { type AcceptanceReport, judge } from '../assertions.ts'
-import { until } from '../rig.ts'
-import { explains, type GuardCase, type GuardStage, that } from './stage.ts'
+import { type AcceptanceReport, judge, that } from '../assertions.ts'
+import { explains } from '../people.ts'
+import type { GuardCase, GuardStage } from './stage.ts'
 import { entityOf } from './watcher.ts'
 
 const WINDOW_MS = 8_000
-const DEADLINE_MS = 20_000
 
 export const windows: GuardCase = {
   name: 'WINDOWS',
@@ -37,17 +36,11 @@ async function deployed(stage: GuardStage): Promise<AcceptanceReport> {
 
 /** @param end waits for the end of the window, or ends it; answers when that was */
 async function held(stage: GuardStage, name: string, guard: 'maintenance_window' | 'deploy_window', end: () => Promise<number>): Promise<AcceptanceReport> {
-  await stage.enter(['planned'])
-  const injectedAtMs = Date.now()
-  await stage.fault('planned', 'a', true)
+  const injectedAtMs = await stage.enterBroken('planned')
   const blocked = await stage.decision('planned', injectedAtMs, ({ outcome, blockedBy }) => outcome === 'blocked' && blockedBy.includes(guard))
   const endMs = await end()
-  await until(stage, DEADLINE_MS, async () => {
-    const stories = await stage.stories(['planned'], injectedAtMs)
-    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved')
-  })
-  const facts = await stage.facts(['planned'], injectedAtMs)
-  await stage.leave(['planned'])
+  await stage.untilResolved('planned', injectedAtMs)
+  const facts = await stage.over(['planned'], injectedAtMs)
   const expected = { detectedWithinMs: 5_000, cause: ['planned'], targets: ['planned'], effects: 1, verdict: 'healed', pages: 0 } as const
   const early = facts.effects.filter(({ atMs }) => atMs < endMs)
   return judge(name, stage.seed, expected, facts, [

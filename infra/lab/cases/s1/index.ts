@@ -5,17 +5,21 @@
 // the second attempt is verified. Must: one effect an attempt at the witness, no more attempts than the budget has, no back-off cut
 // short, one call, no command without its outcome.
 
-import { type AcceptanceReport, type Assertion, type CaseFacts, type Expectation, judge } from '../assertions.ts'
+import { TOLERANCES } from '../../scorecard.ts'
+import { type AcceptanceReport, type Assertion, type CaseFacts, type Expectation, judge, that, withFigures } from '../assertions.ts'
 import type { AcceptanceCase } from '../case.ts'
 import { readEffects } from '../effects.ts'
+import { perform } from '../frame.ts'
 import { gather, storiesSince } from '../gather.ts'
-import { type Rig, until } from '../rig.ts'
+import { watchFault } from '../ground-truth.ts'
+import { type Answer, answersFirst, explanationOf } from '../people.ts'
+import { type Rig, until, wait } from '../rig.ts'
 import { entityOf, SERVICE } from '../uc1/pods.ts'
 import { type AttemptSeen, attemptsOf, spacingOf } from '../uc1/spacing.ts'
-import { openStage, that, thirdRestart, type Uc1Stage, wait } from '../uc1/stage.ts'
+import { CLOSED_AFTER_MS, clusterOf, coverageOf, openStage, thirdRestart, type Uc1Stage, untilResolved } from '../uc1/stage.ts'
 import { stepClock } from './arming.ts'
 import { type Hit, visit } from './chaos.ts'
-import { shareOf } from './points.ts'
+import { type Point, shareOf } from './points.ts'
 
 const ATTEMPTS = 3
 const CLOCK_STEP_MS = 30_000
@@ -28,35 +32,64 @@ const SILENCE_MS = 45_000
 const PICK_UP_MS = 5_000
 /** From the third restart on, beside the time in which nobody was there. */
 const DETECTED_MS = 10_000
+/** Between the intent in the ledger and the call that has the effect. */
+const BEFORE_EFFECT: readonly Point[] = ['ledger.begun:after', 'act.call:before']
+/** Which guard ends it depends on where it was killed: an attempt may be used up, refused, or of unknown effect. */
+const GAVE_UP: Answer = { did: 'It gave up and called people.', why: 'Why: ', change: 'What would change that: ' }
 
 export const crashLoopUnderCrashes: AcceptanceCase = {
   name: 'S1',
   title: 'three attempts on a crash loop while Homeostat is killed at every state transition and its clock is stepped',
-  async run(run) {
-    const stage = await openStage(run, { main: new URL('./main.ts', import.meta.url).pathname, commandExpiry: '60s' })
-    try {
-      return [await underCrashes(stage)]
-    } finally {
-      await stage.rig.end(run.keep)
-    }
-  }
+  run: run =>
+    perform<S1Stage>(run, {
+      name: 'S1',
+      rig: clusterOf(run.seed, { main: new URL('./main.ts', import.meta.url).pathname, commandExpiry: '60s' }),
+      setUp: async rig => ({ ...(await openStage(rig)), hits: [], steps: [] }),
+      warmUp: true,
+      plays: [{ name: 'S1', play: underCrashes }],
+      watchAudit: false,
+      scorecard: stage => ({
+        excused: { m10: 'nobody can look at ClickHouse while Homeostat is away, and its clock is stepped' },
+        tolerances: {
+          // Mended by the case: for ClickHouse that is over when the alert closes.
+          m1: TOLERANCES.m1 + CLOSED_AFTER_MS / 1_000,
+          // M5 ends with the intent in the ledger, the witness sees the effect: killed between them, it was away meanwhile.
+          m5: TOLERANCES.m5 + awayMs(stage.hits.filter(({ point }) => BEFORE_EFFECT.includes(point))) / 1_000
+        },
+        coverage: () => coverageOf(stage),
+        madeAtMs: ({ atMs }) => atMs + stepAt(stage.steps, atMs)
+      })
+    })
 }
 
-async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
-  const { rig, broken } = stage
+interface S1Stage extends Uc1Stage {
+  /** The kills of the run. */
+  hits: Hit[]
+  /** What was added to Homeostat's clock, from when on. */
+  steps: { atMs: number; stepMs: number }[]
+}
+
+const stepAt = (steps: S1Stage['steps'], atMs: number): number => steps.findLast(step => step.atMs <= atMs)?.stepMs ?? 0
+
+async function underCrashes(stage: S1Stage): Promise<AcceptanceReport> {
+  const { rig, broken, hits } = stage
   const share = shareOf(rig.seed)
   const injectedAtMs = Date.now()
   const effects = () => readEffects(rig.folder, injectedAtMs).length
   rig.say(`S1: a bad configuration kills ${broken} at each start`)
   stage.configure(broken, false)
-  const restored = until(rig, 4 * STEP_DEADLINE_MS, () => effects() >= 2).then(() => stepClock(rig.folder, 0))
-  const hits: Hit[] = []
+  watchFault(rig, injectedAtMs, stage.isReady)
+  const step = (stepMs: number): void => {
+    stepClock(rig.folder, stepMs)
+    stage.steps.push({ atMs: Date.now(), stepMs })
+  }
+  const restored = until(rig, 4 * STEP_DEADLINE_MS, () => effects() >= 2).then(() => step(0))
   const isCalled = (): boolean => rig.pages.received().some(({ atMs }) => atMs >= injectedAtMs && Date.now() - atMs >= CALLED_MS)
   const [first, second, third] = share.attempts
   hits.push(...(await visit(rig, first!)))
   await until(rig, STEP_DEADLINE_MS, async () => (await storiesSince(rig, injectedAtMs).catch(() => [])).some(({ outcomes }) => outcomes.length > 0))
   rig.say(`S1: the clock of Homeostat is set back by ${CLOCK_STEP_MS} ms`)
-  stepClock(rig.folder, -CLOCK_STEP_MS)
+  step(-CLOCK_STEP_MS)
   hits.push(...(await visit(rig, [...share.steady, ...second!], isCalled)))
   hits.push(...(await visit(rig, [...third!, ...share.call], isCalled)))
   await until(rig, CALL_DEADLINE_MS, isCalled)
@@ -69,6 +102,7 @@ async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
     ...spacingOf(attempts, latenessOf(attempts, hits)).filter(({ name }) => name === 'spacing'),
     visited(hits),
     oneEffectAnAttempt(facts),
+    answersFirst(await explanationOf(rig, 'under-crashes', facts.stories.at(-1)), GAVE_UP),
     await noOrphans(rig),
     that(
       'silence',
@@ -76,14 +110,16 @@ async function underCrashes(stage: Uc1Stage): Promise<AcceptanceReport> {
       `${SILENCE_MS} ms without an effect after the call`
     )
   ])
+  // Over, so that the scorecard has a closed incident.
   stage.configure(broken, true)
-  return { ...report, figures: { ...report.figures, ...figuresOf(hits, attempts) } }
+  await untilResolved(stage, injectedAtMs)
+  return withFigures(report, figuresOf(hits, attempts))
 }
 
 function expectation({ events, broken }: Uc1Stage, injectedAtMs: number, hits: readonly Hit[]): Expectation {
   const third = thirdRestart(events(), injectedAtMs, [broken])
   return {
-    detectedWithinMs: (third?.atMs ?? injectedAtMs) - injectedAtMs + DETECTED_MS + awayMs(hits, injectedAtMs, Date.now()),
+    detectedWithinMs: (third?.atMs ?? injectedAtMs) - injectedAtMs + DETECTED_MS + awayMs(hits, injectedAtMs),
     cause: [entityOf(broken), SERVICE],
     targets: [broken],
     effects: [1, ATTEMPTS],
@@ -95,7 +131,7 @@ function expectation({ events, broken }: Uc1Stage, injectedAtMs: number, hits: r
 }
 
 /** How long Homeostat was away between two moments, and what it needs to go on after each time. */
-function awayMs(hits: readonly Hit[], fromMs: number, toMs: number): number {
+function awayMs(hits: readonly Hit[], fromMs = 0, toMs = Number.POSITIVE_INFINITY): number {
   const within = hits.filter(({ crashedAtMs }) => crashedAtMs !== null && crashedAtMs >= fromMs && crashedAtMs <= toMs)
   return within.reduce((sum, { crashedAtMs, readyAtMs }) => sum + readyAtMs! - crashedAtMs! + PICK_UP_MS, 0)
 }

@@ -3,16 +3,21 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ConfigInput } from '../../../../schemas/config.ts'
-import { pause } from '../../fleet.ts'
 import { findProcesses } from '../../processes.ts'
-import { fastSettings, WARMUP_MS } from '../../settings.ts'
-import type { Assertion } from '../assertions.ts'
-import type { CaseRun } from '../case.ts'
-import { kill, openRig, type Rig, until } from '../rig.ts'
+import { fastSettings } from '../../settings.ts'
+import type { Performance } from '../frame.ts'
+import { storiesSince } from '../gather.ts'
+import { announce } from '../people.ts'
+import { answers, kill, type Rig, until } from '../rig.ts'
 import { BAD_CONFIG, configFile, eventsFile, GOOD_CONFIG, LEDGER, type Pod, type PodEvent, PODS, portName } from './pods.ts'
 
 const START_DEADLINE_MS = 30_000
-const PROBE_TIMEOUT_MS = 1_000
+const RESOLVED_DEADLINE_MS = 90_000
+/**
+ * A crash loop that nobody here healed is over for Homeostat, and its alert closed, when it did not restart for twice its longest gap
+ * (detectors/rules/crash-loop.ts): the longest back-off of 8 s and the pod's start, in seconds of telemetry.
+ */
+export const CLOSED_AFTER_MS = 25_000
 
 export interface Uc1Stage {
   rig: Rig
@@ -30,13 +35,11 @@ export interface Uc1Stage {
 }
 
 /**
- * Homeostat and the pods are up, and what is normal is learned.
  * @param options.main another entry of Homeostat
  * @param options.commandExpiry in place of the lab's short one
  */
-export async function openStage({ seed, say, signal }: CaseRun, options: { main?: string; commandExpiry?: string } = {}): Promise<Uc1Stage> {
-  const rig = await openRig({
-    seed,
+export function clusterOf(seed: number, options: { main?: string; commandExpiry?: string } = {}): Performance<Uc1Stage>['rig'] {
+  return {
     ports: ['runtime', LEDGER, ...PODS.map(portName)],
     rules: join(import.meta.dirname, 'rules'),
     values: { pod: replacedPod(seed) },
@@ -48,24 +51,18 @@ export async function openStage({ seed, say, signal }: CaseRun, options: { main?
       }
     },
     ...(options.main === undefined ? {} : { main: options.main }),
-    settings: ({ folder }) => decideSettings(folder, options.commandExpiry),
-    say,
-    signal
-  })
+    settings: ({ folder }) => decideSettings(folder, options.commandExpiry)
+  }
+}
+
+/** The ledger and the pods are up. */
+export async function openStage(rig: Rig): Promise<Uc1Stage> {
   for (const pod of PODS) writeFileSync(configFile(rig, pod), GOOD_CONFIG)
   const stage = stageOf(rig)
-  try {
-    say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
-    await rig.start('ledger')
-    await rig.start('runtime')
-    if ((await until(rig, START_DEADLINE_MS, stage.isReady)) === undefined && !signal.aborted) throw new Error('the pods do not become ready')
-    say('warm-up: learning what is normal')
-    await until(rig, WARMUP_MS, () => false)
-    return stage
-  } catch (error) {
-    await rig.end(true)
-    throw error
-  }
+  await rig.start('ledger')
+  await rig.start('runtime')
+  if ((await until(rig, START_DEADLINE_MS, stage.isReady)) === undefined && !rig.signal.aborted) throw new Error('the pods do not become ready')
+  return stage
 }
 
 function decideSettings(folder: string, commandExpiry: string | undefined): Pick<ConfigInput, 'decide'> {
@@ -81,18 +78,13 @@ function stageOf(rig: Rig): Uc1Stage {
     if (found === undefined) throw new Error('the ledger does not run')
     return found
   }
-  const announce = async (record: object): Promise<void> => {
-    const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
-    const response = await fetch(`${rig.homeostat.address()}/api/controls`, { method: 'POST', headers, body: JSON.stringify(record) })
-    if (!response.ok) throw new Error(`a change could not be announced: ${response.status} ${await response.text()}`)
-  }
   const events = (): PodEvent[] => {
     const file = eventsFile(rig)
     if (!existsSync(file)) return []
     const lines = readFileSync(file, 'utf8').split('\n')
     return lines.slice(0, -1).map(line => JSON.parse(line) as PodEvent)
   }
-  const isReady = async (): Promise<boolean> => (await Promise.all(PODS.map(pod => answersReady(rig, pod)))).every(Boolean)
+  const isReady = async (): Promise<boolean> => (await Promise.all(PODS.map(pod => answers(rig, portName(pod), '/readyz')))).every(Boolean)
   return {
     rig,
     replaced: replacedPod(rig.seed),
@@ -109,20 +101,25 @@ function stageOf(rig: Rig): Uc1Stage {
       const change = { kind: 'change', id: 'checkout-2', environment: rig.environment, target: 'lab/checkout', actor: 'ci', what: 'deploy', by: 'ci' }
       const fromMs = Date.now()
       const before = events().filter(({ event }) => event === 'start').length
-      await announce({ ...change, fromMs, toMs: null })
+      await announce(rig, { ...change, fromMs, toMs: null })
       await fetch(`http://127.0.0.1:${rig.ports['runtime']}/rollout`, { method: 'POST' })
       await until(rig, START_DEADLINE_MS, async () => events().filter(({ event }) => event === 'start').length >= before + PODS.length && (await isReady()))
-      await announce({ ...change, fromMs, toMs: Date.now() })
+      await announce(rig, { ...change, fromMs, toMs: Date.now() })
     }
   }
 }
 
-async function answersReady({ ports }: Rig, pod: Pod): Promise<boolean> {
-  const url = `http://127.0.0.1:${ports[portName(pod)]}/readyz`
-  return fetch(url, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) }).then(
-    response => response.ok,
-    () => false
-  )
+/** Waits until every incident since then is over, there is one, and all pods are ready. */
+export async function untilResolved({ rig, isReady }: Uc1Stage, sinceMs: number): Promise<void> {
+  await until(rig, RESOLVED_DEADLINE_MS, async () => {
+    const stories = await storiesSince(rig, sinceMs).catch(() => [])
+    return stories.length > 0 && stories.every(({ incident }) => incident.status === 'resolved') && (await isReady())
+  })
+}
+
+/** The pods send the spans and metrics of this cluster; they are well at its end, or none of them counts. */
+export async function coverageOf({ isReady }: Uc1Stage): Promise<{ members: number; answering: number }> {
+  return { members: PODS.length, answering: (await isReady()) ? PODS.length : 0 }
 }
 
 /** Starts of the pods since `fromMs` that were restarts: what a supervisor counts. */
@@ -134,13 +131,4 @@ export function restartsSince(events: readonly PodEvent[], fromMs: number, pod?:
 export function thirdRestart(events: readonly PodEvent[], fromMs: number, pods: readonly Pod[] = PODS): PodEvent | undefined {
   const thirds = pods.flatMap(pod => restartsSince(events, fromMs, pod).slice(2, 3))
   return thirds.sort((a, b) => a.atMs - b.atMs)[0]
-}
-
-/** What a case asserts beside the six. */
-export const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
-
-/** Waits, a little at a time, so that an interrupted run ends. */
-export async function wait({ signal }: Pick<Rig, 'signal'>, ms: number): Promise<void> {
-  const untilMs = Date.now() + ms
-  while (Date.now() < untilMs && !signal.aborted) await pause(Math.min(200, Math.max(1, untilMs - Date.now())))
 }

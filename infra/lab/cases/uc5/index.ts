@@ -7,12 +7,16 @@
 //                                          └─ PUT /versions/<target> ◄── Homeostat: roll-back-canary
 
 import { join } from 'node:path'
+import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { Canary } from '../../../../schemas/canary.ts'
 import { fastSettings } from '../../settings.ts'
-import { type AcceptanceReport, type Assertion, type Expectation, judge } from '../assertions.ts'
-import type { AcceptanceCase, CaseRun } from '../case.ts'
+import { type AcceptanceReport, type Assertion, type Expectation, judge, NOTHING, that, withFigures } from '../assertions.ts'
+import type { AcceptanceCase } from '../case.ts'
+import { type Performance, perform } from '../frame.ts'
 import { gather, storiesSince } from '../gather.ts'
-import { openRig, type RigOptions, until } from '../rig.ts'
+import { noteFault, watchFault } from '../ground-truth.ts'
+import { type Answer, answersFirst, explainsInaction, explanationOf } from '../people.ts'
+import { until } from '../rig.ts'
 import { armName, BAD_ERROR_RATIO, BASELINE, CANARIES, DEPENDENCY, PROXY, SAMPLES_MIN, STABLE, targetOf } from './rollout.ts'
 import { openStage, type Uc5Stage } from './stage.ts'
 
@@ -37,34 +41,41 @@ const STANDARD_ERRORS = 3
 export const badCanary: AcceptanceCase = {
   name: 'UC5',
   title: 'a canary with 8 % more errors is rolled back and quarantined; equal: promoted; paused: abortable; quiet: people are asked; both bad: not its fault',
-  async run(run) {
-    const rig = await openRig(rigOptions(run))
-    try {
-      const stage = await openStage(rig, BUSY_PER_MINUTE)
-      const reports: AcceptanceReport[] = []
-      for (const play of [bad, paused, quiet, equal, starved]) {
-        if (run.signal.aborted) break
-        if (reports.length > 0) await stage.backToStable()
-        reports.push(await play(stage))
-      }
-      return reports
-    } finally {
-      await rig.end(run.keep)
-    }
-  }
+  run: run =>
+    perform<Uc5Stage>(run, {
+      name: 'UC5',
+      rig: rollout(),
+      setUp: rig => openStage(rig, BUSY_PER_MINUTE),
+      plays: [
+        { name: 'UC5', play: bad },
+        { name: 'UC5/paused', play: paused },
+        { name: 'UC5/quiet', play: quiet },
+        { name: 'UC5/equal', play: equal },
+        { name: 'UC5/starved', play: starved }
+      ],
+      between: stage => stage.backToStable(),
+      watchAudit: true,
+      scorecard: ({ rig }) => ({
+        excused: {},
+        takesBack: ({ what }) => what === 'weight 0',
+        coverage: async () => ({ members: SENDERS.length, answering: SENDERS.filter(name => rig.find(name).length > 0).length })
+      })
+    })
 }
 
-function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
+const VERSIONS = [STABLE, BASELINE, ...Object.values(CANARIES)]
+/** Programs with telemetry. */
+const SENDERS = [PROXY, DEPENDENCY, ...VERSIONS.map(armName)]
+
+function rollout(): Performance<Uc5Stage>['rig'] {
   const script = (name: string): string => join(import.meta.dirname, `${name}.ts`)
   const arm = (version: string) => ({
     script: script('arm'),
     args: [version],
     env: { ERROR_RATIO: version === CANARIES.bad ? String(BAD_ERROR_RATIO) : '0' }
   })
-  const versions = [STABLE, BASELINE, ...Object.values(CANARIES)]
   return {
-    seed,
-    ports: [PROXY, 'admin', DEPENDENCY, ...versions.map(armName)],
+    ports: [PROXY, 'admin', DEPENDENCY, ...VERSIONS.map(armName)],
     rules: join(import.meta.dirname, 'rules'),
     // Requests are what this case is about; a Node.js process that just began grows for minutes, and is another matter.
     settings: ({ folder }) => ({ detect: { ...fastSettings(folder).detect, ignore: ['^process\\.'] } }),
@@ -72,13 +83,11 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
     programs: () => ({
       [PROXY]: { script: script('proxy') },
       [DEPENDENCY]: { script: script('pricing') },
-      ...Object.fromEntries(versions.map(version => [armName(version), arm(version)]))
+      ...Object.fromEntries(VERSIONS.map(version => [armName(version), arm(version)]))
     }),
     drivers: ({ ports }) => ({
       http: { endpoints: { weigh: { method: 'PUT', url: `http://127.0.0.1:${ports['admin']}/versions/{target}`, timeout: '5s' } } }
-    }),
-    say,
-    signal
+    })
   }
 }
 
@@ -86,6 +95,7 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
 async function bad(stage: Uc5Stage): Promise<AcceptanceReport> {
   const target = targetOf(CANARIES.bad)
   const injectedAtMs = await stage.release('bad')
+  watchFault(stage.rig, injectedAtMs, () => stage.isWithoutWeight('bad'))
   const aborted = await until(stage.rig, VERDICT_DEADLINE_MS, () => stage.effects(injectedAtMs)[0])
   const atAbort = await stage.counts()
   stage.rig.say(`UC5: ${aborted === undefined ? 'not aborted' : `aborted ${aborted.atMs - injectedAtMs} ms after its start`}`)
@@ -104,6 +114,7 @@ async function bad(stage: Uc5Stage): Promise<AcceptanceReport> {
     ...{ effects: 1, verdict: 'healed', pages: 0 }
   }
   const report = judge('UC5', stage.rig.seed, expected, facts, [
+    answersFirst(await explanationOf(stage.rig, 'bad', canaryStory(facts.stories)), ROLLED_BACK),
     that('decided by enough', tookMs >= 0, `${figures(atAbort)} when it was aborted, ${SAMPLES_MIN} an arm are needed`),
     that('in time', tookMs <= ABORT_WITHIN_MS, `aborted ${tookMs} ms after both arms had ${SAMPLES_MIN} requests, ${ABORT_WITHIN_MS} allowed`),
     that('verdict of the canary', canary?.state === 'failed' && canary.quarantined, `${canary?.state ?? 'none'}: ${canary?.reason ?? ''}`),
@@ -115,7 +126,7 @@ async function bad(stage: Uc5Stage): Promise<AcceptanceReport> {
     ),
     that('M7', rollback === 1, `${rollback ?? 'no'} commands of the scorecard's M7 are rollbacks`)
   ])
-  return { ...report, figures: { ...report.figures, reachedMs: reachedMs - injectedAtMs, abortedAfterMs: tookMs, looks: canary?.looks ?? null } }
+  return withFigures(report, { reachedMs: reachedMs - injectedAtMs, abortedAfterMs: tookMs, looks: canary?.looks ?? null })
 }
 
 async function equal(stage: Uc5Stage): Promise<AcceptanceReport> {
@@ -129,18 +140,20 @@ async function equal(stage: Uc5Stage): Promise<AcceptanceReport> {
   const counts = await stage.counts()
   const facts = await gather(stage.rig, injectedAtMs, true)
   const promoted = counts[CANARIES.equal]!
-  const report = judge('UC5/equal', stage.rig.seed, nothing, facts, [
+  const report = judge('UC5/equal', stage.rig.seed, NOTHING, facts, [
     that('passed', canary?.state === 'passed', `${canary?.state ?? 'undecided'}: ${canary?.reason ?? ''}`),
     that('decided by enough', Math.min(canary?.canary.requests ?? 0, canary?.baseline.requests ?? 0) >= SAMPLES_MIN, `${canary?.canary.requests} requests`),
     that('promoted', promoted.requests === total(counts).requests && promoted.errors === 0, figures(counts)),
-    noCanaryIncident(facts.stories)
+    noCanaryIncident(facts.stories),
+    await explainsInaction(stage.rig, 'equal', facts.stories)
   ])
-  return { ...report, figures: { ...report.figures, promotedMs, looks: canary?.looks ?? null } }
+  return withFigures(report, { promotedMs, looks: canary?.looks ?? null })
 }
 
 async function paused(stage: Uc5Stage): Promise<AcceptanceReport> {
   const target = targetOf(CANARIES.paused)
   const injectedAtMs = await stage.release('paused')
+  watchFault(stage.rig, injectedAtMs, () => stage.isWithoutWeight('paused'))
   await stage.order('paused', 'pause')
   await until(stage.rig, VERDICT_DEADLINE_MS, () => stage.canary('paused', ({ state }) => state === 'paused'))
   const abortedAtMs = Date.now()
@@ -151,37 +164,42 @@ async function paused(stage: Uc5Stage): Promise<AcceptanceReport> {
   const tookMs = effect === undefined ? null : effect.atMs - abortedAtMs
   const expected: Expectation = { detectedWithinMs: ABORT_WITHIN_MS, cause: [target], targets: [target], effects: 1, verdict: 'healed', pages: 0 }
   const report = judge('UC5/paused', stage.rig.seed, expected, facts, [
+    answersFirst(await explanationOf(stage.rig, 'paused', canaryStory(facts.stories)), ROLLED_BACK),
     that('aborted', canary?.state === 'aborted' && canary.quarantined, `${canary?.state ?? 'none'} by ${canary?.by ?? 'nobody'}`),
     that('in time', tookMs !== null && tookMs <= ABORT_WITHIN_MS, `without weight ${tookMs} ms after the order`)
   ])
-  return { ...report, figures: { ...report.figures, abortedAfterMs: tookMs } }
+  return withFigures(report, { abortedAfterMs: tookMs })
 }
 
 async function quiet(stage: Uc5Stage): Promise<AcceptanceReport> {
   await stage.rate(QUIET_PER_MINUTE)
   const injectedAtMs = await stage.release('quiet', { decideWithinMs: DECIDE_WITHIN_MS }, ONLY_ARMS)
+  watchFault(stage.rig, injectedAtMs, () => stage.isWithoutWeight('quiet')) // The question is a true one.
   const canary = await until(stage.rig, VERDICT_DEADLINE_MS, () => stage.canary('quiet', ({ state }) => state !== 'running'))
   const asked = await until(stage.rig, OUTCOME_DEADLINE_MS, async () =>
     (await storiesSince(stage.rig, injectedAtMs)).flatMap(({ decisions }) => decisions).find(({ outcome }) => outcome === 'ask')
   )
-  const facts = await until(stage.rig, OUTCOME_DEADLINE_MS, async () => {
-    const gathered = await gather(stage.rig, injectedAtMs, true)
-    return gathered.pages.some(({ action }) => action === 'trigger') && gathered
-  })
-  const tickets = facts?.pages.filter(({ action, urgency }) => action === 'trigger' && urgency === 'ticket') ?? []
+  await until(stage.rig, OUTCOME_DEADLINE_MS, () => stage.pages(injectedAtMs).some(({ action }) => action === 'trigger'))
+  const facts = await gather(stage.rig, injectedAtMs, true)
+  const tickets = facts.pages.filter(({ action, urgency }) => action === 'trigger' && urgency === 'ticket')
   const report = judge(
     'UC5/quiet',
     stage.rig.seed,
     // A ticket: somebody is told, nobody is woken.
     { detectedWithinMs: DECIDE_WITHIN_MS + ABORT_WITHIN_MS, cause: [targetOf(CANARIES.quiet)], targets: [], effects: 0, verdict: null, pages: 0 },
-    facts ?? (await gather(stage.rig, injectedAtMs, true)),
+    facts,
     [
+      answersFirst(await explanationOf(stage.rig, 'quiet', canaryStory(facts.stories)), {
+        did: 'It waits for people to say yes.',
+        why: 'Why: ',
+        change: 'What would change that: '
+      }),
       that('held', canary?.state === 'inconclusive', `${canary?.state ?? 'undecided'}: ${canary?.reason ?? ''}`),
       that('asked', asked !== undefined && tickets.length === 1, `${asked?.reason ?? 'nobody was asked'}; ${tickets.length} tickets`)
     ]
   )
   await stage.rate(BUSY_PER_MINUTE)
-  return { ...report, figures: { ...report.figures, requests: canary?.canary.requests ?? null } }
+  return withFigures(report, { requests: canary?.canary.requests ?? null })
 }
 
 async function starved(stage: Uc5Stage): Promise<AcceptanceReport> {
@@ -189,13 +207,17 @@ async function starved(stage: Uc5Stage): Promise<AcceptanceReport> {
   await until(stage.rig, VERDICT_DEADLINE_MS, async () => (await stage.counts())[CANARIES.starved]!.reachedAtMs !== null || undefined)
   await stage.untilQuiet() // What is open would take the new trouble in, and was there before it.
   const injectedAtMs = Date.now()
+  const fault = noteFault(stage.rig, injectedAtMs)
   stage.rig.say(`UC5/starved: ${DEPENDENCY} fails ${100 * DEPENDENCY_FAILS} % of its requests`)
   await stage.failDependency(DEPENDENCY_FAILS)
   await until(stage.rig, DEPENDENCY_WATCHED_MS, () => false)
   const canary = await stage.canary('starved', () => true)
   const facts = await gather(stage.rig, injectedAtMs, false)
   const counts = await stage.counts()
+  const accused = facts.stories.find(({ incident }) => incident.causes[0]?.service === DEPENDENCY)
+  const explanation = await explanationOf(stage.rig, 'starved', accused)
   await stage.failDependency(0)
+  fault.healthyAgainAtMs = Date.now()
   const expected: Expectation = {
     ...{ detectedWithinMs: DEPENDENCY_WITHIN_MS, cause: [DEPENDENCY, `lab/${DEPENDENCY}@${DEPENDENCY}-1`], targets: [] },
     ...{ effects: 0, verdict: null, pages: 0 }
@@ -206,14 +228,20 @@ async function starved(stage: Uc5Stage): Promise<AcceptanceReport> {
       [CANARIES.starved, BASELINE].every(version => counts[version]!.errors > 0),
       figures(counts)
     ),
+    answersFirst(explanation, { did: 'It did nothing.', why: 'Why: ', change: `write a policy that matches cause.service == "${DEPENDENCY}"` }),
     that('not the canary', canary?.state === 'running' || canary?.state === 'passed', `${canary?.state ?? 'none'}: ${canary?.reason ?? ''}`),
     noCanaryIncident(facts.stories)
   ])
-  return { ...report, figures: { ...report.figures, ranMs: injectedAtMs - startedAtMs } }
+  return withFigures(report, { ranMs: injectedAtMs - startedAtMs })
 }
 
-const nothing: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
-const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })
+/** Of what was healed: nothing is left that could be otherwise. */
+const ROLLED_BACK: Answer = { did: 'roll-back-canary healed', why: 'What was tried: roll-back-canary on', change: 'Nothing is left to do.' }
+
+/** The incident that is about the canary. */
+function canaryStory(stories: readonly IncidentStory[]): IncidentStory | undefined {
+  return stories.find(({ incident }) => incident.causes[0]?.signature.startsWith('canary'))
+}
 
 /** The canary when its rollback has its outcome and the incident is over. */
 async function untilOver(stage: Uc5Stage, name: keyof typeof CANARIES, sinceMs: number): Promise<Canary | undefined> {

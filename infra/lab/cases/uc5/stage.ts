@@ -4,7 +4,8 @@ import type { Canary } from '../../../../schemas/canary.ts'
 import type { CanaryOrder } from '../../../../schemas/control.ts'
 import { NAMESPACE } from '../../layout.ts'
 import { type Effect, readEffects } from '../effects.ts'
-import { type Rig, until } from '../rig.ts'
+import type { ReceivedPage } from '../pages.ts'
+import { type Rig, until, untilAnswers } from '../rig.ts'
 import { storiesSince } from '../gather.ts'
 import { armName, BASELINE, CANARIES, type CanaryName, DEPENDENCY, PROXY, SERVICE, STABLE, targetOf, type VersionCount } from './rollout.ts'
 
@@ -31,6 +32,9 @@ export interface Uc5Stage {
   rate(perMinute: number): Promise<void>
   failDependency(ratio: number): Promise<void>
   effects(sinceMs: number): Effect[]
+  pages(sinceMs: number): ReceivedPage[]
+  /** Whether the proxy sends it no customers. */
+  isWithoutWeight(name: CanaryName): Promise<boolean>
   /** Commands that the scorecard's M7 counts as rollbacks; undefined while it has none. */
   rollbacks(): Promise<number | undefined>
   /** Waits until every incident is over. */
@@ -41,9 +45,8 @@ export interface Uc5Stage {
 
 export async function openStage(rig: Rig, perMinute: number): Promise<Uc5Stage> {
   const stage = stageOf(rig)
-  rig.say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
   for (const name of [DEPENDENCY, PROXY, armName(STABLE), armName(BASELINE)]) await rig.start(name)
-  for (const version of [STABLE, BASELINE]) await untilUp(rig, version)
+  for (const version of [STABLE, BASELINE]) await untilAnswers(rig, armName(version))
   await until(rig, START_DEADLINE_MS, () =>
     stage.weigh(STABLE, 100).then(
       ({ ok }) => ok,
@@ -55,17 +58,6 @@ export async function openStage(rig: Rig, perMinute: number): Promise<Uc5Stage> 
   return stage
 }
 
-async function untilUp(rig: Rig, version: string): Promise<void> {
-  const url = `http://127.0.0.1:${rig.ports[armName(version)]}/healthz`
-  const isUp = await until(rig, START_DEADLINE_MS, () =>
-    fetch(url).then(
-      ({ ok }) => ok,
-      () => false
-    )
-  )
-  if (isUp === undefined && !rig.signal.aborted) throw new Error(`checkout ${version} does not start`)
-}
-
 function stageOf(rig: Rig): Uc5Stage {
   const admin = (path: string, init?: RequestInit): Promise<Response> => fetch(`http://127.0.0.1:${rig.ports['admin']}${path}`, init)
 
@@ -74,7 +66,7 @@ function stageOf(rig: Rig): Uc5Stage {
     async release(name, fields = {}, weights = WEIGHTS) {
       const version = CANARIES[name]
       await rig.start(armName(version))
-      await untilUp(rig, version)
+      await untilAnswers(rig, armName(version))
       await stage.weigh(STABLE, weights.stable)
       await stage.weigh(BASELINE, weights.baseline)
       await stage.weigh(version, weights.canary)
@@ -89,9 +81,7 @@ function stageOf(rig: Rig): Uc5Stage {
     async order(name, order, fields = {}) {
       const named = { kind: 'canary', id: name, order, by: order === 'start' ? 'pipeline' : 'ann' }
       const start = { environment: rig.environment, service: `${NAMESPACE}/${SERVICE}`, canary: CANARIES[name], baseline: BASELINE, ...TOLERANCE, ...fields }
-      const headers = { 'content-type': 'application/json', 'x-homeostat': '1' }
-      const body = JSON.stringify(order === 'start' ? { ...named, ...start } : named)
-      const response = await fetch(`${rig.homeostat.address()}/api/controls`, { method: 'POST', headers, body })
+      const response = await rig.homeostat.post('/api/controls', order === 'start' ? { ...named, ...start } : named)
       return { status: response.status, message: await response.text() }
     },
     async canary(name, is) {
@@ -109,6 +99,8 @@ function stageOf(rig: Rig): Uc5Stage {
     rate: async perMinute => void (await admin(`/rate?perMinute=${perMinute}`, { method: 'POST' })),
     failDependency: async ratio => void (await fetch(`http://127.0.0.1:${rig.ports[DEPENDENCY]}/admin/fail?ratio=${ratio}`, { method: 'POST' })),
     effects: sinceMs => readEffects(rig.folder, sinceMs),
+    pages: sinceMs => rig.pages.received().filter(({ atMs }) => atMs >= sinceMs),
+    isWithoutWeight: async name => (await stage.counts())[CANARIES[name]]?.weight === 0,
     async rollbacks() {
       const counted = await until(rig, START_DEADLINE_MS, async () => {
         const rows = rig.homeostat.sql<{ rollbacks: number | null }>('SELECT value * samples AS rollbacks FROM homeostat_m07_rollback')

@@ -2,7 +2,7 @@
 
 import type { ProcessSnapshot } from '../../../../actuators/drivers/process-snapshot.ts'
 import { isStopped, limitsOf, type ProcessStat, readProcess, sameProcess } from '../../../../actuators/drivers/process-table.ts'
-import type { Assertion } from '../assertions.ts'
+import { type Assertion, that } from '../assertions.ts'
 import { type Rig, until } from '../rig.ts'
 import { readJobs, type WorkerName } from './layout.ts'
 
@@ -61,5 +61,3 @@ export async function toldChildren({ homeostat }: Rig, worker: WorkerName): Prom
 export async function post({ ports }: Rig, name: string, path: string): Promise<void> {
   await fetch(`http://127.0.0.1:${ports[name]}${path}`, { method: 'POST' })
 }
-
-export const that = (name: string, ok: boolean, detail: string): Assertion => ({ name, ok, detail })

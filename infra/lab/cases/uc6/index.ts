@@ -12,12 +12,14 @@ import { readRunFile } from '../../../../actuators/drivers/run-file.ts'
 import type { IncidentStory } from '../../../../pipeline/console/live-view.ts'
 import type { StepResult } from '../../../../schemas/outcome.ts'
 import { pause, runDirOf } from '../../fleet.ts'
-import { WARMUP_MS } from '../../settings.ts'
-import { type AcceptanceReport, type Expectation, judge } from '../assertions.ts'
-import type { AcceptanceCase, CaseRun } from '../case.ts'
+import { type AcceptanceReport, type Expectation, judge, NOTHING, that, withFigures } from '../assertions.ts'
+import type { AcceptanceCase } from '../case.ts'
+import { type Performance, perform } from '../frame.ts'
 import { gather, storiesSince } from '../gather.ts'
-import { openRig, type Rig, type RigOptions, until } from '../rig.ts'
-import { jobsKept, lowered, post, that, toldChildren, treeEnded, unharmed } from './findings.ts'
+import { noteFault, watchFault } from '../ground-truth.ts'
+import { answersFirst, explainsInaction, explanationOf } from '../people.ts'
+import { answers, type Rig, until, untilAnswers, wait } from '../rig.ts'
+import { jobsKept, lowered, post, toldChildren, treeEnded, unharmed } from './findings.ts'
 import { entityOf, processesOf, readLimitEvents, WORKERS, type WorkerName } from './layout.ts'
 import { reusePid } from './reuse-pid.ts'
 import { readSnapshots, type TreeWatcher, treeEffects, watchTree } from './watcher.ts'
@@ -32,7 +34,6 @@ const LIMITS = {
   // Node.js asks for 550 MiB before its first line, so this leaves some 350 MiB.
   lowered: { memoryBytes: 900 * MIB, env: { CHILDREN_MAX: '4', LEAK_BYTES_MAX: String(32 * MIB) } }
 }
-const START_DEADLINE_MS = 10_000
 const DETECTED_WITHIN_MS = 15_000
 const OUTCOME_DEADLINE_MS = 75_000
 const CLOSE_DEADLINE_MS = 30_000
@@ -46,42 +47,38 @@ const REFUSAL_WATCHED_MS = 3_000
 export const rogueSpawning: AcceptanceCase = {
   name: 'UC6',
   title: 'a worker forks and leaks without end: quarantined, its exact tree ended, restarted with lower limits; no job lost or done twice',
-  async run(run) {
-    const rig = await openRig(rigOptions(run))
-    const watcher = watchTree(rig.folder, ROGUE)
-    try {
-      run.say(`Homeostat is ready after ${await rig.homeostat.start()} ms in ${rig.folder}`)
-      for (const name of ['queue', ...WORKERS]) await startService(rig, name)
-      await rig.start('sampler')
-      run.say('warm-up')
-      await until(rig, WARMUP_MS, () => false)
-      const stage: Stage = { ...rig, watcher }
-      const reports: AcceptanceReport[] = []
-      for (const play of [honestBatch, rogue, reusedPid]) if (!run.signal.aborted) reports.push(await play(stage))
-      return reports
-    } finally {
-      watcher.close()
-      await rig.end(run.keep)
-    }
-  }
-}
-
-/** Starts it by the lab's own hand, and waits until it answers. */
-async function startService(rig: Rig, name: string): Promise<void> {
-  await rig.start(name)
-  const isUp = (): Promise<boolean> =>
-    fetch(`http://127.0.0.1:${rig.ports[name]}/healthz`).then(
-      response => response.ok,
-      () => false
-    )
-  if (!(await until(rig, START_DEADLINE_MS, isUp)) && !rig.signal.aborted) throw new Error(`${name} does not start`)
+  run: run =>
+    perform<Stage>(run, {
+      name: 'UC6',
+      rig: workshop(),
+      setUp,
+      warmUp: true,
+      plays: [
+        { name: 'UC6/batch', play: honestBatch },
+        { name: 'UC6', play: rogue },
+        { name: 'UC6/reused-pid', play: reusedPid }
+      ],
+      watchAudit: true,
+      scorecard: { excused: { m9: 'a worker cannot answer for its telemetry: it is spoken of by another, and one of the two is dead at the end' } }
+    })
 }
 
 interface Stage extends Rig {
   watcher: TreeWatcher
 }
 
-function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
+async function setUp(rig: Rig): Promise<Stage> {
+  const watcher = watchTree(rig.folder, ROGUE)
+  rig.atEnd(watcher.close)
+  for (const name of ['queue', ...WORKERS]) {
+    await rig.start(name)
+    await untilAnswers(rig, name)
+  }
+  await rig.start('sampler')
+  return { ...rig, watcher }
+}
+
+function workshop(): Performance<Stage>['rig'] {
   const script = (name: string): string => join(import.meta.dirname, `${name}.ts`)
   const worker = (name: WorkerName) => ({ script: script('worker'), args: [name], entity: entityOf(name), definition: { limits: LIMITS } })
   const order = (port: number, what: string) => {
@@ -89,7 +86,6 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
     return { method: 'POST' as const, url: `${origin}/${what}/{target}`, statusUrl: `${origin}/{key}`, timeout: '2s' }
   }
   return {
-    seed,
     ports: ['queue', ...WORKERS],
     rules: join(import.meta.dirname, 'rules'),
     programs: () => ({
@@ -100,9 +96,7 @@ function rigOptions({ seed, say, signal }: CaseRun): RigOptions {
     }),
     drivers: ({ ports: { queue } }) => ({
       http: { endpoints: { 'pause-intake': order(queue!, 'pause'), 'resume-intake': order(queue!, 'resume'), note: order(queue!, 'note') } }
-    }),
-    say,
-    signal
+    })
   }
 }
 
@@ -112,21 +106,21 @@ async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
   const injectedAtMs = Date.now()
   stage.say(`a batch forks ${BATCH.children} and ends`)
   await post(stage, ROGUE, `/batch?children=${BATCH.children}&ms=${BATCH.ms}`)
-  await until(stage, BATCH_WATCHED_MS, () => false)
+  await wait(stage, BATCH_WATCHED_MS)
   await untilQuiet(stage, injectedAtMs)
   const facts = await gather(stage, injectedAtMs, true)
   tell(stage, facts.stories)
-  const nothing: Expectation = { detectedWithinMs: null, cause: null, targets: [], effects: 0, verdict: null, pages: 0 }
   const forked = stage.watcher.countMax()
   const told = await toldChildren(stage, ROGUE)
   return judge(
     'UC6/batch',
     stage.seed,
-    nothing,
+    NOTHING,
     { ...facts, effects: [...facts.effects, ...treeEffects(stage.folder, ROGUE, seenSince(stage, injectedAtMs), [])] },
     [
       that('forked', forked >= 3 + BATCH.children, `${forked} processes at most`),
       that('told', told >= 2 + BATCH.children, `Homeostat was told of ${told} children at most`),
+      await explainsInaction(stage, 'batch', facts.stories),
       unharmed(neighbour)
     ]
   )
@@ -136,6 +130,8 @@ async function honestBatch(stage: Stage): Promise<AcceptanceReport> {
 async function rogue(stage: Stage): Promise<AcceptanceReport> {
   const neighbour = treeOf(stage, OTHER)
   const injectedAtMs = await goRogue(stage, ROGUE)
+  // Two helpers and itself, and the queue lets it work.
+  watchFault(stage, injectedAtMs, async () => stage.watcher.stable().count === 3 && (await answers(stage, 'queue', '/intake')))
   const story = await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ outcomes }) => outcomes.length > 0))
   await untilQuiet(stage, injectedAtMs)
   const { root, helpers } = processesOf(stage.folder, ROGUE)
@@ -161,6 +157,11 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
   const snapshot = readSnapshots(stage.folder, ROGUE).at(-1)
   const frozen = events.find(({ what }) => what === 'freeze')
   const report = judge('UC6', stage.seed, expected, all, [
+    answersFirst(await explanationOf(stage, 'rogue', actedOn(facts.stories)), {
+      did: 'quarantine-worker healed',
+      why: 'What was tried: quarantine-worker on',
+      change: 'Nothing is left to do.'
+    }),
     that('order', order.join() === 'pause,freeze,snapshot,stop,start,note,resume', order.join(', ')),
     that(
       'evidence',
@@ -185,13 +186,14 @@ async function rogue(stage: Stage): Promise<AcceptanceReport> {
     limitEvents: readLimitEvents(stage.folder).filter(event => event.atMs >= injectedAtMs).length,
     verdict: story?.outcomes[0]?.verdict ?? null
   }
-  return { ...report, figures: { ...report.figures, ...figures } }
+  return withFigures(report, figures)
 }
 
 /** Twin B. */
 async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   const neighbour = treeOf(stage, ROGUE)
   const injectedAtMs = await goRogue(stage, OTHER)
+  noteFault(stage, injectedAtMs) // It is never well again.
   const story = await until(stage, DETECTED_WITHIN_MS, async () => (await storiesSince(stage, injectedAtMs)).find(({ incident }) => isGrown(incident.members)))
   // Now, before the policy has confirmed it.
   const { innocent, how, tries } = await reusePid(stage.folder, OTHER, await endByHand(stage, OTHER))
@@ -199,7 +201,7 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
   const identity = readRunFile(runDirOf(stage.folder), OTHER).process
   await until(stage, OUTCOME_DEADLINE_MS, async () => (await storiesSince(stage, injectedAtMs)).some(({ outcomes }) => outcomes.length > 0))
   await until(stage, PAGE_DEADLINE_MS, () => stage.pages.received().some(({ atMs, action }) => atMs >= injectedAtMs && action === 'trigger'))
-  await until(stage, REFUSAL_WATCHED_MS, () => false) // Nothing more may come.
+  await wait(stage, REFUSAL_WATCHED_MS) // Nothing more may come.
   const facts = await gather(stage, injectedAtMs, false)
   tell(stage, facts.stories)
   const steps = facts.stories.flatMap(({ outcomes }) => outcomes.flatMap(outcome => outcome.steps))
@@ -214,6 +216,11 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
     pages: 1
   }
   const report = judge('UC6/reused-pid', stage.seed, expected, facts, [
+    answersFirst(await explanationOf(stage, 'reused-pid', actedOn(facts.stories)), {
+      did: 'It gave up and called people.',
+      why: 'quarantine-worker was tried once',
+      change: 'attempts.max above 1'
+    }),
     that(
       'refused',
       isRefusal(refusal) && identity?.pid === innocent.pid,
@@ -223,7 +230,7 @@ async function reusedPid(stage: Stage): Promise<AcceptanceReport> {
     unharmed(neighbour),
     await jobsKept(stage, true)
   ])
-  return { ...report, figures: { ...report.figures, reuse: how, reuseTries: tries, incident: story?.incident.id.slice(0, 8) ?? null } }
+  return withFigures(report, { reuse: how, reuseTries: tries, incident: story?.incident.id.slice(0, 8) ?? null })
 }
 
 /** Waits until every incident since then is over: what comes next must not join it. */
@@ -252,6 +259,9 @@ async function endByHand(stage: Stage, worker: WorkerName): Promise<ProcessStat>
   await until(stage, EXIT_DEADLINE_MS, () => sameProcess(root!) === undefined)
   return root!
 }
+
+/** The incident that led to an act. */
+const actedOn = (stories: readonly IncidentStory[]): IncidentStory | undefined => stories.find(({ outcomes }) => outcomes.length > 0)
 
 /** Both signs that the policy asks for. */
 const isGrown = (members: readonly { metric: string }[]): boolean =>

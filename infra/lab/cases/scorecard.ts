@@ -1,0 +1,92 @@
+// M1-M10 of a case's run: the views of ClickHouse against the lab's own figures, over everything that was played on its Homeostat.
+//
+// The lab knows faults (ground-truth.ts), effects and their times from the witness, pages from the receiver, costs from the runbooks' files,
+// and how long a record took from its own watch on ClickHouse. What a case cannot know it says, with the reason.
+
+import { pause } from '../fleet.ts'
+import { allStories, costsOf, labelIncidents, viewsOf } from '../score-run.ts'
+import { compareScorecards, differences, labScorecard, METRICS, type Metric, type ScorecardComparison, TOLERANCES } from '../scorecard.ts'
+import { type AcceptanceReport, that } from './assertions.ts'
+import { type Effect, readEffects } from './effects.ts'
+import { pagedIncidents } from './pages.ts'
+import type { Rig } from './rig.ts'
+
+/** The last rows of a run are on their way: until both agree, at most. */
+const AGREE_DEADLINE_MS = 10_000
+const POLL_MS = 500
+/** Null for the lab says that nothing of the kind happened: then ClickHouse has no figure either. */
+const COUNTED: readonly Metric[] = ['m2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8']
+const UNKNOWN = 'nothing of it happened, or an incident went away without an act, and how long that lasted the lab does not know'
+
+export interface ScorecardPlan {
+  /** What the case has no figure of its own for, and why; every other metric is compared. */
+  excused: Readonly<Partial<Record<Metric, string>>>
+  /** Further apart than usual (scorecard.ts), in the view's unit; with the reason beside it. */
+  tolerances?: Readonly<Partial<Record<Metric, number>>>
+  /** Members that send metrics or spans, and how many of them answer the case; absent: M9 is excused. */
+  coverage?: () => Promise<{ members: number; answering: number }>
+  /** When an effect was made, by Homeostat's clock; absent: when it was witnessed. */
+  madeAtMs?: (effect: Effect) => number
+  /** Whether an effect took a version back, which M7 counts; absent: none did. */
+  takesBack?: (effect: Effect) => boolean
+}
+
+/** @returns a report that passes when no figure of ClickHouse differs from the lab's; it names what was not compared */
+export async function scorecardReport(name: string, rig: Rig, plan: ScorecardPlan, auditDelaysMs: readonly number[]): Promise<AcceptanceReport> {
+  const labelled = new Set<string>()
+  const deadlineMs = Date.now() + AGREE_DEADLINE_MS
+  for (;;) {
+    if (!('m4' in plan.excused)) await labelIncidents(rig.homeostat, rig.faults, labelled)
+    const report = judgeScorecard(name, rig.seed, await compared(rig, plan, auditDelaysMs), plan)
+    if (report.pass || Date.now() >= deadlineMs || rig.signal.aborted) return report
+    await pause(POLL_MS)
+  }
+}
+
+/** The judgement alone. Pure. */
+export function judgeScorecard(
+  name: string,
+  seed: number,
+  scorecard: ScorecardComparison,
+  { excused, tolerances = {} }: Pick<ScorecardPlan, 'excused' | 'tolerances'>
+): AcceptanceReport {
+  const invented = COUNTED.filter(metric => !(metric in excused) && scorecard[metric].lab === null && scorecard[metric].clickhouse !== null)
+  const found = [
+    ...differences(scorecard, { ...TOLERANCES, ...tolerances }),
+    ...invented.map(metric => `${metric.toUpperCase()}: ClickHouse says ${rounded(scorecard[metric].clickhouse)}, the lab saw nothing of the kind`)
+  ]
+  const isCompared = (metric: Metric): boolean => scorecard[metric].lab !== null
+  const agreed = METRICS.filter(isCompared).map(metric => metric.toUpperCase())
+  const notes = METRICS.filter(metric => !isCompared(metric)).map(metric => {
+    const why = excused[metric] ?? (COUNTED.includes(metric) ? 'nothing of it happened' : UNKNOWN)
+    return `${metric.toUpperCase()} not compared: ${why}`
+  })
+  const figures = METRICS.filter(isCompared).flatMap(metric => [
+    [`${metric}ClickHouse`, rounded(scorecard[metric].clickhouse)],
+    [`${metric}Lab`, rounded(scorecard[metric].lab)]
+  ])
+  const equal = agreed.length === 0 ? 'neither has a figure' : `${agreed.join(', ')} of ClickHouse are those of the lab`
+  const detail = found.length === 0 ? equal : found.join('; ')
+  const pass = found.length === 0
+  return { case: `${name}/scorecard`, seed, pass, assertions: [that('scorecard', pass, detail)], figures: Object.fromEntries(figures), notes }
+}
+
+async function compared(
+  { homeostat, folder, faults, pages }: Rig,
+  { excused, coverage, madeAtMs = ({ atMs }) => atMs, takesBack = () => false }: ScorecardPlan,
+  auditDelaysMs: readonly number[]
+): Promise<ScorecardComparison> {
+  const lab = labScorecard({
+    faults,
+    stories: await allStories(homeostat),
+    effects: readEffects(folder).map(effect => ({ atMs: madeAtMs(effect), key: effect.key, takesBack: takesBack(effect) })),
+    pagedIncidents: pagedIncidents(pages.received()),
+    costOf: costsOf(folder),
+    coverage: (await coverage?.()) ?? { members: 0, answering: 0 },
+    auditDelaysMs
+  })
+  const known = Object.fromEntries(METRICS.map(metric => [metric, metric in excused ? null : lab[metric]])) as Record<Metric, number | null>
+  return compareScorecards(await viewsOf(homeostat), known)
+}
+
+const rounded = (value: number | null): number | null => (value === null ? null : Number(value.toFixed(3)))
