@@ -1,14 +1,12 @@
 // `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end. With --case: acceptance cases (cases/).
 //
 // usage: npm run -s lab -- [--seed N] [--distributed [--kafka-client platformatic]] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
-//        npm run -s lab -- --case UC1,UC6 [--seed N] [--json] [--keep]
+//        npm run -s lab -- --case UC1,UC6 [--seed N] [--json] [--keep]; --case all: every case; --list: their names
 // --distributed: every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP.
 // Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
 
 import { parseArgs } from 'node:util'
-import { reportLines } from './cases/assertions.ts'
-import { CASES } from './cases/catalogue.ts'
-import { findCases, runCases } from './cases/run.ts'
+import { caseList, findCases, runCases, runLines } from './cases/run.ts'
 import { FAULTS, type FaultName } from './faults.ts'
 import { runLab } from './lab.ts'
 import { missedGoals, scorecardTable } from './scorecard.ts'
@@ -22,6 +20,7 @@ const { values } = parseArgs({
     'healthy-s': { type: 'string', default: String(HEALTHY_S) },
     cases: { type: 'string', default: FAULTS.join(',') },
     case: { type: 'string' },
+    list: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
     distributed: { type: 'boolean', default: false },
@@ -34,6 +33,11 @@ const kafkaClient = (['kafkajs', 'platformatic'] as const).find(name => name ===
 if (kafkaClient === undefined || unknown.length > 0 || !/^\d+$/.test(values.seed) || !/^\d+$/.test(values['healthy-s'])) {
   process.stderr.write(`lab: --seed and --healthy-s are whole numbers, --cases are of ${FAULTS.join(', ')}, --kafka-client is kafkajs or platformatic\n`)
   process.exit(2)
+}
+
+if (values.list) {
+  process.stdout.write(`${caseList().join('\n')}\n`)
+  process.exit(0)
 }
 
 const interrupted = new AbortController()
@@ -69,13 +73,13 @@ process.exit(interrupted.signal.aborted ? 130 : report.pass ? 0 : 1)
 async function acceptance(names: readonly string[]): Promise<never> {
   const found = findCases(names)
   if (found.unknown.length > 0) {
-    const known = CASES.map(({ name, title }) => `  ${name.padEnd(5)} ${title}`).join('\n')
-    process.stderr.write(`lab: there is no case ${found.unknown.join(', ')}; there are\n${known}\n`)
+    const known = caseList().map(line => `  ${line}`)
+    process.stderr.write(`lab: there is no case ${found.unknown.join(', ')}; all runs each, and there are\n${known.join('\n')}\n`)
     process.exit(2)
   }
   const say = (line: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 23)} ${line}\n`)
   const run = await runCases(found.cases, { seed: Number(values.seed), keep: values.keep, say, signal: interrupted.signal })
-  if (run.cases.length > 0) process.stdout.write(`${reportLines(run.cases).join('\n')}\n`)
+  if (run.cases.length > 0) process.stdout.write(`${runLines(run).join('\n')}\n`)
   if (values.json) process.stdout.write(`${JSON.stringify(run)}\n`)
   process.exit(interrupted.signal.aborted ? 130 : run.pass ? 0 : 1)
 }
