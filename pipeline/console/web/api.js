@@ -27,7 +27,7 @@ export const tell = (path, body) => post(path, body).catch(error => alert(error.
 /** Calls `onEvent(kind, record)` for every record; `onState(connected)` when the line goes up or down. */
 export function listen(onEvent, onState) {
   const source = new EventSource(`api/events${token ? `?token=${encodeURIComponent(token)}` : ''}`)
-  for (const kind of ['incident', 'anomaly', 'decision', 'outcome', 'control', 'model']) {
+  for (const kind of ['incident', 'anomaly', 'decision', 'outcome', 'control', 'canary', 'model']) {
     source.addEventListener(kind, event => onEvent(kind, JSON.parse(event.data)))
   }
   source.onopen = () => onState(true)

@@ -1,9 +1,10 @@
-// The page: scorecard above, incidents on the left, the story of the chosen one on the right, pipeline health below.
+// The page: scorecard and canaries above, incidents on the left, the story of the chosen one on the right, pipeline health below.
 //
 // The chosen incident is in the URL, so that a link leads to it. Every record that arrives by the event stream refreshes
 // what it touches; polling only covers what has no event (scorecard, health).
 
 import { get, listen, post } from './api.js'
+import { Canaries } from './canaries.js'
 import { duration, time } from './format.js'
 import { useEffect, useState } from './lib/hooks.js'
 import htm from './lib/htm.js'
@@ -22,6 +23,7 @@ function App() {
   const [scorecard, setScorecard] = useState([])
   const [health, setHealth] = useState(null)
   const [controls, setControls] = useState([])
+  const [canaries, setCanaries] = useState([])
   const [connected, setConnected] = useState(false)
   const [changed, setChanged] = useState(0)
   const shown = chosen ?? incidents[0]?.id ?? null
@@ -38,6 +40,13 @@ function App() {
     () =>
       void get('api/controls')
         .then(setControls)
+        .catch(() => {}),
+    [changed, connected]
+  )
+  useEffect(
+    () =>
+      void get('api/canaries')
+        .then(setCanaries)
         .catch(() => {}),
     [changed, connected]
   )
@@ -58,6 +67,7 @@ function App() {
     <${Header} health=${health} connected=${connected} controls=${controls} />
     <${InForce} controls=${controls} />
     <${Scorecard} rows=${scorecard} />
+    <${Canaries} canaries=${canaries} controls=${controls} incidents=${incidents} choose=${choose} />
     <main>
       <${IncidentList} incidents=${incidents} shown=${shown} choose=${choose} />
       <section class="story" aria-label="Incident">

@@ -1,18 +1,14 @@
 // The console's server: what it shows of the loop, what it refuses, and the control records it writes.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { overviewOf } from '../../../../detectors/score/explain.ts'
-import { type LiveView, openLiveView } from '../../../../pipeline/console/live-view.ts'
-import { type ConsoleServer, openConsole } from '../../../../pipeline/console/server.ts'
-import { systemClock } from '../../../../pipeline/system.ts'
 import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { type Decision, decisionRecord } from '../../../../schemas/decision.ts'
 import { decodeRecord, encodeRecord } from '../../../../schemas/envelope.ts'
 import { type Incident, incidentRecord } from '../../../../schemas/incident.ts'
 import { TOPICS } from '../../../../schemas/topics.ts'
+import { openTestConsole, type TestConsole } from '../../../support/console-server.ts'
 import { memoryLog } from '../../../support/memory-log.ts'
 
-const silent = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 const TOKEN = 'open-sesame'
 
 const anIncident = (overrides: Partial<Incident> = {}): Incident => ({
@@ -34,17 +30,6 @@ const anIncident = (overrides: Partial<Incident> = {}): Incident => ({
   unknownEntities: [],
   version: 1,
   ...overrides
-})
-
-const anEntity = (entity: string) => ({
-  entity,
-  environment: 'lab',
-  series: 0,
-  lastSeenMs: 0,
-  usualGapMs: 0,
-  absentAfterMs: null,
-  absentSinceMs: null,
-  model: null
 })
 
 const aDecision = (overrides: Partial<Decision> = {}): Decision => ({
@@ -71,50 +56,13 @@ const aDecision = (overrides: Partial<Decision> = {}): Decision => ({
 
 describe('the console server', () => {
   const log = memoryLog()
-  let view: LiveView
-  let server: ConsoleServer
+  let server: TestConsole
   beforeEach(async () => {
     await log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, anIncident())])
     await log.append(TOPICS.decisions.name, [encodeRecord(decisionRecord, aDecision())])
-    view = await openLiveView({ log, clock: systemClock, logger: silent })
-    server = await openConsole({
-      listen: { host: '127.0.0.1', port: 0 },
-      tokens: [TOKEN],
-      log,
-      view,
-      signals: { series: async () => [{ atMs: 1, value: 2 }], logs: async () => [], spans: async () => [] },
-      explain: ({ incident }) => [`because ${incident.title}`],
-      matchProblem: match => (match === 'nonsense()' ? 'of no sense' : undefined),
-      sql: async query => [{ query }],
-      detectors: {
-        explain: async entity => ({ from: 'process', asOfMs: 5_000, series: [], entities: [anEntity(entity)] }),
-        overview: async () => ({ ...overviewOf([], { memoryMax: 2 ** 20, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
-      },
-      probes: {
-        health: async () => ({
-          ready: false,
-          version: '0',
-          environment: 'lab',
-          roles: [],
-          startedAtMs: 0,
-          addresses: {},
-          checks: [],
-          warnings: {},
-          lag: {},
-          counters: {}
-        }),
-        live: async () => ({ ok: true, checks: [] }),
-        readings: () => [{ name: 'homeostat.seen', kind: 'counter', attributes: { door: 'grpc' }, value: 3 }]
-      },
-      train: async () => ({}),
-      clock: systemClock,
-      logger: silent
-    })
+    server = await openTestConsole(log, { tokens: [TOKEN], isReady: false })
   })
-  afterEach(async () => {
-    await server.close()
-    await view.close()
-  })
+  afterEach(() => server.close())
 
   const ask = (path: string, options: RequestInit & { token?: string } = {}) =>
     fetch(`${server.address}${path}`, {
