@@ -39,11 +39,13 @@ export function Chart({ story, changed }) {
       .catch(() => setPoints([]))
   }, [incident.id, lead?.id, changed, toMs])
   return html`<figure class="chart" ref=${holder}>
-    <figcaption>${lead ? html`<b>${lead.metric}</b> of ${lead.entity}${describe(lead.attributes)}: expected ${band(lead)}` : 'No numeric signal: telemetry stopped.'}</figcaption>
+    <figcaption>${lead ? html`<b>${lead.metric}</b> of ${lead.entity}${describe(lead.attributes)}: expected ${band(lead)}` : withoutSignal(incident)}</figcaption>
     ${width > 0 && points.length > 1 && lead && html`<${Plot} width=${width} points=${points} anomaly=${lead} fromMs=${fromMs} toMs=${toMs} />`}
     ${width > 0 && html`<${Lanes} width=${width} story=${story} fromMs=${fromMs} toMs=${toMs} />`}
   </figure>`
 }
+
+const withoutSignal = ({ causes: [cause] }) => `No numeric signal${cause?.signature === 'silent' ? ': telemetry stopped' : ''}.`
 
 const describe = attributes =>
   Object.keys(attributes).length === 0
