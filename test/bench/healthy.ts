@@ -110,8 +110,9 @@ function sayDecided(decided: readonly HealthyDecision[], sets: readonly NamedPol
   for (const { name, set } of sets) {
     const ofSet = decided.filter(one => one.policySet === name)
     const acts = ofSet.filter(isAct)
-    const outcomes = tally(ofSet.map(({ decision }) => decision.outcome))
-    say(`decided by ${name} (${set.policies.length} ${set.policies.length === 1 ? 'policy' : 'policies'} at auto): ${acts.length} acts; decisions: ${outcomes}`)
+    const outcomes = ofSet.length === 0 ? '' : ` (${tally(ofSet.map(({ decision }) => decision.outcome))})`
+    const policies = `${set.policies.length} ${set.policies.length === 1 ? 'policy' : 'policies'} at auto`
+    say(`decided by ${name}, ${policies}: ${acts.length} acts of ${ofSet.length} decisions${outcomes}`)
     for (const { decision, isOfSilence } of ofSet) {
       const at = new Date(decision.decidedAtMs).toISOString().slice(5, 19)
       say(
