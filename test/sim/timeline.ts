@@ -1,7 +1,11 @@
 // Virtual time of one simulated world: a binary heap of events by (time, sequence), one event at a time.
 //
-// After each event everything that it set going runs until nothing but time can move on: a turn of the event loop drains
-// promises of any depth. The same world gives the same order of events, whatever the machine does meanwhile.
+// After each event everything that it set going runs until nothing but time can move on: Node drains promises of any depth, and
+// tells of rejections that nobody handled, between one immediate and the next. The same world gives the same order of events,
+// whatever the machine does meanwhile.
+
+/** Immediates that are asked for at once: they share one turn of the event loop, whose look at the system costs more than most events. */
+const IMMEDIATES_A_TURN = 100
 
 interface Entry {
   atMs: number
@@ -14,6 +18,8 @@ export class Timeline {
   /** Events that ran. */
   events = 0
   #sequence = 0
+  #immediates = 0
+  #settled: (() => void) | undefined
   readonly #heap: Entry[] = []
 
   constructor(startMs: number) {
@@ -40,17 +46,34 @@ export class Timeline {
 
   /** Runs events up to `untilMs`, or until `isOver` says so after one. */
   async run(untilMs: number, isOver: () => boolean): Promise<void> {
-    await settle()
+    await this.#settle()
     for (let next = this.#heap[0]; next !== undefined && next.atMs <= untilMs; next = this.#heap[0]) {
       this.#pop()
       if (next.run === undefined) continue
       this.nowMs = next.atMs
       this.events++
       next.run()
-      await settle()
+      await this.#settle()
       if (isOver()) return
     }
     this.nowMs = Math.max(this.nowMs, untilMs)
+  }
+
+  /** Resolves with the next immediate: when nothing that was set going can move on. */
+  #settle(): Promise<void> {
+    if (this.#immediates === 0) {
+      this.#immediates = IMMEDIATES_A_TURN
+      for (let index = 0; index < IMMEDIATES_A_TURN; index++) setImmediate(this.#immediate)
+    }
+    return new Promise(resolve => {
+      this.#settled = resolve
+    })
+  }
+
+  readonly #immediate = (): void => {
+    this.#immediates--
+    this.#settled?.()
+    this.#settled = undefined
   }
 
   #push(entry: Entry): void {
@@ -85,8 +108,4 @@ export class Timeline {
 
 function isBefore(a: Entry, b: Entry): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.sequence < b.sequence)
-}
-
-function settle(): Promise<void> {
-  return new Promise(resolve => setImmediate(resolve))
 }
