@@ -7,7 +7,7 @@
 // The hash covers the payload by its digest, so whoever holds the bytes (ClickHouse, the log) can digest them where they lie.
 // A record is sealed once, before it is published for the first time, and kept as bytes until it is: a repeat is the same record.
 
-import { createHash, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { encodeRecord, type RecordType } from './envelope.ts'
 import type { LogRecord, LogRecordInput } from './ports.ts'
 
@@ -99,6 +99,6 @@ export function auditLink(headers: Readonly<Record<string, string>>): AuditLink 
 export function auditRow({ key, value, headers }: Pick<LogRecord, 'key' | 'value' | 'headers'>): AuditRow | undefined {
   const link = auditLink(headers)
   if (link === undefined || value === null) return undefined
-  const digest = createHash('sha256').update(value).digest('hex')
+  const digest = hash('sha256', value)
   return { ...link, type: headers.ce_type ?? '', id: headers.ce_id ?? '', key: key ?? '', digest, atMs: Date.parse(headers.ce_time ?? '') }
 }

@@ -1,15 +1,11 @@
 // Ids that a replay repeats: derived by hash from what they name, never drawn by chance.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** First 128 bits of SHA-256 over length-prefixed parts, as hex. Length prefixes keep ('ab','c') and ('a','bc') apart. */
 export function derivedId(...parts: readonly (string | number)[]): string {
-  const hash = createHash('sha256')
-  for (const part of parts) {
-    const text = String(part)
-    hash.update(`${Buffer.byteLength(text)}:`).update(text)
-  }
-  return hash.digest('hex').slice(0, 32)
+  const text = parts.map(part => `${Buffer.byteLength(String(part))}:${part}`).join('')
+  return hash('sha256', text).slice(0, 32)
 }
 
 /** Anomaly: the same (series, detector, onset) is the same anomaly however often it is computed. */
