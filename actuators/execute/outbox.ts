@@ -16,6 +16,7 @@ const PAGE_PAUSE_MS_MAX = 300_000
 const PAGE_AGE_MS_MAX = 86_400_000 // A day: whoever was not reached by then learns it elsewhere.
 const IDLE_MS = 60_000 // Rows are announced; this only bounds a missed announcement.
 const DELIVERY_MS_MAX = 30_000 // A channel that hangs longer counts as failed.
+const WOKEN = 'there is something to send' // A reason of our own: without one each abort makes an error with its stack.
 
 export interface OutboxPorts {
   ledger: CommandLedger
@@ -73,9 +74,9 @@ export function outbox(ports: OutboxPorts): Outbox {
 function loop(clock: Clock, round: () => Promise<number>): Outbox {
   let wakeUp = new AbortController()
   return {
-    wake: () => wakeUp.abort(),
+    wake: () => wakeUp.abort(WOKEN),
     async run(stopping) {
-      const stop = (): void => wakeUp.abort()
+      const stop = (): void => wakeUp.abort(WOKEN)
       stopping.addEventListener('abort', stop, { once: true })
       try {
         while (!stopping.aborted) {
