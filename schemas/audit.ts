@@ -8,7 +8,7 @@
 // A record is sealed once, before it is published for the first time, and kept as bytes until it is: a repeat is the same record.
 
 import { hash } from 'node:crypto'
-import { encodeRecord, type RecordType } from './envelope.ts'
+import { type RecordType, type TextRecord, textRecord } from './envelope.ts'
 import type { LogRecord, LogRecordInput } from './ports.ts'
 
 /** CloudEvents extensions that carry the link, as headers. */
@@ -17,7 +17,6 @@ const FORMAT = 'homeostat.audit.v1\n'
 /** `prev` of a chain's first record. */
 export const AUDIT_GENESIS = '0'.repeat(64)
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Where a chain stands: the last record's place and hash. */
 export interface AuditHead {
@@ -45,12 +44,8 @@ export interface AuditRow extends AuditLink {
   atMs: number
 }
 
-/** A record with its link, as JSON values: what a checkpoint or a ledger keeps until it is published. */
-export interface SealedRecord {
-  key: string
-  text: string
-  headers: Readonly<Record<string, string>>
-}
+/** A record with its link in the headers: what a checkpoint or a ledger keeps until it is published. */
+export type SealedRecord = TextRecord
 
 /** A chain without a record. */
 export function emptyChain(chain: string): AuditHead {
@@ -62,18 +57,12 @@ export function emptyChain(chain: string): AuditHead {
  * @throws AppError `bug` when it does not fit its schema
  */
 export function sealRecord<T>(type: RecordType<T>, record: T, head: AuditHead): { sealed: SealedRecord; head: AuditHead } {
-  const { key, text, headers } = sealableRecord(type, record)
+  const { key, text, headers } = textRecord(type, record)
   const seq = head.seq + 1
   const of = { chain: head.chain, seq, prev: head.hash, type: type.type, id: type.id(record), key, digest: hash('sha256', text) }
   const next = { chain: head.chain, seq, hash: auditHash(of) }
   const link = { [HEADERS.chain]: next.chain, [HEADERS.seq]: String(seq), [HEADERS.prev]: head.hash, [HEADERS.hash]: next.hash }
   return { sealed: { key, text, headers: { ...headers, ...link } }, head: next }
-}
-
-/** A record that is in no chain, in the form of those that are. @throws AppError `bug` when it does not fit its schema */
-export function sealableRecord<T>(type: RecordType<T>, record: T): SealedRecord {
-  const { value, headers } = encodeRecord(type, record)
-  return { key: type.key(record), text: decoder.decode(value!), headers: headers! }
 }
 
 /** As the log takes it; the same bytes each time. */

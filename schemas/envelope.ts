@@ -19,21 +19,35 @@ export interface RecordType<T> {
   traceparent?(record: T): string | undefined
 }
 
+/** A record as the log takes it, its value still text: what can be kept as JSON until it is published. */
+export interface TextRecord {
+  key: string
+  text: string
+  headers: Readonly<Record<string, string>>
+}
+
 /** The record as log input. @throws AppError `bug` when it does not fit its schema: we never publish what we could not read. */
 export function encodeRecord<T>(type: RecordType<T>, record: T): LogRecordInput {
+  const { key, text, headers } = textRecord(type, record)
+  return { key, value: encoder.encode(text), headers }
+}
+
+/** As `encodeRecord`, before its bytes are made. @throws AppError `bug` when it does not fit its schema */
+export function textRecord<T>(type: RecordType<T>, record: T): TextRecord {
   const checked = type.schema.safeParse(record)
   if (!checked.success) throw new AppError('bug', `${type.type} does not fit its schema: ${checked.error.message}`)
   const traceparent = type.traceparent?.(record)
+  const key = type.key(record)
   return {
-    key: type.key(record),
-    value: encoder.encode(JSON.stringify(record)),
+    key,
+    text: JSON.stringify(record),
     headers: {
       ce_specversion: '1.0',
       ce_id: type.id(record),
       ce_source: SOURCE,
       ce_type: type.type,
       ce_time: new Date(type.atMs(record)).toISOString(),
-      ce_subject: type.key(record),
+      ce_subject: key,
       'content-type': 'application/json',
       ...(traceparent === undefined ? {} : { traceparent })
     }

@@ -5,8 +5,8 @@
 // own, for it cannot know what was sealed last (infra/docs/decisions/0006-audit-chain.md).
 
 import { type Anchor, anchorRecord } from '../../schemas/anchor.ts'
-import { type AuditHead, type AuditRow, auditHash, emptyChain, type SealedRecord, sealableRecord, sealRecord } from '../../schemas/audit.ts'
-import type { RecordType } from '../../schemas/envelope.ts'
+import { type AuditHead, type AuditRow, auditHash, emptyChain, type SealedRecord, sealRecord } from '../../schemas/audit.ts'
+import { type RecordType, textRecord } from '../../schemas/envelope.ts'
 import { derivedId } from '../../schemas/ids.ts'
 
 export interface AuditState {
@@ -64,7 +64,7 @@ export function anchorsNow(audit: AuditState, nowMs: number, sign: SignAnchor): 
   audit.anchoredAtMs = nowMs
   return moved.map(head => {
     head.anchoredSeq = head.seq
-    return sealableRecord(anchorRecord, sign(head, nowMs))
+    return textRecord(anchorRecord, sign(head, nowMs))
   })
 }
 

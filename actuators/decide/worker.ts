@@ -6,12 +6,12 @@
 // readable checkpoint the state is rebuilt from what was published: commands and outcomes give attempts, budgets and fences,
 // decisions the last answers. What was read for that is not heard once more: a kill switch that is on would be off again on the way.
 
-import { type AuditRow, auditRow, type SealedRecord, sealableRecord, sealedInput } from '../../schemas/audit.ts'
+import { type AuditRow, auditRow, type SealedRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
 import { type Control, controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
-import { decodeRecord, type RecordType } from '../../schemas/envelope.ts'
+import { decodeRecord, type RecordType, textRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
 import { type Incident, incidentRecord } from '../../schemas/incident.ts'
@@ -106,7 +106,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     deliver: effects =>
       publish(
         log,
-        effects.map(effect => (effect.kind === 'publish' ? effect : publication(effect, sealableRecord)))
+        effects.map(effect => (effect.kind === 'publish' ? effect : publication(effect, textRecord)))
       )
   })
 
