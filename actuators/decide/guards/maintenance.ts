@@ -41,26 +41,41 @@ export function maintenance(context: HoldContext): GuardResult {
 export function windowEndMs(window: MaintenanceWindow, nowMs: number): number | undefined {
   try {
     if (window.rrule !== undefined) return ruleEndMs(window, nowMs)
-    // nextRun is strictly after its argument, so a window that starts exactly `duration` ago is over.
-    const start = cronOf(window.schedule!, window.timezone)
-      .nextRun(new Date(nowMs - window.duration))
-      ?.getTime()
-    return start !== undefined && start <= nowMs ? start + window.duration : undefined
+    const startMs = nextStartMs(scheduleOf(window.schedule!, window.timezone), nowMs - window.duration)
+    return startMs <= nowMs ? startMs + window.duration : undefined
   } catch {
     return nowMs + LOOK_AGAIN_MS // Checked when loaded; should it fail all the same, not acting is the safe answer.
   }
 }
 
-/** Parsed schedules: parsing one costs more than all other guards together, and they are asked at each look at an incident. */
-const crons = new Map<string, Cron>()
-const CRONS_MAX = 1_000 // Policies have a handful.
+interface Schedule {
+  cron: Cron
+  /** The answer given last: from `afterMs` until it comes, the next start is `startMs`. */
+  afterMs: number
+  startMs: number
+}
 
-function cronOf(schedule: string, timezone: string): Cron {
-  const key = `${schedule}|${timezone}`
-  const cron = crons.get(key) ?? new Cron(schedule, { timezone, paused: true })
-  if (crons.size >= CRONS_MAX) crons.clear()
-  crons.set(key, cron)
-  return cron
+/** Parsed schedules: parsing one costs more than all other guards together, and they are asked at each look at an incident. */
+const schedules = new Map<string, Schedule>()
+const SCHEDULES_MAX = 1_000 // Policies have a handful.
+
+function scheduleOf(expression: string, timezone: string): Schedule {
+  const key = `${expression}|${timezone}`
+  const known = schedules.get(key)
+  if (known !== undefined) return known
+  const made = { cron: new Cron(expression, { timezone, paused: true }), afterMs: 0, startMs: 0 }
+  if (schedules.size >= SCHEDULES_MAX) schedules.clear()
+  schedules.set(key, made)
+  return made
+}
+
+/** The first start strictly after `afterMs`, so that a window which began exactly its duration ago is over; infinite when there is none. */
+function nextStartMs(schedule: Schedule, afterMs: number): number {
+  if (afterMs < schedule.afterMs || afterMs >= schedule.startMs) {
+    schedule.startMs = schedule.cron.nextRun(new Date(afterMs))?.getTime() ?? Number.POSITIVE_INFINITY
+    schedule.afterMs = afterMs
+  }
+  return schedule.startMs
 }
 
 function ruleEndMs({ rrule, start, timezone, duration }: MaintenanceWindow, nowMs: number): number | undefined {
