@@ -20,11 +20,14 @@ import { addEdge } from './service-graph.ts'
 import { readSignal } from './signal-kind.ts'
 import { adopt, type DiagnoseState, graphOf, moveWatch, noteInstance, retire, type Tracked, tracked } from './state.ts'
 
+/** What of a decision is asked here. */
+export type Decided = Pick<Decision, 'incidentId' | 'outcome' | 'commandId' | 'attempt' | 'decidedAtMs'>
+
 export type DiagnoseEvent =
   | { kind: 'anomaly'; record: Anomaly }
   | { kind: 'edge'; record: Edge }
   | { kind: 'instance'; record: Instance }
-  | { kind: 'decision'; record: Decision }
+  | { kind: 'decision'; record: Decided }
   | { kind: 'outcome'; record: Outcome }
   | { kind: 'tick' }
 
@@ -176,7 +179,7 @@ function updateMember(entry: Tracked, anomaly: Anomaly): boolean {
   return true
 }
 
-function onDecision(state: DiagnoseState, decision: Decision, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
+function onDecision(state: DiagnoseState, decision: Decided, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
   const entry = state.open.get(decision.incidentId)
   if (entry === undefined) return []
   const { incident } = entry

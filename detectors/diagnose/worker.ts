@@ -7,7 +7,7 @@
 
 import { anomalyRecord } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
-import { decisionRecord } from '../../schemas/decision.ts'
+import { decisionRecord, decisionSchema } from '../../schemas/decision.ts'
 import { decodeRecord, encodeRecord } from '../../schemas/envelope.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
@@ -23,6 +23,9 @@ import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapsh
 
 const VERSION = 3
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
+
+/** Of a decision only what is asked here: every guard with its inputs is the most of it. */
+const decidedSchema = decisionSchema.pick({ incidentId: true, outcome: true, commandId: true, attempt: true, decidedAtMs: true })
 
 export interface DiagnoseWorkerOptions extends StatefulPorts {
   /** groupWindow and resolveAfter, ms. */
@@ -78,7 +81,7 @@ function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {
         ? event('instance', decodeRecord(instanceRecord, record))
         : event('edge', decodeRecord(edgeRecord, record))
     case TOPICS.decisions.name:
-      return event('decision', decodeRecord(decisionRecord, record))
+      return event('decision', decodeRecord({ type: decisionRecord.type, schema: decidedSchema }, record))
     default:
       return event('outcome', decodeRecord(outcomeRecord, record))
   }
