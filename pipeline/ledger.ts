@@ -61,12 +61,12 @@ export class SqliteLedger implements LedgerStore {
   /** @throws AppError `log_full` | `log_unavailable` when it could not be made durable; whatever `work` throws, with nothing kept */
   transaction<T>(work: (rows: LedgerRows) => T): T {
     assert(!this.#db.isTransaction, 'a ledger transaction was begun inside another')
-    this.#run('BEGIN IMMEDIATE')
+    this.#try(() => this.#statements.begin.run())
     try {
       const result = work(this.#rows())
       assert(!isThenable(result), 'a ledger transaction must not wait: it holds the lock of the file')
       this.#prune()
-      this.#run('COMMIT')
+      this.#try(() => this.#statements.commit.run())
       return result
     } catch (cause) {
       // A full disk makes SQLite roll back by itself.
@@ -116,10 +116,6 @@ export class SqliteLedger implements LedgerStore {
     return Math.floor(this.#clock.nowMs())
   }
 
-  #run(sql: string): void {
-    this.#try(() => this.#db.exec(sql))
-  }
-
   #try<T>(work: () => T): T {
     try {
       return work()
@@ -131,6 +127,8 @@ export class SqliteLedger implements LedgerStore {
 
 function prepareLedger(db: DatabaseSync) {
   return {
+    begin: db.prepare('BEGIN IMMEDIATE'),
+    commit: db.prepare('COMMIT'),
     get: db.prepare('SELECT json FROM row WHERE kind = ? AND key = ?'),
     put: db.prepare(`INSERT INTO row (kind, key, json, open, keep_until_ms) VALUES (?, ?, ?, ?, ?)
                      ON CONFLICT (kind, key) DO UPDATE SET json = excluded.json, open = excluded.open, keep_until_ms = excluded.keep_until_ms`),
