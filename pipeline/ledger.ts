@@ -83,7 +83,7 @@ export class SqliteLedger implements LedgerStore {
   }
 
   #rows(): LedgerRows {
-    const { get, put, open } = this.#statements
+    const { get, put, open, openCount } = this.#statements
     const parse = (row: unknown): Row => JSON.parse((row as { json: string }).json) as Row
     return {
       get: (kind, key) => {
@@ -94,7 +94,8 @@ export class SqliteLedger implements LedgerStore {
         const isOpen = row.open === true
         this.#try(() => put.run(kind, key, JSON.stringify(row), isOpen ? 1 : 0, isOpen ? null : this.#keepUntilMs(kind, row)))
       },
-      open: (kind, rowsMax) => this.#try(() => open.all(kind, rowsMax)).map(parse)
+      open: (kind, rowsMax) => this.#try(() => open.all(kind, rowsMax)).map(parse),
+      openCount: kind => (this.#try(() => openCount.get(kind)) as { count: number }).count
     }
   }
 
@@ -134,6 +135,7 @@ function prepareLedger(db: DatabaseSync) {
                      ON CONFLICT (kind, key) DO UPDATE SET json = excluded.json, open = excluded.open, keep_until_ms = excluded.keep_until_ms`),
     // An update keeps the rowid, so open rows are resumed in the order in which they began.
     open: db.prepare('SELECT json FROM row WHERE kind = ? AND open = 1 ORDER BY rowid LIMIT ?'),
+    openCount: db.prepare('SELECT count(*) AS count FROM row WHERE kind = ? AND open = 1'),
     prune: db.prepare('DELETE FROM row WHERE rowid IN (SELECT rowid FROM row WHERE keep_until_ms < ? LIMIT ?)')
   }
 }

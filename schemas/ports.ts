@@ -281,6 +281,8 @@ export interface LedgerRows {
   put(kind: LedgerKind, key: string, row: Readonly<Record<string, unknown>>): void
   /** Rows of a kind whose `open` field is true: work to resume after a crash. Bounded by `rowsMax`. */
   open(kind: LedgerKind, rowsMax: number): readonly Readonly<Record<string, unknown>>[]
+  /** How many rows of a kind are open. */
+  openCount(kind: LedgerKind): number
 }
 export type LedgerKind = 'command' | 'step' | 'nonce' | 'fence' | 'outbox' | 'ledger'
 

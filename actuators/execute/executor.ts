@@ -202,8 +202,8 @@ export function actWorker(options: ActOptions): ActWorker {
   }
 
   function gauge(): void {
-    meter.gauge('homeostat.act.commands.open', ledger.openCommands().length)
-    meter.gauge('homeostat.act.targets.frozen', ledger.frozen().length)
+    meter.gauge('homeostat.act.commands.open', ledger.openCommandCount())
+    meter.gauge('homeostat.act.targets.frozen', ledger.frozenCount())
   }
 
   /** What must be known before anything begins; read ahead, so that little is left to read at each act. */

@@ -35,7 +35,6 @@ import type {
 export const OPEN_COMMANDS_MAX = 1_000
 /** Outbox rows looked at in one round; far above what a day without a channel leaves behind (one page an incident). */
 const OUTBOX_ROWS_MAX = 5_000
-const FROZEN_TARGETS_MAX = 10_000 // Read at start and for the gauge only; a freeze itself is never refused.
 
 const IDENTITY = 'identity'
 const AUDIT_HEAD = 'audit'
@@ -70,7 +69,7 @@ export function commandLedger(store: LedgerStore) {
     admit(command: Command, nowMs: number, judge: Judge, refusal: (by: string, reason: string) => Outcome): Admission {
       return inTransaction(rows => {
         if (read<CommandRow>(rows, 'command', command.id)) return { kind: 'duplicate' }
-        if (rows.open('command', OPEN_COMMANDS_MAX).length >= OPEN_COMMANDS_MAX) return { kind: 'full' }
+        if (rows.openCount('command') >= OPEN_COMMANDS_MAX) return { kind: 'full' }
         const refused = judge.before() ?? ledgerRefusal(rows, command) ?? judge.after()
         if (refused === undefined) accept(rows, command, nowMs)
         else refuse(rows, command, nowMs, refusal(refused.by, refused.reason))
@@ -85,6 +84,7 @@ export function commandLedger(store: LedgerStore) {
     },
     command: (id: string): CommandRow | undefined => inTransaction(rows => read<CommandRow>(rows, 'command', id)),
     step: (key: string): StepRow | undefined => inTransaction(rows => read<StepRow>(rows, 'step', key)),
+    openCommandCount: (): number => inTransaction(rows => rows.openCount('command')),
     openCommands: (): CommandRow[] => inTransaction(rows => [...rows.open('command', OPEN_COMMANDS_MAX)] as unknown as CommandRow[]),
     /** Evidence is written once, before anything is done. */
     keepEvidence(commandId: string, evidence: Outcome['evidence']): void {
@@ -204,7 +204,7 @@ export function commandLedger(store: LedgerStore) {
         write(rows, 'outbox', change(row))
       })
     },
-    frozen: (): TargetRow[] => inTransaction(rows => [...rows.open('fence', FROZEN_TARGETS_MAX)] as unknown as TargetRow[]),
+    frozenCount: (): number => inTransaction(rows => rows.openCount('fence')),
     /** A person has looked at the target. Only a release that is younger than the freeze counts: control records are read again after a restart. */
     release(target: string, atMs: number): boolean {
       return inTransaction(rows => {

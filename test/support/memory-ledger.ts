@@ -29,14 +29,16 @@ export function memoryLedger(kinds: Map<string, Row> = new Map()): MemoryLedger 
       ledger.onTransaction(number, 'before')
       const changed = new Map<string, Row>()
       const read = (kind: LedgerKind, key: string): Row | undefined => changed.get(`${kind}/${key}`) ?? kinds.get(`${kind}/${key}`)
+      const openRows = (kind: LedgerKind): Row[] =>
+        [...new Map([...kinds, ...changed])].flatMap(([key, row]) => (key.startsWith(`${kind}/`) && row.open === true ? [row] : []))
       const rows: LedgerRows = {
         get: (kind, key) => copy(read(kind, key)),
         put: (kind, key, row) => void changed.set(`${kind}/${key}`, copy(row)!),
         open: (kind, rowsMax) =>
-          [...new Map([...kinds, ...changed])]
-            .filter(([key, row]) => key.startsWith(`${kind}/`) && row.open === true)
+          openRows(kind)
             .slice(0, rowsMax)
-            .map(([, row]) => copy(row)!)
+            .map(row => copy(row)!),
+        openCount: kind => openRows(kind).length
       }
       const result = work(rows)
       for (const [key, row] of changed) kinds.set(key, row)

@@ -57,6 +57,7 @@ test('open rows are listed in the order they began, terminal rows are not, and t
   const open = (rowsMax: number) => ledger.transaction(rows => rows.open('command', rowsMax).map(row => row.key))
   expect(open(10)).toEqual(['c', 'a'])
   expect(open(1)).toEqual(['c'])
+  expect(ledger.transaction(rows => [rows.openCount('command'), rows.openCount('step'), rows.openCount('fence')])).toEqual([2, 1, 0])
 })
 
 test('rows survive closing and opening again, and closing twice is safe', () => {

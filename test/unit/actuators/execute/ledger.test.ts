@@ -87,10 +87,12 @@ describe('command ledger', () => {
     const world = accepted()
     MOVES.begun!(world)
     world.ledger.settle(world.key, 'unknown', START_MS + 10, 'lost')
-    expect(world.ledger.frozen()).toMatchObject([{ key: TARGET, frozen: { reason: 'lost' } }])
+    expect(world.ledger.frozenCount()).toBe(1)
+    expect(world.store.rows('fence')).toMatchObject([{ key: TARGET, frozen: { reason: 'lost' } }])
     expect(world.ledger.release(TARGET, START_MS)).toBe(false)
     expect(world.ledger.release(TARGET, START_MS + 10)).toBe(true)
-    expect(world.ledger.frozen()).toEqual([])
+    expect(world.ledger.frozenCount()).toBe(0)
+    expect(world.store.rows('fence')).toMatchObject([{ key: TARGET, frozen: null }])
   })
 
   it('opens an undo once, under a key of its own', () => {
