@@ -239,7 +239,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, answer: 
   const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan) }
   watch.sequence++
   watch.answer = answer
-  watch.last = decision
+  watch.last = lastOf(decision)
   addTrial(
     state,
     decision,
@@ -263,6 +263,11 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, answer: 
   }
   if (!pageFor(state, watch, decision, rules.policies, nowMs, rules.escalation)) effects.push({ kind: 'ignored', reason: 'pages_max' })
   return effects
+}
+
+/** What its incident remembers of a decision. Shared with rebuilding. */
+export function lastOf({ policy, runbook, target, commandId, decidedAtMs }: Decision): NonNullable<Watch['last']> {
+  return { policy, runbook, target, commandId, decidedAtMs }
 }
 
 /** What the target remembers of a command. Shared with rebuilding. */

@@ -86,7 +86,10 @@ export function decideCase(set: PolicySet, { given }: PolicyTestCase): Decision 
   const incident = incidentOf(given.incident, given.history.filter(({ sameIncident }) => sameIncident).length, nowMs)
   const state = stateBefore(policies, given, incident, nowMs)
   const rules = { config: { commandExpiry: COMMAND_EXPIRY_MS }, policies, environments: [incident.environment] }
-  const feed = (event: DecideEvent, atMs: number): void => void decide(state, event, atMs, NO_CHANCE, rules)
+  const decisions: Decision[] = []
+  const feed = (event: DecideEvent, atMs: number): void => {
+    for (const effect of decide(state, event, atMs, NO_CHANCE, rules)) if (effect.kind === 'publish_decision') decisions.push(effect.record)
+  }
   for (const control of given.controls.map(one => controlOf(one, incident.environment, nowMs)).sort((a, b) => a.atMs - b.atMs)) {
     feed({ kind: 'control', record: control }, Math.min(control.atMs, nowMs))
   }
@@ -98,7 +101,7 @@ export function decideCase(set: PolicySet, { given }: PolicyTestCase): Decision 
     feed({ kind: 'control', record: { kind: 'approval', incidentId: INCIDENT_ID, decisionId, approved, by, atMs: nowMs - ago } }, nowMs - ago)
   }
   if (askedForMs > 0) feed({ kind: 'policies_changed' }, nowMs) // Looks at everything anew.
-  return state.watches[INCIDENT_ID]!.last!
+  return decisions.at(-1)!
 }
 
 function atLevel(set: PolicySet, autonomy: NonNullable<PolicyTestCase['given']['autonomy']>): PolicySet {

@@ -56,7 +56,8 @@ export interface Watch {
   sequence: number
   /** What the last decision said, without times. */
   answer: string
-  last: Decision | null
+  /** Of the last decision what is asked again: its guards fill most of a record, and this is saved with every batch. */
+  last: Pick<Decision, 'policy' | 'runbook' | 'target' | 'commandId' | 'decidedAtMs'> | null
   /** When to look again though nothing happens. */
   retryAtMs: number | null
   /** Commands so far. */

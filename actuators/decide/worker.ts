@@ -23,8 +23,7 @@ import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
 import { anchorsDue, anchorsNow, hear, seal, type SignAnchor } from './audit.ts'
 import type { UnsignedCommand } from './command.ts'
-import { attemptOf, type DecideEffect, type DecideEvent, decide, reopenEscalated, settleOutcome } from './decide.ts'
-import { explain } from './explain-text.ts'
+import { attemptOf, type DecideEffect, type DecideEvent, decide, lastOf, reopenEscalated, settleOutcome } from './decide.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
@@ -55,8 +54,6 @@ export interface DecideWorkerOptions extends StatefulPorts {
 export interface DecideWorker extends RunningWorker {
   /** Other policies from now on; every open incident is judged by them. */
   usePolicies(policies: PolicySet): Promise<void>
-  /** Why it acts or not on an open incident, from its last decision; undefined when it is not open here. */
-  explain(incidentId: string): string[] | undefined
 }
 
 /** A record that waits to be written. */
@@ -137,10 +134,6 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
       policies = changed
       // A standby judges by them when it takes over.
       return worker.state() === undefined ? Promise.resolve() : unlessStandby(worker.submit({ kind: 'policies_changed' }))
-    },
-    explain(incidentId) {
-      const watch = worker.state()?.watches[incidentId]
-      return watch && explain(watch.incident, watch.last === null ? [] : [watch.last])
     },
     finished: worker.finished,
     async close() {
@@ -247,7 +240,7 @@ async function rebuildState(
     if (watch === undefined) return
     watch.sequence++
     watch.answer = answerOf(decision)
-    watch.last = decision
+    watch.last = lastOf(decision)
     if (decision.outcome === 'ask') watch.ask = { decisionId: decision.id, askedAtMs: decision.decidedAtMs, subject: askSubject(decision) }
     if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
     if (decision.outcome === 'escalate') watch.escalated = true
