@@ -44,7 +44,7 @@ interface Member {
   options: SubscribeOptions
   /** Of its last assignment. While the group has another one it is given no batch: the rebalance is about to reach it. */
   generation: number
-  owned: Map<string, number>
+  owned: Map<string, Position>
   closed: boolean
   wake: () => void
   running: Promise<void>
@@ -91,7 +91,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       assert(records !== undefined, `partition ${partition} of ${topic} does not exist`)
       const offset = records.length
       // Copied: the caller may reuse its buffer once the append resolved.
-      const value = input.value === null ? null : Uint8Array.from(input.value)
+      const value = input.value === null ? null : new Uint8Array(input.value)
       records.push({ topic, partition, offset, key: input.key, value, headers: { ...input.headers }, appendedAtMs: nowMs() })
       return { topic, partition, offset }
     })
@@ -107,7 +107,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
   }
 
   async function revoke(member: Member): Promise<void> {
-    const revoked = [...member.owned.keys()].map(parsePartition)
+    const revoked = [...member.owned.values()].map(placeOf)
     member.owned.clear()
     await member.handling
     if (revoked.length > 0) await member.options.onRevoked?.(revoked)
@@ -129,7 +129,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
         const name = `${topic}/${partition}`
         const start = member.options.from === 'earliest' ? 0 : partitionsOf(topic)[partition]!.length
         const position = sought.find(p => p.topic === topic && p.partition === partition)?.offset
-        member.owned.set(name, position ?? group.committed.get(name) ?? start)
+        member.owned.set(name, { topic, partition, offset: position ?? group.committed.get(name) ?? start })
       }
       member.wake()
     }
@@ -149,12 +149,11 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     }
   }
   const hasWork = (member: Member): boolean =>
-    [...member.owned].some(([name, offset]) => offset < partitionsOf(parsePartition(name).topic)[parsePartition(name).partition]!.length)
+    [...member.owned.values()].some(({ topic, partition, offset }) => offset < partitionsOf(topic)[partition]!.length)
 
   async function step(group: Group, member: Member, name: string): Promise<boolean> {
-    const { topic, partition } = parsePartition(name)
+    const { topic, partition, offset: from } = member.owned.get(name)!
     const all = partitionsOf(topic)[partition]!
-    const from = member.owned.get(name)!
     if (from >= all.length || member.generation !== group.generation) return false
     const records = all.slice(from, from + (member.options.batchRecordsMax ?? RECORDS_PER_BATCH))
     const batch: Batch = { topic, partition, generation: member.generation, records, endOffset: all.length }
@@ -172,7 +171,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
       appendNow(deadLetterTopic(topic), [{ key: record.key, value: record.value, headers, partition: 0 }])
     }
     if (!member.owned.has(name) || batch.generation !== group.generation) return true
-    member.owned.set(name, records.at(-1)!.offset + 1)
+    member.owned.set(name, { topic, partition, offset: records.at(-1)!.offset + 1 })
     if (member.options.autoCommit !== false) group.committed.set(name, records.at(-1)!.offset + 1)
     return true
   }
@@ -249,7 +248,7 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     async expel(groupName, index) {
       const group = groups.get(groupName)!
       const [member] = group.members.splice(index, 1)
-      const lost = [...member!.owned.keys()].map(parsePartition)
+      const lost = [...member!.owned.values()].map(placeOf)
       member!.owned.clear()
       await rebalance(group)
       return async () => {
@@ -278,6 +277,8 @@ export function memoryLog(options: MemoryLogOptions = {}): MemoryLog {
     }
   }
 }
+
+const placeOf = ({ topic, partition }: Position): TopicPartition => ({ topic, partition })
 
 function parsePartition(name: string): TopicPartition {
   const slash = name.lastIndexOf('/')
