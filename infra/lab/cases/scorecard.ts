@@ -2,10 +2,14 @@
 //
 // The lab knows faults (ground-truth.ts), effects and their times from the witness, pages from the receiver, costs from the runbooks' files,
 // and how long a record took from its own watch on ClickHouse. What a case cannot know it says, with the reason.
+//
+// M1 is of all incidents, and the lab has no figure of its own once one of them went away by itself. So the mean over those that an act healed is
+// compared beside it.
 
+import type { IncidentStory } from '../../../pipeline/console/live-view.ts'
 import { pause } from '../fleet.ts'
 import { allStories, costsOf, labelIncidents, viewsOf } from '../score-run.ts'
-import { compareScorecards, differences, labScorecard, METRICS, type Metric, type ScorecardComparison, TOLERANCES } from '../scorecard.ts'
+import { compareScorecards, differences, labScorecard, METRICS, type Metric, type ScorecardComparison, type ScorecardFacts, TOLERANCES } from '../scorecard.ts'
 import { type AcceptanceReport, that } from './assertions.ts'
 import { type Effect, readEffects } from './effects.ts'
 import { pagedIncidents } from './pages.ts'
@@ -23,6 +27,8 @@ export interface ScorecardPlan {
   excused: Readonly<Partial<Record<Metric, string>>>
   /** Further apart than usual (scorecard.ts), in the view's unit; with the reason beside it. */
   tolerances?: Readonly<Partial<Record<Metric, number>>>
+  /** Of the time to recovery of what an act healed, s; absent: that of M1 in any run. */
+  recoveryTolerance?: number
   /** Members that send metrics or spans, and how many of them answer the case; absent: M9 is excused. */
   coverage?: () => Promise<{ members: number; answering: number }>
   /** When an effect was made, by Homeostat's clock; absent: when it was witnessed. */
@@ -43,12 +49,18 @@ export async function scorecardReport(name: string, rig: Rig, plan: ScorecardPla
   }
 }
 
+/** Of a case: M1-M10, and the mean time to recovery of what an act healed; absent where nothing was. */
+export interface CaseComparison {
+  scorecard: ScorecardComparison
+  recovery?: { clickhouse: number | null; lab: number } | undefined
+}
+
 /** The judgement alone. Pure. */
 export function judgeScorecard(
   name: string,
   seed: number,
-  scorecard: ScorecardComparison,
-  { excused, tolerances = {} }: Pick<ScorecardPlan, 'excused' | 'tolerances'>
+  { scorecard, recovery }: CaseComparison,
+  { excused, tolerances = {}, recoveryTolerance = TOLERANCES.m1 }: Pick<ScorecardPlan, 'excused' | 'tolerances' | 'recoveryTolerance'>
 ): AcceptanceReport {
   const invented = COUNTED.filter(metric => !(metric in excused) && scorecard[metric].lab === null && scorecard[metric].clickhouse !== null)
   const found = [
@@ -66,27 +78,47 @@ export function judgeScorecard(
     [`${metric}Lab`, rounded(scorecard[metric].lab)]
   ])
   const equal = agreed.length === 0 ? 'neither has a figure' : `${agreed.join(', ')} of ClickHouse are those of the lab`
-  const detail = found.length === 0 ? equal : found.join('; ')
-  const pass = found.length === 0
-  return { case: `${name}/scorecard`, seed, pass, assertions: [that('scorecard', pass, detail)], figures: Object.fromEntries(figures), notes }
+  const assertions = [that('scorecard', found.length === 0, found.length === 0 ? equal : found.join('; '))]
+  if (recovery !== undefined) {
+    const { clickhouse, lab } = recovery
+    const isEqual = clickhouse !== null && Math.abs(clickhouse - lab) <= recoveryTolerance
+    const detail = `what an act healed took ${rounded(clickhouse)} s by ClickHouse, ${rounded(lab)} by the lab, at most ${recoveryTolerance} apart are allowed`
+    assertions.push(that('recovery', isEqual, detail))
+    figures.push(['recoveryClickHouse', rounded(clickhouse)], ['recoveryLab', rounded(lab)])
+  }
+  return { case: `${name}/scorecard`, seed, pass: assertions.every(({ ok }) => ok), assertions, figures: Object.fromEntries(figures), notes }
 }
 
 async function compared(
   { homeostat, folder, faults, pages }: Rig,
   { excused, coverage, madeAtMs = ({ atMs }) => atMs, takesBack = () => false }: ScorecardPlan,
   auditDelaysMs: readonly number[]
-): Promise<ScorecardComparison> {
-  const lab = labScorecard({
+): Promise<CaseComparison> {
+  const stories = await allStories(homeostat)
+  const facts: ScorecardFacts = {
     faults,
-    stories: await allStories(homeostat),
+    stories,
     effects: readEffects(folder).map(effect => ({ atMs: madeAtMs(effect), key: effect.key, takesBack: takesBack(effect) })),
     pagedIncidents: pagedIncidents(pages.received()),
     costOf: costsOf(folder),
     coverage: (await coverage?.()) ?? { members: 0, answering: 0 },
     auditDelaysMs
-  })
+  }
+  const lab = labScorecard(facts)
   const known = Object.fromEntries(METRICS.map(metric => [metric, metric in excused ? null : lab[metric]])) as Record<Metric, number | null>
-  return compareScorecards(await viewsOf(homeostat), known)
+  const scorecard = compareScorecards(await viewsOf(homeostat), known)
+  const healed = stories.filter(({ incident }) => incident.resolution === 'remediated')
+  const recovery = 'm1' in excused ? null : labScorecard({ ...facts, stories: healed }).m1
+  return { scorecard, recovery: recovery === null ? undefined : { clickhouse: await recoveryOf(homeostat, healed), lab: recovery } }
+}
+
+/** Mean of HealedAt - StartedAt of these incidents, s, as the view of M1 reckons it. */
+async function recoveryOf({ sql }: Pick<Rig['homeostat'], 'sql'>, stories: readonly IncidentStory[]): Promise<number | null> {
+  const ids = stories.map(({ incident }) => `'${incident.id}'`).join(', ')
+  const [row] = await sql<{ mean: number | null }>(
+    `SELECT avg(toFloat64(HealedAt) - toFloat64(StartedAt)) AS mean FROM homeostat_incidents_latest WHERE Status = 'resolved' AND IncidentId IN (${ids})`
+  )
+  return typeof row?.mean === 'number' && Number.isFinite(row.mean) ? row.mean : null
 }
 
 const rounded = (value: number | null): number | null => (value === null ? null : Number(value.toFixed(3)))

@@ -2,11 +2,11 @@
 
 import { describe, expect, it } from 'vitest'
 import { HOLD_MS, recovery } from '../../../infra/lab/cases/ground-truth.ts'
-import { judgeScorecard } from '../../../infra/lab/cases/scorecard.ts'
+import { type CaseComparison, judgeScorecard } from '../../../infra/lab/cases/scorecard.ts'
 import { METRICS, type Metric, type ScorecardComparison } from '../../../infra/lab/scorecard.ts'
 
-function scorecard(differing: Partial<Record<Metric, { clickhouse: number | null; lab: number | null }>> = {}): ScorecardComparison {
-  return Object.fromEntries(METRICS.map(metric => [metric, differing[metric] ?? { clickhouse: 1, lab: 1 }])) as ScorecardComparison
+function scorecard(differing: Partial<Record<Metric, { clickhouse: number | null; lab: number | null }>> = {}): CaseComparison {
+  return { scorecard: Object.fromEntries(METRICS.map(metric => [metric, differing[metric] ?? { clickhouse: 1, lab: 1 }])) as ScorecardComparison }
 }
 
 describe('the scorecard of a case', () => {
@@ -46,6 +46,30 @@ describe('the scorecard of a case', () => {
     expect(judged(null)).toMatchObject({ pass: true, notes: ['M7 not compared: nothing of it happened'] })
     expect(judged(0.5)).toMatchObject({ pass: false, assertions: [{ detail: 'M7: ClickHouse says 0.5, the lab saw nothing of the kind' }] })
     expect(judged(0.5, { m7: 'rollbacks are no undos' })).toMatchObject({ pass: true, notes: ['M7 not compared: rollbacks are no undos'] })
+  })
+})
+
+describe('the time to recovery of what an act healed', () => {
+  const judged = (clickhouse: number | null, lab: number, recoveryTolerance?: number) =>
+    judgeScorecard(
+      'UC5',
+      1,
+      { ...scorecard(), recovery: { clickhouse, lab } },
+      { excused: {}, ...(recoveryTolerance === undefined ? {} : { recoveryTolerance }) }
+    )
+
+  it('is that of the lab within two seconds, or the tolerance of the case', () => {
+    expect(judged(20.3, 20.1)).toMatchObject({ pass: true, figures: { recoveryClickHouse: 20.3, recoveryLab: 20.1 } })
+    expect([judged(18, 20.1).pass, judged(18, 20.1, 4).pass, judged(16, 20.1, 4).pass]).toEqual([false, true, false])
+  })
+
+  it('fails with both figures, also when ClickHouse has none', () => {
+    expect(judged(24, 20).assertions.find(({ ok }) => !ok)).toEqual({
+      name: 'recovery',
+      ok: false,
+      detail: 'what an act healed took 24 s by ClickHouse, 20 by the lab, at most 2 apart are allowed'
+    })
+    expect(judged(null, 20).pass).toBe(false)
   })
 })
 
