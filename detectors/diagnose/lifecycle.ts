@@ -61,9 +61,13 @@ export function applyOutcome(entry: Tracked, outcome: Outcome): boolean {
   const { incident } = entry
   incident.attempts = Math.max(incident.attempts, outcome.attempt)
   if (incident.status === 'acting') incident.status = 'open'
-  if (outcome.verdict !== 'healed') return true
+  if (outcome.verdict !== 'healed') {
+    // Of several members one was healed, and a later one was not: the incident goes on.
+    const isLater = entry.healed !== null && outcome.attempt > (entry.healed.attempt ?? Number.POSITIVE_INFINITY)
+    return isLater && outcome.verdict !== 'refused' ? reopen(entry) : true
+  }
   const healedAtMs = outcome.healedAtMs ?? outcome.recordedAtMs
-  entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs, target: outcome.target }
+  entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs, target: outcome.target, attempt: outcome.attempt }
   incident.healedAtMs = healedAtMs
   return true
 }

@@ -19,7 +19,7 @@ export interface Tracked {
   /** Commands whose outcome is known; a decision may be read after its outcome, they travel on two topics. */
   settledCommandIds: string[]
   /** A `healed` verdict that nothing has contradicted yet. */
-  healed: { recordedAtMs: number; healedAtMs: number; target: string } | null
+  healed: { recordedAtMs: number; healedAtMs: number; target: string; attempt?: number } | null
   /** Since when no member holds it open, on the watch (`DiagnoseState.watch`). */
   quietSinceMs: number | null
 }

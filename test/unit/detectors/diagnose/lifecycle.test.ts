@@ -184,3 +184,14 @@ test('once all trouble has closed, what merely comes back does not become the ca
   see(anAnomaly({ entity: 'lab/gateway', metric: 'homeostat.span.requests', severity: 'warning', direction: 'above', atS: 21 }))
   expect(published.at(-1)!.causes[0]).toMatchObject({ entity: cause!.entity, signature: cause!.signature, open: false })
 })
+
+test('of several members one is healed and a later one is not: the incident goes on at once, whatever came in between', () => {
+  const { feed, incident, last } = acting()
+  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-2', attempt: 2 }) }, 30)
+  expect(last().healedAtMs).toBe(T0 + 15_000)
+  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-1', attempt: 1, verdict: 'ineffective' }) }, 31) // Given up before, heard of late.
+  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-3', attempt: 3, verdict: 'refused' }) }, 32)
+  expect(last().healedAtMs).toBe(T0 + 15_000)
+  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-4', attempt: 4, verdict: 'ineffective' }) }, 33)
+  expect(last()).toMatchObject({ status: 'open', healedAtMs: null })
+})
