@@ -63,6 +63,10 @@ export const commandSchema = z.object({
   /** Grows with every command for the target; an older one is refused. */
   fence: z.number(),
   nonce: z.string(),
+  /** Of a step that goes through members in stages: in which rollout, which stage and member of how many. Absent for others. */
+  rollout: z.object({ id: z.string(), stage: z.number(), stages: z.number(), member: z.number(), members: z.number() }).optional(),
+  /** The command whose act this one takes back. Its verdict is `undone` when all that passed before that act passes again. */
+  undoes: z.string().optional(),
   keyId: z.string(),
   /** Ed25519 over the canonical bytes of everything above, base64. */
   signature: z.string()

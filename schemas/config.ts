@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { escalationSchema } from './escalation.ts'
-import { durationSchema } from './runbook.ts'
+import { durationSchema } from './yaml-values.ts'
 import { secretSchema as secret } from './secret.ts'
 import { COLLECTOR_TOPICS, isForeignTopic } from './topics.ts'
 

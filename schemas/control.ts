@@ -3,6 +3,9 @@
 import { z } from 'zod'
 import type { RecordType } from './envelope.ts'
 
+/** Members that a group can name: they are part of decide's state, and a stage of more is no stage. */
+export const GROUP_MEMBERS_MAX = 200
+
 const common = { atMs: z.number(), by: z.string() }
 
 export const controlSchema = z.discriminatedUnion('kind', [
@@ -31,7 +34,15 @@ export const controlSchema = z.discriminatedUnion('kind', [
     ...common
   }),
   /** How many members a group has when all are well. `group`: a service, or `*` for the environment. */
-  z.object({ kind: z.literal('group'), environment: z.string(), group: z.string(), size: z.number().int().min(0), ...common }),
+  z.object({
+    kind: z.literal('group'),
+    environment: z.string(),
+    group: z.string(),
+    size: z.number().int().min(0),
+    /** Who they are, as entities: what steps that go through members in stages act on. Of all of them, or of nobody. */
+    members: z.array(z.string().min(1)).max(GROUP_MEMBERS_MAX).optional(),
+    ...common
+  }),
   /** State of an objective. `service`: a service, or `*` for the environment. */
   z.object({
     kind: z.literal('error_budget'),

@@ -27,7 +27,8 @@ export const BLOCK_REASONS = [
   'kill_switch',
   'no_policy',
   'no_runbook',
-  'target_frozen'
+  'target_frozen',
+  'stages'
 ] as const
 export type BlockReason = (typeof BLOCK_REASONS)[number]
 

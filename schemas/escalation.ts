@@ -1,7 +1,7 @@
 // Escalation in the configuration (`act.escalation`): channels to people, who is on call, who owns what.
 
 import { z } from 'zod'
-import { durationSchema } from './runbook.ts'
+import { durationSchema } from './yaml-values.ts'
 import { secretSchema } from './secret.ts'
 
 /** A URL, or a reference to one, since many carry their credential in the path. */

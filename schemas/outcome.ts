@@ -4,7 +4,8 @@ import { z } from 'zod'
 import type { RecordType } from './envelope.ts'
 import { incidentTraceparent } from './ids.ts'
 
-export const VERDICTS = ['healed', 'partial', 'ineffective', 'harmful', 'inconclusive', 'unknown', 'refused'] as const
+/** `undone`: of a command that takes the act of another one back, when all that passed before that act passes again. */
+export const VERDICTS = ['healed', 'partial', 'ineffective', 'harmful', 'inconclusive', 'unknown', 'refused', 'undone'] as const
 export const verdictSchema = z.enum(VERDICTS)
 export type Verdict = z.infer<typeof verdictSchema>
 

@@ -4,11 +4,13 @@
 // deciding code itself on it; a running instance only looks at their form.
 
 import { z } from 'zod'
+import { GROUP_MEMBERS_MAX } from './control.ts'
 import { autonomySchema, BLOCK_REASONS, decisionSchema, guardResultSchema } from './decision.ts'
 import { severitySchema } from './anomaly.ts'
 import { causeSchema } from './incident.ts'
 import { VERDICTS } from './outcome.ts'
-import { apiVersionSchema, durationSchema, metadataSchema, parseDuration } from './runbook.ts'
+import { apiVersionSchema, metadataSchema } from './runbook.ts'
+import { durationSchema, parseDuration } from './yaml-values.ts'
 
 const ratio = z.number().min(0).max(1)
 const ago = durationSchema.describe('How long before `now`.')
@@ -58,6 +60,7 @@ const givenControlSchema = z.discriminatedUnion('kind', [
       kind: z.literal('group').describe('Which of these.'),
       group: z.string().default('*').describe('A service, or `*` for the environment.'),
       size: z.number().int().min(0).describe('Members when all are well.'),
+      members: z.array(z.string().min(1)).max(GROUP_MEMBERS_MAX).optional().describe('Who they are, all of them, as entities.'),
       ago: ago.prefault('1d'),
       by
     })
@@ -129,6 +132,7 @@ const caseSchema = z.strictObject({
         .describe('`act`, `would_act` (but for its level), `ask`, `blocked`, `escalate`, or `none` (no policy or runbook).'),
       policy: z.string().nullable().optional().describe('Which one decides; null: none.'),
       runbook: z.string().nullable().optional().describe('Which one is chosen; null: none.'),
+      target: z.string().nullable().optional().describe('What would be acted on: the entity, or the member whose turn it is; null: nothing.'),
       blockedBy: z.array(z.enum(BLOCK_REASONS)).optional().describe('Exactly these guards do not allow it, in any order.'),
       guards: z
         .partialRecord(z.enum(BLOCK_REASONS), guardResultSchema.shape.verdict)

@@ -3,7 +3,7 @@
 // Everything that is executed stands here, written by the operator: a command names an entry and adds nothing to it.
 
 import { z } from 'zod'
-import { durationSchema } from './runbook.ts'
+import { durationSchema } from './yaml-values.ts'
 
 const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a name of an environment variable')
 

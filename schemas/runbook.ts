@@ -2,23 +2,12 @@
 
 import { z } from 'zod'
 import { autonomySchema } from './decision.ts'
+import { checkSchema } from './check.ts'
 import { causeSchema } from './incident.ts'
+import { durationSchema, nameSchema as name } from './yaml-values.ts'
 
-/** Durations are written `500ms`, `5s`, `10m`, `2h`, `1d` and read as milliseconds. */
-export const durationSchema = z
-  .string()
-  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'a duration such as 500ms, 5s, 10m, 2h or 1d')
-  .transform(parseDuration)
+export type { Check } from './check.ts'
 
-const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
-
-/** `"1.5s"` → 1500. The text must fit durationSchema's pattern. */
-export function parseDuration(text: string): number {
-  const unit = text.replace(/^[\d.]+/, '') as keyof typeof UNIT_MS
-  return Math.round(Number.parseFloat(text) * UNIT_MS[unit])
-}
-
-const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,62})$/, 'lower-case letters, digits and dashes, at most 63')
 const count = z.number().int().min(1)
 const ratio = z.number().min(0).max(1)
 const riskSchema = z.enum(['low', 'medium', 'high'])
@@ -33,61 +22,6 @@ export const metadataSchema = z
   .describe('Who it is.')
 const expression = z.string().min(1)
 
-const metricCheck = z
-  .strictObject({
-    name: name.describe('Unique within the step.'),
-    type: z.literal('metric').describe('A value from stored telemetry, never from an alert.'),
-    entity: z.string().optional().describe('`namespace/service@instance` whose telemetry is read. Default: the target of the command.'),
-    metric: z.string().describe('Name of the metric, as its sender wrote it.'),
-    attributes: z.record(z.string(), z.string()).default({}).describe('Attributes that a point must have.'),
-    aggregate: z
-      .enum(['last', 'mean', 'max', 'min', 'p95', 'sum', 'count'])
-      .default('mean')
-      .describe('How the samples of the window become one value. Counters are read as differences.'),
-    window: durationSchema.describe('How far back samples are taken, at most to the act.'),
-    minSamples: z.number().int().min(1).default(3).describe('Fewer samples than this is inconclusive, never healed.'),
-    expect: expression.describe('CEL over `value`, `samples`, `before` (the same aggregate before the onset; null if unknown), `incident`, `cause`, `target`.')
-  })
-  .describe('A metric check.')
-const httpCheck = z
-  .strictObject({
-    name: name.describe('Unique within the step.'),
-    type: z.literal('http').describe('One GET, redirects are not followed. This machine, and the hosts of `act.probeHosts`.'),
-    url: z.string().describe('What is asked.'),
-    status: z.number().int().default(200).describe('The answer that passes.'),
-    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
-  })
-  .describe('An HTTP check.')
-const stateCheck = z
-  .strictObject({
-    name: name.describe('Unique within the step.'),
-    type: z.literal('state').describe('What a driver knows of a target.'),
-    driver: z.string().describe('A driver of `act.drivers`.'),
-    target: z.string().optional().describe("As the driver names it. Default: the step's own target."),
-    expect: expression.describe("CEL over `facts` (the driver's, and `facts.state`), `incident`, `cause`, `target`.")
-  })
-  .describe('A state check.')
-const tcpCheck = z
-  .strictObject({
-    name: name.describe('Unique within the step.'),
-    type: z.literal('tcp').describe('One connection. This machine, and the hosts of `act.probeHosts`.'),
-    address: z
-      .string()
-      .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/, 'host:port')
-      .describe('`host:port`.'),
-    send: z.string().max(1_024).optional().describe('Sent once the connection stands.'),
-    answer: z
-      .string()
-      .min(1)
-      .max(1_024)
-      .optional()
-      .describe('Text that must come back. Absent: that the connection stands is enough, which a hung process still grants (its kernel accepts).'),
-    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
-  })
-  .describe('A TCP check.')
-export const checkSchema = z.discriminatedUnion('type', [metricCheck, httpCheck, stateCheck, tcpCheck])
-export type Check = z.infer<typeof checkSchema>
-
 const actSchema = z.strictObject({
   driver: z.string().describe('A driver of `act.drivers`: `process`, `systemd`, `http`, `exec`.'),
   verb: z.string().describe('What the driver does; for `http` an endpoint, for `exec` a command of the configuration.'),
@@ -95,8 +29,27 @@ const actSchema = z.strictObject({
   args: z.record(z.string(), z.unknown()).default({}).describe('Arguments that the driver allows for the verb.')
 })
 
+/** So many members, or such a share of them, rounded up: `2` or `25%`. */
+const stageSchema = z.union([count, z.string().regex(/^(100|[1-9]\d?)%$/, 'a number of members from 1, or a share from 1% to 100%')])
+export type Stage = z.infer<typeof stageSchema>
+/** More are no caution but patience; the record of a decision shows them all. */
+const STAGES_MAX = 10
+
 export const stepSchema = z.strictObject({
   name: name.describe('Unique within the runbook; part of the key that keeps an effect from happening twice.'),
+  targets: z
+    .strictObject({
+      group: z.literal('service').default('service').describe("`service`: the instances of the cause's service in the environment of the incident."),
+      staleAfter: durationSchema.prefault('1d').describe('A `group` record that is older does not tell who the members are: nothing is begun.')
+    })
+    .optional()
+    .describe('The step acts on every member of a group, in `stages`, instead of on one target. It is the only step of its runbook.'),
+  stages: z
+    .array(stageSchema)
+    .min(1)
+    .max(STAGES_MAX)
+    .optional()
+    .describe('Members that have been acted on at the end of each stage: numbers or shares that ascend, such as `[1, 25%, 100%]`.'),
   when: expression
     .optional()
     .describe('CEL over `facts`, `incident`, `cause`, `target`, read again at the moment of acting. False skips the step, unknown stops the command.'),

@@ -36,16 +36,23 @@ export function rankCandidates(
   for (const name of new Set(policy.spec.runbooks)) {
     const runbook = set.runbooks.get(name)
     if (runbook === undefined || !runbook.spec.signatures.includes(cause.signature)) continue
-    const { successes, failures } = learnedOf(state, name, cause.signature)
-    const successMean = posteriorMean(successes, failures)
     const triedInVain = attempts.filter(
-      attempt => attempt.incidentId === incidentId && attempt.runbook === name && attempt.verdict !== null && attempt.verdict !== 'healed'
+      ({ incidentId: of, runbook: tried, verdict, undoes }) =>
+        of === incidentId && tried === name && undoes === undefined && verdict !== null && verdict !== 'healed'
     ).length
-    const reason = `${runbook.spec.risk} risk, ${successes} of ${successes + failures} healed (${successMean.toFixed(2)})${triedInVain > 0 ? `, tried ${times(triedInVain)} in vain here` : ''}`
-    candidates.push({ runbook, successMean, successes, failures, triedInVain, reason })
+    candidates.push(candidateOf(runbook, cause, state, triedInVain))
   }
   const groups = Map.groupBy(candidates, candidate => candidate.triedInVain)
   return [...groups.keys()].sort((a, b) => a - b).flatMap(tried => inOrder(groups.get(tried)!))
+}
+
+/** A runbook with its record against the cause's signature. */
+export function candidateOf(runbook: LoadedRunbook, { signature }: Cause, state: DecideState, triedInVain = 0): Candidate {
+  const { successes, failures } = learnedOf(state, runbook.name, signature)
+  const successMean = posteriorMean(successes, failures)
+  const inVain = triedInVain > 0 ? `, tried ${times(triedInVain)} in vain here` : ''
+  const reason = `${runbook.spec.risk} risk, ${successes} of ${successes + failures} healed (${successMean.toFixed(2)})${inVain}`
+  return { runbook, successMean, successes, failures, triedInVain, reason }
 }
 
 /** Mean of Beta(1 + successes, 1 + failures). */

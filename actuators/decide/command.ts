@@ -1,10 +1,13 @@
 // From a decision to act to the order that carries it: steps with their idempotency keys, fence, expiry. Not yet signed.
 
 import type { Command, Holds } from '../../schemas/command.ts'
+import { assert } from '../../schemas/errors.ts'
 import { derivedId, idempotencyKey } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { RunbookStep } from '../../schemas/runbook.ts'
 import type { LoadedPolicy, LoadedRunbook } from './policy-file.ts'
+import { stageOf } from './rollout.ts'
+import type { RolloutTurn } from './rollout-turn.ts'
 
 export type UnsignedCommand = Omit<Command, 'keyId' | 'signature'>
 
@@ -16,6 +19,9 @@ export interface CommandPlan {
   cause: Cause
   policy: LoadedPolicy
   runbook: LoadedRunbook
+  /** Entity acted on: that of the cause, or the member whose turn it is. */
+  target: string
+  turn?: RolloutTurn | undefined
   decisionId: string
   /** From 1, within the incident. */
   attempt: number
@@ -28,8 +34,8 @@ export interface CommandPlan {
 
 /** The same plan gives the same ids, so a decision made twice around a crash is one command to the actuator. */
 export function makeCommand(plan: CommandPlan): UnsignedCommand {
-  const { incident, cause, policy, runbook, attempt, nowMs } = plan
-  const target = cause.entity
+  const { incident, cause, policy, runbook, target, attempt, nowMs } = plan
+  const { steps, ...inRollout } = ofRollout(plan)
   return {
     id: commandId(plan),
     incidentId: incident.id,
@@ -43,8 +49,8 @@ export function makeCommand(plan: CommandPlan): UnsignedCommand {
     holds: holdsOf(policy),
     attempt,
     risk: runbook.spec.risk,
-    cost: runbook.spec.cost,
-    steps: runbook.spec.steps.map(step => ({
+    cost: inRollout.undoes === undefined ? runbook.spec.cost : 0,
+    steps: steps.map(step => ({
       idempotencyKey: idempotencyKey(incident.id, policy.version, runbook.name, target, step.name, attempt),
       name: step.name,
       step
@@ -56,8 +62,25 @@ export function makeCommand(plan: CommandPlan): UnsignedCommand {
     expiresAtMs: nowMs + plan.expiryMs,
     // At least the clock: larger than any fence of a forgotten past.
     fence: Math.max(plan.fenceBefore + 1, nowMs),
-    nonce: plan.nonce
+    nonce: plan.nonce,
+    ...inRollout
   }
+}
+
+/** The steps of the command, and its place among those of other members. */
+function ofRollout({ runbook, turn }: CommandPlan): { steps: RunbookStep[] } & Pick<UnsignedCommand, 'rollout' | 'undoes'> {
+  const { steps } = runbook.spec
+  if (turn === undefined || 'problem' in turn) return { steps }
+  const { rollout, member, undoes } = turn
+  const { id, members, ends } = rollout
+  const place = { id, stage: stageOf(rollout, member), stages: ends.length, member: members.indexOf(member) + 1, members: members.length }
+  return undoes === null ? { steps, rollout: place } : { steps: steps.map(takingBack), rollout: place, undoes }
+}
+
+/** The step that takes back what this one did: without condition, wait or undo of its own. */
+function takingBack({ undo, when: _condition, waitFor: _wait, ...step }: RunbookStep): RunbookStep {
+  assert(undo !== undefined, `step ${step.name} has no undo: nothing can be taken back`)
+  return { ...step, action: undo }
 }
 
 /** Windows in whole, and nothing that the file did not say. */
@@ -67,8 +90,8 @@ function holdsOf({ spec }: LoadedPolicy): Holds {
 }
 
 /** Derived: incident, policy version, runbook, target, attempt. */
-export function commandId({ incident, cause, policy, runbook, attempt }: Pick<CommandPlan, 'incident' | 'cause' | 'policy' | 'runbook' | 'attempt'>): string {
-  return derivedId('command', incident.id, policy.version, runbook.name, cause.entity, attempt)
+export function commandId({ incident, policy, runbook, target, attempt }: Pick<CommandPlan, 'incident' | 'policy' | 'runbook' | 'target' | 'attempt'>): string {
+  return derivedId('command', incident.id, policy.version, runbook.name, target, attempt)
 }
 
 /** Classes of actions in these steps, `driver/verb`, each once: what cost budgets are about. */

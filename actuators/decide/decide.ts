@@ -12,12 +12,15 @@ import { derivedId } from '../../schemas/ids.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
-import { actionsOf, commandId, deadlineOf, makeCommand, type UnsignedCommand } from './command.ts'
+import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
+import { commandId, makeCommand, type UnsignedCommand } from './command.ts'
 import { askSubject } from './guards/approval.ts'
-import { answerOf, type Judgement, judge } from './judge.ts'
+import { answerOf, isCurrent, type Judgement, judge, judgeMember, judgeUndo } from './judge.ts'
 import { endTrust, onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, addOpening, applyControl, type DecideState, learnedOf, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { hasInFlight, nextOf, type Rollout, stoppedOf, takeVerdict } from './rollout.ts'
+import { type RolloutTurn, undoesOf } from './rollout-turn.ts'
+import { addOnset, addOpening, applyControl, type DecideState, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 export type DecideEvent =
@@ -120,32 +123,6 @@ function newWatch(incident: Incident): Watch {
   }
 }
 
-/** Notes what became of a command. Shared with rebuilding. @returns false when it was known */
-export function settleOutcome(state: DecideState, outcome: Outcome): boolean {
-  const target = targetOf(state, outcome.environment, outcome.target)
-  const attempt = target.attempts.find(known => known.commandId === outcome.commandId)
-  if (attempt === undefined || (attempt.verdict !== null && attempt.verdict !== 'unknown')) return false
-  const orphaned = attempt.verdict === 'unknown' && attempt.endedAtMs !== outcome.recordedAtMs
-  if (attempt.verdict === 'unknown' && !orphaned) return false
-  attempt.verdict = outcome.verdict
-  attempt.endedAtMs = outcome.recordedAtMs
-  attempt.healedAtMs = outcome.healedAtMs
-  if (outcome.verdict === 'unknown') target.frozen = { sinceMs: outcome.recordedAtMs, reason: outcome.reason }
-  // Given up as an orphan, and here is what became of it after all.
-  else if (orphaned && target.frozen?.reason.includes(outcome.commandId)) target.frozen = null
-  if (outcome.verdict === 'harmful') target.quarantined[outcome.runbook] = outcome.recordedAtMs
-  learn(state, outcome.runbook, attempt.signature, outcome.verdict)
-  return true
-}
-
-function learn(state: DecideState, runbook: string, signature: string, verdict: Outcome['verdict']): void {
-  const { successes, failures } = learnedOf(state, runbook, signature)
-  if (verdict === 'healed') state.learned[`${runbook}|${signature}`] = { successes: successes + 1, failures }
-  // inconclusive, unknown and refused say nothing about the runbook.
-  else if (verdict === 'partial' || verdict === 'ineffective' || verdict === 'harmful')
-    state.learned[`${runbook}|${signature}`] = { successes, failures: failures + 1 }
-}
-
 function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   if (!rules.environments.includes(outcome.environment)) return [{ kind: 'ignored', reason: 'environment' }]
   if (!settleOutcome(state, outcome)) return [{ kind: 'ignored', reason: 'known_outcome' }]
@@ -157,6 +134,7 @@ function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: 
   const watch = state.watches[outcome.incidentId]
   if (watch !== undefined) {
     watch.paged ||= outcome.escalated
+    if (watch.rollout != null) takeVerdict(watch.rollout, outcome.commandId, outcome)
     if (outcome.verdict === 'healed' && !tookOutcomeIn(watch)) watch.holdUntilMs = nowMs + HEALED_HOLD_MS
   }
   // Others may have waited for this target or for room in the blast radius.
@@ -179,6 +157,8 @@ function onTick(state: DecideState, nowMs: number, random: Random, rules: Decide
     orphan.endedAtMs = nowMs
     const reason = `command ${orphan.commandId} has no outcome though its deadline passed: is the actuator of ${orphan.environment} running?`
     targetOf(state, orphan.environment, orphan.target).frozen = { sinceMs: nowMs, reason }
+    const rollout = state.watches[orphan.incidentId]?.rollout
+    if (rollout != null) takeVerdict(rollout, orphan.commandId, undefined)
   }
   if (orphans.length > 0) return decideAll(state, nowMs, random, rules)
   return Object.values(state.watches)
@@ -196,7 +176,9 @@ function onPolicies(state: DecideState, nowMs: number, random: Random, rules: De
 /** A person released a target: what was given up there is judged again. Shared with rebuilding. @param sinceMs not what was given up later */
 export function reopenEscalated(state: DecideState, target: string, sinceMs = Number.POSITIVE_INFINITY): void {
   for (const watch of Object.values(state.watches)) {
-    if (watch.escalated && watch.last?.target === target && watch.last.decidedAtMs <= sinceMs) watch.escalated = false
+    if (!watch.escalated || watch.last?.target !== target || watch.last.decidedAtMs > sinceMs) continue
+    watch.escalated = false
+    delete watch.stopped
   }
 }
 
@@ -206,17 +188,45 @@ function decideAll(state: DecideState, nowMs: number, random: Random, rules: Dec
 
 function decideOne(state: DecideState, watch: Watch, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   watch.retryAtMs = null
-  if (watch.escalated || watch.incident.healedAtMs !== null) return []
+  if (watch.escalated) return []
+  if (watch.rollout != null) return goThrough(state, watch, watch.rollout, nowMs, random, rules)
+  if (watch.incident.healedAtMs !== null) return []
   if (watch.holdUntilMs !== null) {
     if (nowMs < watch.holdUntilMs) return []
     watch.holdUntilMs = null
   }
   if (isInFlight(state, watch)) return [] // Its own command runs: the outcome is the next news.
   const judgement = judge(state, watch, rules.policies, nowMs)
-  watch.retryAtMs = judgement.retryAtMs
-  const answer = answerOf(judgement)
-  if (answer === watch.answer) return []
-  return record(state, watch, judgement, answer, nowMs, random, rules)
+  const effects = record(state, watch, judgement, nowMs, random, rules)
+  return watch.rollout == null ? effects : [...effects, ...goThrough(state, watch, watch.rollout, nowMs, random, rules)]
+}
+
+/**
+ * Goes on with a rollout: as many members as its stage and the guards let, or what has to be taken back. What one member's heal says of
+ * the incident does not end it; that the incident is over does, with the watch.
+ */
+function goThrough(state: DecideState, watch: Watch, rollout: Rollout, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  const next = nextOf(rollout)
+  const end = (): DecideEffect[] => {
+    watch.rollout = null
+    return decideOne(state, watch, nowMs, random, rules)
+  }
+  const stopped = (also?: string): DecideEffect[] => {
+    watch.stopped = { ...watch.stopped, [rollout.runbook.name]: stoppedOf(rollout, also) }
+    watch.holdUntilMs = null // What one member's heal promised is over.
+    return end()
+  }
+  if (next.kind === 'await') return []
+  if (next.kind === 'over' && next.isHealed) return end()
+  if (next.kind === 'over') return stopped()
+  if (next.kind === 'act' && !isCurrent(rollout, watch, rules.policies)) return hasInFlight(rollout.acts) ? [] : end() // Decided anew, by what is in force now.
+  const judgement =
+    next.kind === 'act'
+      ? judgeMember(state, watch, rollout, next.member, rules.policies, nowMs)
+      : judgeUndo(state, watch, rollout, next.act, rules.policies, nowMs)
+  if (judgement === undefined) return stopped('its policy is gone')
+  const effects = record(state, watch, judgement, nowMs, random, rules)
+  return judgement.outcome === 'act' && effects.length > 0 ? [...effects, ...goThrough(state, watch, rollout, nowMs, random, rules)] : effects
 }
 
 function isInFlight(state: DecideState, { incident, last }: Watch): boolean {
@@ -229,36 +239,39 @@ function tookOutcomeIn({ incident, attempts }: Watch): boolean {
   return incident.healedAtMs !== null || (incident.status !== 'acting' && incident.attempts >= attempts)
 }
 
-function record(state: DecideState, watch: Watch, judgement: Judgement, answer: string, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
-  const { retryAtMs: _, chosen, ...said } = judgement
+/** Publishes what is new in a judgement, and the command where it is to act. */
+function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
+  const { retryAtMs, chosen, ...said } = judgement
+  watch.retryAtMs = retryAtMs
+  const answer = answerOf(judgement)
+  if (answer === watch.answer) return []
   const id = derivedId('decision', watch.incident.id, watch.sequence, answer)
   const acting = said.outcome === 'act' && chosen !== null
+  const { cause, target: entity, turn } = chosen?.context ?? {}
   const plan = acting
-    ? { incident: watch.incident, cause: chosen.context.cause, policy: chosen.policy, runbook: chosen.runbook, attempt: said.attempt }
+    ? { incident: watch.incident, cause: cause!, policy: chosen.policy, runbook: chosen.runbook, target: entity!, turn, attempt: said.attempt }
     : undefined
   const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan) }
   watch.sequence++
   watch.answer = answer
   watch.last = lastOf(decision)
-  addTrial(
-    state,
-    decision,
-    watch.incident.members.map(member => member.anomalyId)
-  )
+  const anomalyIds = watch.incident.members.map(member => member.anomalyId)
+  if (undoesOf(turn) === null) addTrial(state, decision, anomalyIds)
   const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
   if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
-    const subject = askSubject(decision)
+    const subject = askSubject(decision, decision.guards)
     if (watch.ask?.subject !== subject) watch.ask = { decisionId: id, askedAtMs: nowMs, subject }
     // What made it a question may pass before people answer.
     watch.retryAtMs = Math.min(watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter, watch.retryAtMs ?? Number.POSITIVE_INFINITY)
   }
   if (said.outcome === 'escalate') watch.escalated = true
   if (plan !== undefined) {
-    const target = targetOf(state, watch.incident.environment, plan.cause.entity)
+    const target = targetOf(state, watch.incident.environment, plan.target)
     const command = makeCommand({ ...plan, decisionId: id, fenceBefore: target.fence, nonce: random.uuid(), nowMs, expiryMs: rules.config.commandExpiry })
     target.fence = command.fence
     addAttempt(target, attemptOf(command, random.next() * 2 - 1))
     watch.attempts = Math.max(watch.attempts, command.attempt)
+    noteTurn(watch, turn, command)
     effects.push({ kind: 'publish_command', record: command })
   }
   if (!pageFor(state, watch, decision, rules.policies, nowMs, rules.escalation)) effects.push({ kind: 'ignored', reason: 'pages_max' })
@@ -270,29 +283,12 @@ export function lastOf({ policy, runbook, target, commandId, decidedAtMs }: Deci
   return { policy, runbook, target, commandId, decidedAtMs }
 }
 
-/** What the target remembers of a command. Shared with rebuilding. */
-export function attemptOf(command: UnsignedCommand, jitter: number) {
-  const { id, incidentId, environment, target, policy, runbook, issuedAtMs, expiresAtMs, steps, cause } = command
-  const deadlineMs = deadlineOf(
-    expiresAtMs,
-    steps.map(({ step }) => step)
-  )
-  const signature = typeof cause.signature === 'string' ? cause.signature : 'other'
-  return {
-    commandId: id,
-    incidentId,
-    environment,
-    target,
-    policy,
-    runbook,
-    signature,
-    issuedAtMs,
-    deadlineMs,
-    jitter,
-    verdict: null,
-    endedAtMs: null,
-    healedAtMs: null,
-    cost: command.cost,
-    actions: actionsOf(steps.map(({ step }) => step))
-  }
+/** The rollout knows of the command from now on; its first one begins it. */
+function noteTurn(watch: Watch, turn: RolloutTurn | undefined, { id: commandId }: UnsignedCommand): void {
+  if (turn === undefined || 'problem' in turn) return
+  const { rollout, member, undoes } = turn
+  watch.rollout = rollout
+  if (undoes === null) rollout.acts.push({ member, commandId, verdict: null, isDone: false, isUndone: false, undo: null })
+  const act = rollout.acts.find(known => known.commandId === undoes)
+  if (act !== undefined) act.undo = { commandId, verdict: null, tries: (act.undo?.tries ?? 0) + 1 }
 }

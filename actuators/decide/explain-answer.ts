@@ -24,7 +24,8 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
   harmful: 'did harm',
   inconclusive: 'could not be judged',
   unknown: 'may or may not have happened',
-  refused: 'was refused before it began'
+  refused: 'was refused before it began',
+  undone: 'was taken back'
 }
 
 /** @param last the latest decision of the incident, if there is one; `outcomes` of the incident, in any order */
@@ -36,10 +37,12 @@ export function explainAnswer(incident: Incident, last: Decision | undefined, ou
     return [overLine(incident, tried), ...attempts, ...(didNotAct ? whyNotLines(last, tried.length > 0) : [])]
   }
   if (last === undefined) return ['Nothing is decided yet.']
-  if (incident.healedAtMs !== null) return ['It healed the target; what still shows is awaited to go.', ...attempts]
   const running = last.outcome === 'act' && !outcomes.some(({ commandId }) => commandId === last.commandId)
+  // Where a step goes through members, the heal of one is not the end of it.
+  const goesOn = stageLines(last).length > 0 && (running || last.outcome !== 'act')
+  if (incident.healedAtMs !== null && !goesOn) return ['It healed the target; what still shows is awaited to go.', ...attempts]
   const done = running ? `It is acting: ${last.runbook} on ${last.target}.` : DONE[last.outcome]
-  return [done, ...whyLines(last), ...attempts, ...handLines(incident, last)]
+  return [done, ...whyLines(last), ...stageLines(last), ...attempts, ...handLines(incident, last)]
 }
 
 function overLine({ resolution, healedAtMs, startedAtMs }: Incident, outcomes: readonly Outcome[]): string {
@@ -57,6 +60,15 @@ function overLine({ resolution, healedAtMs, startedAtMs }: Incident, outcomes: r
     default:
       return 'Closed: nothing was heard of it for a day.'
   }
+}
+
+/** Where a step that goes through members stands. */
+function stageLines({ guards }: Decision): string[] {
+  const { stage, stages, done, members, inFlight, undo } = guards.find(({ guard }) => guard === 'stages')?.inputs ?? {}
+  if (stage === undefined) return []
+  return [
+    `Stage ${stage} of ${stages}${undo === true ? ', being taken back' : ''}: ${done} of ${members} members verified, ${inFlight} in flight before this one.`
+  ]
 }
 
 /** Guards that stood in the way, the final ones first. */
@@ -105,6 +117,10 @@ const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision:
     verdict === 'refuse' ? `settle it with ${inputs.revertedBy}, then: homeostat release ${target}` : `if you want it to act now: homeostat release ${target}`,
   flapping: (_, { target, policy }) => `find out why ${target} breaks again and again; meanwhile: homeostat kill --scope policy/${policy}`,
   attempt_budget: ({ verdict }, { target, runbook }) => (verdict === 'refuse' ? `look at ${target}: ${runbook} does not cure it` : undefined),
+  stages: ({ verdict, inputs }, { target }) =>
+    verdict === 'refuse'
+      ? `look at what is said above of each member; to let it begin anew: homeostat release ${target}`
+      : `say who its members are: homeostat announce group group=${inputs.group} environment=… size=… members=…`,
   storm: () => 'look for the one cause that all of it has; nothing is restarted meanwhile',
   cost_budget: ({ inputs }) => `if it is worth it, raise costBudgets (${inputs.action}) in the policy`,
   freshness: ({ inputs }, { target }) =>

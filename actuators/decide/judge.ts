@@ -6,12 +6,15 @@
 
 import type { Autonomy, Decision, GuardResult } from '../../schemas/decision.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
+import { entityService } from '../../schemas/entity.ts'
 import { evaluateCondition } from '../cel.ts'
-import { type Candidate, rankCandidates } from './candidates.ts'
+import { type Candidate, candidateOf, rankCandidates } from './candidates.ts'
 import { decidingLevel } from './guards/approval.ts'
 import type { GuardContext } from './guards/guard.ts'
-import { askGuards } from './guards/guards.ts'
+import { askGuards, GUARDS, UNDO_GUARDS } from './guards/guards.ts'
 import type { LoadedPolicy, LoadedRunbook, PolicySet } from './policy-file.ts'
+import type { MemberAct, Rollout } from './rollout.ts'
+import { firstTurn, memberTurn, type RolloutTurn, undoesOf } from './rollout-turn.ts'
 import { type DecideState, inFlight, targetKey, targetOf, type Watch } from './state.ts'
 
 /** A decision without its identity. */
@@ -23,7 +26,7 @@ export type Judgement = Omit<Decision, 'id' | 'commandId'> & {
 }
 
 /** Guards whose refusal means that automation is at its end here, and a person is called. */
-const GIVES_UP: readonly string[] = ['attempt_budget', 'flapping', 'target_frozen', 'ownership', 'approval']
+const GIVES_UP: readonly string[] = ['attempt_budget', 'flapping', 'target_frozen', 'ownership', 'approval', 'stages']
 /** While these hold, nobody is called: people stopped or announced it themselves. */
 const SILENCES: readonly string[] = ['kill_switch', 'maintenance_window', 'deploy_window']
 
@@ -32,17 +35,56 @@ export function judge(state: DecideState, watch: Watch, set: PolicySet, nowMs: n
   const { incident } = watch
   const cause = incident.causes[0]
   if (cause === undefined) return nothing(watch, nowMs, null, null, 'no_policy', 'the incident has no cause yet')
-  const policy = set.policies.find(candidate => evaluateCondition(candidate.match, { incident, cause }).holds)
+  const policy = policyFor(incident, cause, set)
   if (policy === undefined) return nothing(watch, nowMs, null, cause, 'no_policy', `no policy matches ${cause.entity} (${cause.signature})`)
   const attempts = state.targets[targetKey(incident.environment, cause.entity)]?.attempts ?? []
   const candidates = rankCandidates(policy, set, cause, state, attempts, incident.id)
   if (candidates.length === 0) {
     return nothing(watch, nowMs, policy, cause, 'no_runbook', `no runbook of ${policy.name} answers the signature ${cause.signature}`)
   }
-  const judged = candidates.map(candidate => judgeCandidate(state, watch, policy, candidate, cause, nowMs))
-  // The best that is not refused; a wait holds its place, so that a cooldown is not evaded by the next runbook.
-  const chosen = judged.find(one => !one.guards.some(result => result.verdict === 'refuse' && result.guard !== 'autonomy')) ?? judged[0]!
-  return verdictOf(watch, policy, candidates, chosen, cause, nowMs)
+  const judged = candidates.map(candidate => {
+    const turn = firstTurn(state, watch, policy, candidate.runbook, cause, nowMs)
+    const target = turn === undefined || 'problem' in turn ? cause.entity : turn.member
+    return judgeCandidate(state, watch, policy, candidate, cause, target, turn, nowMs)
+  })
+  // What one left in doubt is for people first. Else the best that is not refused; a wait holds its place, so that a cooldown is
+  // not evaded by the next runbook.
+  const forPeople = judged.find(({ candidate }) => watch.stopped?.[candidate.runbook.name]?.isForPeople)
+  const chosen = forPeople ?? judged.find(one => !one.guards.some(result => result.verdict === 'refuse' && result.guard !== 'autonomy')) ?? judged[0]!
+  return verdictOf(watch, policy, candidates, chosen, nowMs)
+}
+
+function policyFor(incident: Incident, cause: Cause, set: PolicySet): LoadedPolicy | undefined {
+  return set.policies.find(candidate => evaluateCondition(candidate.match, { incident, cause }).holds)
+}
+
+/** Whether a rollout is still what its incident calls for: same policy and runbook, same group. */
+export function isCurrent(rollout: Rollout, { incident }: Watch, set: PolicySet): boolean {
+  const cause = incident.causes[0]
+  if (cause === undefined || entityService(cause.entity) !== rollout.group) return false
+  const policy = policyFor(incident, cause, set)
+  return (
+    policy?.name === rollout.policy && policy.version === rollout.policyVersion && set.runbooks.get(rollout.runbook.name)?.version === rollout.runbook.version
+  )
+}
+
+/** Judges the next act of a rollout that runs and is current: every guard is asked about the member. */
+export function judgeMember(state: DecideState, watch: Watch, rollout: Rollout, member: string, set: PolicySet, nowMs: number): Judgement {
+  const cause = watch.incident.causes[0]!
+  const policy = policyFor(watch.incident, cause, set)!
+  const candidate = candidateOf(set.runbooks.get(rollout.runbook.name)!, cause, state)
+  const turn = memberTurn(state, watch.incident, cause, rollout, member, nowMs)
+  return verdictOf(watch, policy, [candidate], judgeCandidate(state, watch, policy, candidate, cause, member, turn, nowMs), nowMs)
+}
+
+/** Judges taking back what a rollout did to a member. @returns undefined when its policy is gone: nobody says any more what holds */
+export function judgeUndo(state: DecideState, watch: Watch, rollout: Rollout, act: MemberAct, set: PolicySet, nowMs: number): Judgement | undefined {
+  const { cause, runbook } = rollout
+  const policy = set.policies.find(({ name }) => name === rollout.policy)
+  if (policy === undefined) return undefined
+  const candidate = candidateOf(runbook, cause, state)
+  const turn = { rollout, member: act.member, undoes: act.commandId }
+  return verdictOf(watch, policy, [candidate], judgeCandidate(state, watch, policy, candidate, cause, act.member, turn, nowMs), nowMs)
 }
 
 interface Judged {
@@ -51,7 +93,16 @@ interface Judged {
   guards: GuardResult[]
 }
 
-function judgeCandidate(state: DecideState, watch: Watch, policy: LoadedPolicy, candidate: Candidate, cause: Cause, nowMs: number): Judged {
+function judgeCandidate(
+  state: DecideState,
+  watch: Watch,
+  policy: LoadedPolicy,
+  candidate: Candidate,
+  cause: Cause,
+  target: string,
+  turn: RolloutTurn | undefined,
+  nowMs: number
+): Judged {
   const { incident } = watch
   const context: GuardContext = {
     nowMs,
@@ -59,16 +110,17 @@ function judgeCandidate(state: DecideState, watch: Watch, policy: LoadedPolicy, 
     cause,
     policy,
     runbook: candidate.runbook,
-    target: cause.entity,
-    targetState: targetOf(state, incident.environment, cause.entity),
+    target,
+    targetState: targetOf(state, incident.environment, target),
     watch,
     state,
-    inFlight: inFlight(state, incident.environment)
+    inFlight: inFlight(state, incident.environment),
+    turn
   }
-  return { candidate, context, guards: askGuards(context) }
+  return { candidate, context, guards: askGuards(context, undoesOf(turn) === null ? GUARDS : UNDO_GUARDS) }
 }
 
-function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Candidate[], chosen: Judged, cause: Cause, nowMs: number): Judgement {
+function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Candidate[], chosen: Judged, nowMs: number): Judgement {
   const { guards, candidate, context } = chosen
   const blocking = guards.filter(result => result.verdict === 'refuse' || result.verdict === 'wait')
   const asking = guards.filter(result => result.verdict === 'ask')
@@ -81,7 +133,7 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
     policyVersion: policy.version,
     runbook: candidate.runbook.name,
     runbookVersion: candidate.runbook.version,
-    target: cause.entity,
+    target: context.target,
     autonomy: level,
     outcome,
     blockedBy: guards.filter(result => result.verdict !== 'allow').map(result => result.guard),
@@ -96,7 +148,7 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
       reason
     })),
     attempt: watch.attempts + 1,
-    reason: reasonOf(outcome, candidate, cause, blocking, asking),
+    reason: reasonOf(outcome, chosen, blocking, asking),
     retryAtMs: retries.length > 0 ? Math.min(...retries) : null,
     chosen: { policy, runbook: candidate.runbook, context }
   }
@@ -115,15 +167,21 @@ function outcomeOf(level: Autonomy, blocking: readonly GuardResult[], asking: re
   return mayAct && gaveUp && !silenced && (frozen || !cleared) ? 'escalate' : 'blocked'
 }
 
-function reasonOf(outcome: Decision['outcome'], candidate: Candidate, cause: Cause, blocking: readonly GuardResult[], asking: readonly GuardResult[]): string {
-  const what = `${candidate.runbook.name} on ${cause.entity}`
+function reasonOf(
+  outcome: Decision['outcome'],
+  { candidate, context, guards }: Judged,
+  blocking: readonly GuardResult[],
+  asking: readonly GuardResult[]
+): string {
+  const what = `${candidate.runbook.name} on ${context.target}`
+  const inStage = guards.find(({ guard }) => guard === 'stages')?.reason
   switch (outcome) {
     case 'act':
-      return `${what}: ${candidate.reason}`
+      return `${what}: ${inStage ?? candidate.reason}`
     case 'would_act':
       return `would run ${what}: ${blocking[0]!.reason}`
     case 'ask':
-      return `${what} awaits people: ${asking[0]!.reason}`
+      return `${what} awaits people${inStage === undefined ? '' : `, a yes is for all of its stage (${inStage})`}: ${asking[0]!.reason}`
     case 'escalate':
       return `${what} is over to people: ${blocking.find(result => result.verdict === 'refuse' && GIVES_UP.includes(result.guard))!.reason}`
     default:

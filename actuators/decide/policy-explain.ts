@@ -101,12 +101,18 @@ function explainRunbook({ name, version, spec }: LoadedRunbook, description: str
 }
 
 function explainStep(step: Runbook['spec']['steps'][number]): ExplainedStep {
-  const { name, when, waitFor, action, timeout, settle, verify, undo } = step
+  const { name, when, waitFor, action, timeout, settle, verify, undo, stages, targets } = step
   const names = (checks: typeof verify.checks): string => checks.map(check => check.name).join(', ')
-  const act = ({ driver, verb, target }: typeof action): string => `${driver} ${verb} of ${target ?? 'the target'}`
+  const act = ({ driver, verb, target }: typeof action): string => `${driver} ${verb} of ${target ?? (stages === undefined ? 'the target' : 'the member')}`
   return {
     name,
     does: [
+      ...(stages === undefined || targets === undefined
+        ? []
+        : [
+            `goes through the instances of the cause's service in stages of ${stages.join(', ')}: each when all of the one before were verified; as the group was named within ${span(targets.staleAfter)}`,
+            `the first that is not healed stops it${undo === undefined ? '' : ', and what was done before is taken back, the last one first'}`
+          ]),
       ...(when === undefined ? [] : [`only if ${when}`]),
       ...(waitFor === undefined ? [] : [`waits up to ${span(waitFor.timeout)} for ${names(waitFor.checks)}`]),
       `${act(action)}, within ${span(timeout)}`,

@@ -158,7 +158,43 @@ function runbookProblems(found: Found<Runbook>): Problem[] {
     const path = ['spec', 'steps', index]
     if (steps.findIndex(other => other.name === step.name) < index)
       problems.push(problemIn(found, [...path, 'name'], `a second step named ${step.name}`, 'A step is known by its name: rename one.'))
-    problems.push(...stepProblems(found, step, path))
+    problems.push(...stepProblems(found, step, path), ...stageProblems(found, step, path))
+  }
+  return problems
+}
+
+/** A step that goes through members in stages must say whom and how far, and be alone: each member is a command of its own. */
+function stageProblems(found: Found<Runbook>, { targets, stages, action, undo }: RunbookStep, path: readonly PropertyKey[]): Problem[] {
+  if (targets === undefined && stages === undefined) return []
+  if (targets === undefined)
+    return [problemIn(found, [...path, 'stages'], 'stages of what? there is no targets', 'targets: { group: service } are the instances.')]
+  if (stages === undefined)
+    return [problemIn(found, [...path, 'targets'], 'all members at once? there are no stages', 'Such as stages: [1, 25%, 100%]; [100%] is all at once.')]
+  const problems: Problem[] = []
+  if (found.document.value.spec.steps.length > 1)
+    problems.push(
+      problemIn(
+        found,
+        [...path, 'stages'],
+        'a step with stages is the only one of its runbook',
+        'Put the others in runbooks of their own: a policy names several.'
+      )
+    )
+  for (const [index, stage] of stages.entries()) {
+    const before = stages.slice(0, index).findLast(other => typeof other === typeof stage || other === '100%')
+    if (before !== undefined && (before === '100%' || Number.parseInt(String(stage), 10) <= Number.parseInt(String(before), 10)))
+      problems.push(
+        problemIn(
+          found,
+          [...path, 'stages', index],
+          `${stage} is no more than ${before} before it`,
+          'Stages ascend: each says how many have been acted on at its end.'
+        )
+      )
+  }
+  for (const [part, act] of Object.entries({ action, undo })) {
+    if (act?.target !== undefined)
+      problems.push(problemIn(found, [...path, part, 'target'], 'every member would be this one target', 'Leave it out: the act is on the member.'))
   }
   return problems
 }

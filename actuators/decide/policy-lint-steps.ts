@@ -34,6 +34,7 @@ export function lintRunbook(found: Found<Runbook>, facts: ActFacts): Finding[] {
     const waited = step.waitFor?.checks ?? []
     return [
       ...timeFindings(found, step, path, facts),
+      ...stageFindings(found, step, path),
       ...actFindings(found, step, path, facts),
       ...step.verify.checks.flatMap((check, at) => checkFindings(found, step, check, [...path, 'verify', 'checks', at], facts)),
       ...waited.flatMap((check, at) => checkFindings(found, step, check, [...path, 'waitFor', 'checks', at], facts))
@@ -64,6 +65,26 @@ function timeFindings(found: Found<Runbook>, step: RunbookStep, path: Path, fact
   if (ownMs !== undefined && ownMs > step.timeout) {
     const message = `timeout ${span(step.timeout)} cuts ${driver} ${verb} off, which may take ${span(ownMs)} by the configuration: then nobody knows whether it happened, and the target is frozen`
     findings.push(finding('warning', 'timeout-short', found, [...path, 'timeout'], message, `Give it ${span(ownMs)} or more.`))
+  }
+  return findings
+}
+
+/** Members that no stage reaches, and checks that look at one target whichever member is acted on. */
+function stageFindings(found: Found<Runbook>, { stages, verify }: RunbookStep, path: Path): Finding[] {
+  const last = stages?.at(-1)
+  if (stages === undefined || last === undefined) return []
+  const findings: Finding[] = []
+  if (last !== '100%') {
+    const message = `the last stage ends with ${last}: whatever is beyond it is never acted on`
+    findings.push(finding('warning', 'stages-partial', found, [...path, 'stages', stages.length - 1], message, 'Let the last stage be 100%, if all are meant.'))
+  }
+  for (const [index, check] of verify.checks.entries()) {
+    const fixed = check.type === 'metric' ? (['entity', check.entity] as const) : check.type === 'state' ? (['target', check.target] as const) : undefined
+    if (fixed?.[1] === undefined) continue
+    const message = `looks at ${fixed[1]} whichever member was acted on`
+    findings.push(
+      finding('warning', 'check-not-of-member', found, [...path, 'verify', 'checks', index, fixed[0]], message, 'Leave it out: the check is of the member.')
+    )
   }
   return findings
 }

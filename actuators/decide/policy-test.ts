@@ -14,11 +14,12 @@ import type { GivenControl, GivenIncident, PolicyTest, PolicyTestCase } from '..
 import type { Random } from '../../schemas/ports.ts'
 import type { Problem } from '../../schemas/yaml.ts'
 import { evaluateCondition } from '../cel.ts'
+import { addAttempt, settleOutcome } from './attempts.ts'
 import { actionsOf } from './command.ts'
-import { type DecideEvent, decide, settleOutcome } from './decide.ts'
+import { type DecideEvent, decide } from './decide.ts'
 import { type Found, problemIn } from './policy-documents.ts'
 import { didYouMean, type PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, addOpening, type DecideState, emptyState, targetOf } from './state.ts'
+import { addOnset, addOpening, type DecideState, emptyState, targetOf } from './state.ts'
 import { scoreOutcome } from './trust.ts'
 
 export interface Difference {
@@ -214,7 +215,7 @@ function controlOf(given: GivenControl, environment: string, nowMs: number): Con
       }
     }
     case 'group':
-      return { kind: 'group', environment, group: given.group, size: given.size, by, atMs: nowMs - given.ago }
+      return { kind: 'group', environment, group: given.group, size: given.size, ...(given.members && { members: given.members }), by, atMs: nowMs - given.ago }
     case 'error_budget': {
       const { service, remainingRatio, burnRate } = given
       return { kind: 'error_budget', environment, service, remainingRatio, burnRate, by, atMs: nowMs - given.ago }
@@ -263,6 +264,7 @@ function differencesOf(expected: PolicyTestCase['expect'], decision: Decision): 
   compare('outcome', expected.outcome, decision.outcome)
   compare('policy', name(expected.policy), decision.policy ?? 'none')
   compare('runbook', name(expected.runbook), decision.runbook ?? 'none')
+  compare('target', name(expected.target), decision.target ?? 'none')
   compare('blockedBy', set(expected.blockedBy), set(decision.blockedBy)!)
   for (const [guard, verdict] of Object.entries(expected.guards ?? {})) compare(`guards.${guard}`, verdict, verdictOf(decision.guards, guard))
   compare('attempt', expected.attempt === undefined ? undefined : String(expected.attempt), String(decision.attempt))

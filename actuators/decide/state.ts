@@ -9,6 +9,7 @@ import type { Verdict } from '../../schemas/outcome.ts'
 import type { CallState } from '../escalate/calls.ts'
 import { type AuditState, emptyAudit } from './audit.ts'
 import { overlap } from './guards/overlap.ts'
+import type { Rollout, StoppedRollout } from './rollout.ts'
 
 /** One command for a target, from its issue to its verdict. */
 export interface Attempt {
@@ -32,6 +33,8 @@ export interface Attempt {
   cost?: number
   /** `driver/verb` of its steps, each once. */
   actions?: string[]
+  /** Command whose act it takes back: no attempt at healing, so budgets of attempts do not count it. */
+  undoes?: string
 }
 
 export interface TargetState {
@@ -68,6 +71,10 @@ export interface Watch {
   holdUntilMs: number | null
   escalated: boolean
   paged: boolean
+  /** A step that is going through members in stages; absent or null: none. */
+  rollout?: Rollout | null
+  /** Runbooks whose rollout was stopped within this incident. */
+  stopped?: Record<string, StoppedRollout>
 }
 
 /** Beta posterior of a runbook against a signature: successes and failures so far. */
@@ -139,8 +146,6 @@ export interface DecideState extends CallState {
 
 /** Targets remembered; the one unused longest makes room unless it is frozen or in flight. Fences follow the clock, so forgetting one is safe. */
 export const TARGETS_MAX = 10_000
-/** Attempts kept a target: budgets count at most tens within their window. */
-export const ATTEMPTS_MAX = 100
 const ONSETS_MAX = 50
 const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of incidents long closed.
 const MAINTENANCE_MAX = 1_000
@@ -201,12 +206,6 @@ function isIdle(target: TargetState): boolean {
 /** Commands without an outcome, over all targets of an environment. */
 export function inFlight(state: DecideState, environment: string): Attempt[] {
   return attemptsIn(state, environment, attempt => attempt.verdict === null)
-}
-
-export function addAttempt(target: TargetState, attempt: Attempt): void {
-  if (target.attempts.some(known => known.commandId === attempt.commandId)) return
-  target.attempts.push(attempt)
-  if (target.attempts.length > ATTEMPTS_MAX) target.attempts.shift()
 }
 
 export function addOnset(target: TargetState, incident: Incident): void {

@@ -9,26 +9,23 @@
 import { type AuditRow, auditRow, type SealedRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
 import type { Config } from '../../schemas/config.ts'
-import { type Control, controlRecord } from '../../schemas/control.ts'
+import { controlRecord } from '../../schemas/control.ts'
 import { decisionRecord } from '../../schemas/decision.ts'
 import { decodeRecord, type RecordType, textRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
-import { type Incident, incidentRecord } from '../../schemas/incident.ts'
-import { type Outcome, outcomeRecord } from '../../schemas/outcome.ts'
-import type { Escalation, Log, Logger, LogRecord, Meter, Position, Random } from '../../schemas/ports.ts'
-import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
-import { type DecodedEvent, type Rebuilt, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
+import { incidentRecord } from '../../schemas/incident.ts'
+import { outcomeRecord } from '../../schemas/outcome.ts'
+import type { Escalation, Log, Logger, LogRecord, Meter, Random } from '../../schemas/ports.ts'
+import { type DecodedEvent, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { callSender } from '../escalate/sender.ts'
 import { anchorsDue, anchorsNow, hear, seal, type SignAnchor } from './audit.ts'
 import type { UnsignedCommand } from './command.ts'
-import { attemptOf, type DecideEffect, type DecideEvent, decide, lastOf, reopenEscalated, settleOutcome } from './decide.ts'
-import { askSubject } from './guards/approval.ts'
-import { answerOf } from './judge.ts'
+import { type DecideEffect, type DecideEvent, decide } from './decide.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addAttempt, addOnset, addOpening, applyControl, type DecideState, emptyState, OVER_MAX, targetOf, type Watch } from './state.ts'
-import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
+import { rebuildState } from './rebuild.ts'
+import { type DecideState, emptyState } from './state.ts'
 
 const VERSION = 1
 const TICK_MS = 500 // Cooldowns are seconds at their shortest; half of one is precise enough.
@@ -186,98 +183,4 @@ function countEffect(meter: Meter, logger: Logger, effect: DecideEffect): void {
     meter.count('homeostat.decide.decisions', 1, { outcome })
     logger.info({ decisionId: id, incidentId, outcome, policy, runbook, target, reason }, 'an incident was decided')
   } else meter.count('homeostat.decide.commands', 1, { risk: effect.record.risk })
-}
-
-async function rebuildState(
-  log: Log,
-  environments: readonly string[],
-  policies: PolicySet,
-  listen: (state: DecideState, link: AuditRow) => void
-): Promise<Rebuilt<DecideState>> {
-  const state = emptyState()
-  const each = <T>(topic: string, type: RecordType<T>, take: (record: T, raw: LogRecord) => void, upTo?: readonly Position[]) =>
-    readWholeTopic(
-      log,
-      topic,
-      raw => {
-        const decoded = decodeRecord(type, raw)
-        if (decoded.ok) take(decoded.record, raw)
-      },
-      upTo
-    )
-  for (const environment of environments) {
-    await each(commandsTopic(environment), commandRecord, command => {
-      const target = targetOf(state, command.environment, command.target)
-      target.fence = Math.max(target.fence, command.fence)
-      addAttempt(target, attemptOf(command, 0))
-    })
-  }
-  const outcomesEnd = await each(TOPICS.outcomes.name, outcomeRecord, (outcome, raw) => {
-    settleOutcome(state, outcome)
-    const link = auditRow(raw)
-    if (link !== undefined) listen(state, link)
-  })
-  const controlEnd = await each(TOPICS.control.name, controlRecord, control => applyControl(state, control))
-  const anomalies = new Map<string, string[]>()
-  const incidentsEnd = await each(TOPICS.incidents.name, incidentRecord, incident => {
-    const cause = incident.causes[0]
-    if (!environments.includes(incident.environment) || state.over.includes(incident.id)) return
-    if ((state.watches[incident.id]?.incident.version ?? 0) >= incident.version) return // Published again after a newer one.
-    anomalies.set(
-      incident.id,
-      incident.members.map(member => member.anomalyId)
-    )
-    addOpening(state, incident)
-    if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
-    if (incident.status === 'resolved') {
-      state.over = [...state.over, incident.id].slice(-OVER_MAX)
-      delete state.watches[incident.id]
-    } else state.watches[incident.id] = watchOf(incident)
-  })
-  await each(TOPICS.decisions.name, decisionRecord, decision => {
-    if (environments.includes(decision.environment)) addTrial(state, decision, anomalies.get(decision.incidentId) ?? [])
-    const watch = state.watches[decision.incidentId]
-    if (watch === undefined) return
-    watch.sequence++
-    watch.answer = answerOf(decision)
-    watch.last = lastOf(decision)
-    if (decision.outcome === 'ask') watch.ask = { decisionId: decision.id, askedAtMs: decision.decidedAtMs, subject: askSubject(decision) }
-    if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
-    if (decision.outcome === 'escalate') watch.escalated = true
-    if (decision.outcome === 'escalate' || decision.outcome === 'ask') watch.paged = true
-  })
-  // What became of the decisions, in the order in which later news overrides earlier.
-  const recurrenceMs = (name: string) => policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0
-  const scored = (outcome: Outcome): void => {
-    if (environments.includes(outcome.environment)) scoreOutcome(state, outcome)
-  }
-  await each(TOPICS.outcomes.name, outcomeRecord, scored, outcomesEnd)
-  const compared = (incident: Incident): void => {
-    if (!environments.includes(incident.environment)) return
-    scoreOnset(state, incident, recurrenceMs)
-    if (incident.status === 'resolved') scoreResolution(state, incident)
-  }
-  await each(TOPICS.incidents.name, incidentRecord, compared, incidentsEnd)
-  const heard = (control: Control): void => {
-    scoreControl(state, control)
-    if (control.kind === 'autonomy') applyControl(state, control) // It speaks of demotions that are known only now.
-    if (control.kind === 'release_target') reopenEscalated(state, control.target, control.atMs)
-  }
-  await each(TOPICS.control.name, controlRecord, heard, controlEnd)
-  return { state, positions: [...incidentsEnd, ...outcomesEnd, ...controlEnd] }
-}
-
-function watchOf(incident: DecideState['watches'][string]['incident']): Watch {
-  return {
-    incident,
-    sequence: 0,
-    answer: '',
-    last: null,
-    retryAtMs: 0,
-    attempts: incident.attempts,
-    ask: null,
-    holdUntilMs: null,
-    escalated: false,
-    paged: false
-  }
 }

@@ -16,7 +16,7 @@ const TEXT_LENGTH_MAX = 500
  */
 export function pageAfter(known: PageOutboxRow | undefined, outcome: Outcome, command: Command, channel: string | undefined): PageOutboxRow | undefined {
   if (outcome.verdict === 'healed') return known?.desired === 'trigger' ? turned(known, 'resolve', `Healed: ${outcome.target}`, outcome) : known
-  if (outcome.verdict === 'refused' || channel === undefined) return known
+  if (outcome.verdict === 'refused' || outcome.verdict === 'undone' || channel === undefined) return known
   if (known?.desired === 'trigger') return known
   const summary = `${outcome.runbook} on ${outcome.target} was ${outcome.verdict}: ${outcome.reason}`.slice(0, TEXT_LENGTH_MAX)
   if (known) return turned(known, 'trigger', summary, outcome)

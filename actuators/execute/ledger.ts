@@ -245,7 +245,11 @@ function accept(rows: LedgerRows, command: Command, nowMs: number): void {
   write<CommandRow>(rows, 'command', { key: command.id, open: true, state: 'accepted', command, receivedAtMs: nowMs, evidence: null, begunAtMs: null })
   for (const { idempotencyKey, step } of command.steps) {
     const { driver, verb, args, target = command.target } = step.action
-    write<StepRow>(rows, 'step', newStep(command.id, 'act', driver, { idempotencyKey, target, verb, args, fence: command.fence }))
+    write<StepRow>(
+      rows,
+      'step',
+      newStep(command.id, command.undoes === undefined ? 'act' : 'undo', driver, { idempotencyKey, target, verb, args, fence: command.fence })
+    )
   }
   write<NonceRow>(rows, 'nonce', { key: command.nonce, open: false, commandId: command.id, seenAtMs: nowMs, expiresAtMs: command.expiresAtMs })
   const target = read<TargetRow>(rows, 'fence', command.target)

@@ -38,7 +38,7 @@ function record(context: ExecuteContext, row: CommandRow, findings: readonly Ste
   const nowMs = clock.nowMs()
   const { verdict, refusedBy } = summary(findings)
   // People are told of what was tried and did not help; a command that was stopped before it began did nothing to tell of.
-  const failed = verdict !== 'healed' && verdict !== 'refused'
+  const failed = verdict !== 'healed' && verdict !== 'undone' && verdict !== 'refused'
   const outcome = outcomeOf(row, findings, nowMs, failed && pageChannel !== undefined)
   ledger.record(row.key, outcome, known => pageAfter(known, outcome, row.command, pageChannel))
   meter.count('homeostat.act.outcomes', 1, { verdict })

@@ -17,7 +17,7 @@ import { type EffectInput, performEffect } from './effect.ts'
 import { captureEvidence } from './evidence.ts'
 import { finding, resultOf } from './findings.ts'
 import type { CommandRow, StepFinding, StepRow } from './rows.ts'
-import { undoStep } from './undo.ts'
+import { judgeTakingBack, undoStep } from './undo.ts'
 import { waitForStep } from './wait-for.ts'
 
 const OBSERVE_MS_MAX = 5_000 // Facts that take longer are unknown facts.
@@ -109,6 +109,7 @@ function effectInput(command: CommandRow, index: number, step: CommandStep, base
 
 /** applied, failed or unknown → the verdict, in the ledger. */
 async function judge(context: ExecuteContext, command: CommandRow, step: CommandStep, row: StepRow): Promise<StepRow | undefined> {
+  if (command.command.undoes !== undefined && row.state !== 'unknown') return judgeTakingBack(context, command, step, row, command.command.undoes)
   if (row.state === 'failed') return context.ledger.verified(row.key, 'unverified', finding(row, step, 'failed', undefined))
   if (row.state === 'unknown') return context.ledger.verified(row.key, 'unverified', finding(row, step, 'unknown', undefined))
   const subject = { command: command.command, actTarget: row.order.target, sinceMs: row.begunAtMs! }

@@ -1,8 +1,11 @@
 // The undo of a step that did no good: an effect of its own, and itself verified.
 //
 // Its row is opened when the undo is decided upon; after a crash the row says how far it came. It holds as undone only
-// when everything that passed before the act passes again.
+// when everything that passed before the act passes again. What a command did that has its outcome already is taken back by
+// a command of its own (`undoes`), whose step is that undo: judged here in the same way.
 
+import type { CommandStep } from '../../schemas/command.ts'
+import type { Verdict } from '../../schemas/outcome.ts'
 import { verifyUndone } from '../verify/verify.ts'
 import { latestBeginMs, stepBudgetMs } from './admission.ts'
 import type { ExecuteContext } from './context.ts'
@@ -51,4 +54,34 @@ async function decideUndo(context: ExecuteContext, command: CommandRow, index: n
   const found = finding(effect.row, step, 'applied', undefined)
   const reason = held ? found.reason : `${found.reason}; what passed before the act does not pass again`
   return context.ledger.verified(key, held ? 'verified' : 'unverified', { ...found, reason })
+}
+
+/** The verdict of a command that takes the act of the command `undoes` back. @returns undefined when the actuator is closing */
+export async function judgeTakingBack(
+  context: ExecuteContext,
+  command: CommandRow,
+  step: CommandStep,
+  row: StepRow,
+  undoes: string
+): Promise<StepRow | undefined> {
+  const said = (state: 'verified' | 'unverified', verdict: Verdict, reason: string): StepRow => {
+    const found = finding(row, step, row.state === 'failed' ? 'failed' : 'applied', { verdict, reason, checks: [], healedAtMs: null })
+    // Counted as the undo within a command is (M7).
+    return context.ledger.verified(row.key, state, { ...found, result: { ...found.result, undo: state === 'verified' ? 'undone' : 'failed' } })
+  }
+  if (row.state === 'failed') return said('unverified', 'inconclusive', `${row.detail}; what ${undoes} did is still there`)
+  const key = context.ledger.command(undoes)?.command.steps.find(({ name }) => name === step.name)?.idempotencyKey
+  const acted = key === undefined ? undefined : context.ledger.step(key)
+  if (acted === undefined || acted.baseline.length === 0)
+    return said('unverified', 'inconclusive', `${row.detail}; how it was before ${undoes} is not known here`)
+  const held = await verifyUndone(context, {
+    subject: { command: command.command, actTarget: row.order.target, sinceMs: row.begunAtMs! },
+    step: step.step,
+    appliedAtMs: row.appliedAtMs!,
+    baseline: acted.baseline,
+    signal: context.stopping
+  })
+  if (held === undefined) return undefined
+  if (!held) return said('unverified', 'inconclusive', `${row.detail}; what passed before the act does not pass again`)
+  return said('verified', 'undone', `${row.detail}; what passed before ${undoes} passes again`)
 }

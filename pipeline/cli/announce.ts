@@ -22,7 +22,7 @@ Kinds and their fields (those of times take 2026-03-01T14:00Z, now, or a duratio
   change        target=shop/orders actor=argo-cd what=deploy|config|scale|manual|revert environment=prod [id=…] [from=now] [to=10m]
                 without \`to\` it goes on: say the same id again with to=now
   maintenance   match='cause.service == "orders"' [id=…] [from=now] to=2h
-  group         environment=prod group=shop/orders size=12
+  group         environment=prod group=shop/orders size=3 [members=shop/orders@orders-1,shop/orders@orders-2,shop/orders@orders-3]
   error_budget  environment=prod service=shop/orders remainingRatio=0.4 burnRate=2
   autonomy      policy=restart-orders reason='looked at it'
 
@@ -46,7 +46,7 @@ export function registerAnnounce(program: Command, ports: AnnouncePorts): void {
 }
 
 /**
- * Fields of a control record from `name=value` texts: numbers as numbers, `from` and `to` as epoch ms.
+ * Fields of a control record from `name=value` texts: numbers as numbers, lists as lists, `from` and `to` as epoch ms.
  * @throws AppError `usage` for a text that is no pair, no time, or no number where one is expected
  */
 export function announcement(kind: string, pairs: readonly string[], nowMs: number): Record<string, unknown> {
@@ -56,6 +56,7 @@ export function announcement(kind: string, pairs: readonly string[], nowMs: numb
     if (at < 1) throw new AppError('usage', `${pair}: give fields as name=value`)
     const [name, value] = [pair.slice(0, at), pair.slice(at + 1)]
     if (name === 'from' || name === 'to') fields[`${name}Ms`] = value === 'now' ? nowMs : (parseIsoMs(value) ?? nowMs + parseDuration(value, name))
+    else if (LISTS.includes(name)) fields[name] = value.split(',').map(item => item.trim())
     else fields[name] = NUMBERS.includes(name) ? numberOf(name, value) : value
   }
   return fields
@@ -69,3 +70,5 @@ function numberOf(name: string, text: string): number {
 
 /** Fields that are numbers; a target may be called 7. */
 const NUMBERS: readonly string[] = ['size', 'remainingRatio', 'burnRate']
+/** Fields that are lists, parted by commas. */
+const LISTS: readonly string[] = ['members']

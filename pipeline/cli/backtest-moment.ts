@@ -1,7 +1,7 @@
 // Moments as people type them: ISO times, dates, or how long ago.
 
 import { AppError } from '../../schemas/errors.ts'
-import { parseDuration as durationMs } from '../../schemas/runbook.ts'
+import { parseDuration as durationMs } from '../../schemas/yaml-values.ts'
 
 const DURATION = /^(\d+(?:\.\d+)?)\s*([smhd])$/
 /** A time without a zone is UTC, as everything that is printed. */

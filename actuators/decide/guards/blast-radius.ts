@@ -5,6 +5,7 @@
 // on the safe side. `minHealthy` needs the true size: without it nobody can say how many are well, so it waits.
 
 import { entityService } from '../../../schemas/entity.ts'
+import { undoesOf } from '../rollout-turn.ts'
 import { allow, type Guard, type GuardContext, type Inputs, wait } from './guard.ts'
 
 const LISTED_MAX = 5 // Names in the record; the counts say the rest.
@@ -14,6 +15,9 @@ export const blastRadius: Guard = context => {
   const { concurrentMax, percentMax, minHealthy, group: kind } = policy.spec.blastRadius
   const group = kind === 'service' ? entityService(target) : '*'
   const { running, unverified } = underTreatment(context, group)
+  const isTakenBack = undoesOf(context.turn) !== null
+  // What is in doubt elsewhere is no reason to leave a change here: only what is in flight counts against taking it back.
+  if (isTakenBack) unverified.clear()
   const treated = running.size + unverified.size
   const told = state.groups[`${incident.environment}/${group}`]?.size ?? null
   const size = told ?? (percentMax > 0 ? heardOf(context, group).size : null) // Counting all is for those who need it.
@@ -35,7 +39,7 @@ export const blastRadius: Guard = context => {
     return wait('blast_radius', inputs, reason, counterfactual, unverified.size > 0 ? nowMs + policy.spec.recurrenceWindow : null)
   }
   const enough = `${treated} other targets under treatment, ${limit} at once are allowed`
-  if (minHealthy === 0 || minHealthy === '0%') return allow('blast_radius', inputs, enough)
+  if (minHealthy === 0 || minHealthy === '0%' || isTakenBack) return allow('blast_radius', inputs, enough)
   if (told === null) {
     return wait(
       'blast_radius',

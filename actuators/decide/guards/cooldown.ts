@@ -34,9 +34,9 @@ export function backoffMs(settings: Policy['spec']['cooldown'], count: number, j
   return Math.round(base * (1 + settings.jitter * jitter))
 }
 
-/** Attempts of a runbook since a time, oldest first. Every verdict counts. */
+/** Attempts of a runbook since a time, oldest first. Every verdict counts; taking one back is none. */
 export function recentAttempts(attempts: readonly Attempt[], runbook: string, sinceMs: number): Attempt[] {
-  return attempts.filter(attempt => attempt.runbook === runbook && endOf(attempt) >= sinceMs)
+  return attempts.filter(attempt => attempt.runbook === runbook && attempt.undoes === undefined && endOf(attempt) >= sinceMs)
 }
 
 /** When it ended, or was issued while it runs. */

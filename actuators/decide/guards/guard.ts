@@ -7,6 +7,7 @@ import type { BlockReason, GuardResult } from '../../../schemas/decision.ts'
 import type { Cause, Incident } from '../../../schemas/incident.ts'
 import type { Policy } from '../../../schemas/runbook.ts'
 import type { LoadedPolicy, LoadedRunbook } from '../policy-file.ts'
+import type { RolloutTurn } from '../rollout-turn.ts'
 import type { Attempt, DecideState, TargetState, Watch } from '../state.ts'
 
 /** What guards may look at; nothing here may be changed. */
@@ -24,6 +25,8 @@ export interface GuardContext {
   readonly state: DecideState
   /** Commands without an outcome in the incident's environment. */
   readonly inFlight: readonly Attempt[]
+  /** Of a step that goes through members in stages: whose turn it is. */
+  readonly turn?: RolloutTurn | undefined
 }
 
 /** What is known of an act at the actuator too: enough for the guards that it asks again at the moment of acting. */

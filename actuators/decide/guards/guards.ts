@@ -17,6 +17,7 @@ import type { Guard, GuardContext } from './guard.ts'
 import { killSwitch } from './kill-switch.ts'
 import { maintenance } from './maintenance.ts'
 import { ownership } from './ownership.ts'
+import { stages } from './stages.ts'
 import { storm } from './storm.ts'
 
 /** What is wrong first, what was tried second, who may third. */
@@ -39,7 +40,12 @@ export const GUARDS: readonly Guard[] = [
   killSwitch
 ]
 
-/** Every guard's answer, in order; none is skipped because another already said no. */
-export function askGuards(context: GuardContext): GuardResult[] {
-  return GUARDS.map(guard => guard(context))
+/** Taking back what was done needs no evidence and no budget: only that nobody holds hands off, and that it adds to no crowd. */
+export const UNDO_GUARDS: readonly Guard[] = [frozen, ownership, maintenance, deployWindow, blastRadius, killSwitch]
+
+/** Every guard's answer, in order; none is skipped because another already said no. Where members take turns, that comes last. */
+export function askGuards(context: GuardContext, guards: readonly Guard[] = GUARDS): GuardResult[] {
+  const { turn } = context
+  const results = guards.map(guard => guard(context))
+  return turn === undefined ? results : [...results, stages(context, turn)]
 }

@@ -2,9 +2,10 @@
 //
 // An answer counts for the policy version, runbook and target that were shown, and until the question expires.
 
-import type { Decision } from '../../../schemas/decision.ts'
+import type { Decision, GuardResult } from '../../../schemas/decision.ts'
 import type { Risk } from '../../../schemas/runbook.ts'
 import type { GuardContext } from './guard.ts'
+import { stages } from './stages.ts'
 
 const RISKS: readonly Risk[] = ['low', 'medium', 'high']
 
@@ -15,15 +16,21 @@ export type ApprovalState =
   | { kind: 'denied'; by: string }
   | { kind: 'expired'; expiresAtMs: number }
 
-/** What the question is about: answers to another question do not count. */
-export function askSubject(asked: Pick<Decision, 'policyVersion' | 'runbook' | 'runbookVersion' | 'target' | 'attempt'>): string {
-  return [asked.policyVersion, asked.runbook, asked.runbookVersion, asked.target, asked.attempt].join('|')
+/** What the question is about: answers to another question do not count. Where members take turns a yes is for all of a stage. */
+export function askSubject(
+  asked: Pick<Decision, 'policyVersion' | 'runbook' | 'runbookVersion' | 'target' | 'attempt'>,
+  guards: readonly GuardResult[]
+): string {
+  const { rollout, stage } = guards.find(({ guard }) => guard === 'stages')?.inputs ?? {}
+  const whom = rollout === undefined ? [asked.target, asked.attempt] : [rollout, stage]
+  return [asked.policyVersion, asked.runbook, asked.runbookVersion, ...whom].join('|')
 }
 
 /** Where the question of this incident stands. */
 export function approvalState(context: GuardContext): ApprovalState {
-  const { nowMs, policy, runbook, target, watch, state } = context
-  const subject = askSubject({ policyVersion: policy.version, runbook: runbook.name, runbookVersion: runbook.version, target, attempt: watch.attempts + 1 })
+  const { nowMs, policy, runbook, target, watch, state, turn } = context
+  const asked = { policyVersion: policy.version, runbook: runbook.name, runbookVersion: runbook.version, target, attempt: watch.attempts + 1 }
+  const subject = askSubject(asked, turn === undefined ? [] : [stages(context, turn)])
   if (watch.ask === null || watch.ask.subject !== subject) return { kind: 'unasked' }
   const expiresAtMs = watch.ask.askedAtMs + policy.spec.approval.expiresAfter
   const answers = (state.approvals[watch.ask.decisionId] ?? []).filter(answer => answer.incidentId === watch.incident.id && answer.atMs < expiresAtMs)

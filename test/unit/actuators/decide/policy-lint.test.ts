@@ -253,3 +253,35 @@ test('the examples that ship with the product have no errors', () => {
   const files = globSync('*.yaml', { cwd: folder }).map(file => ({ file, text: readFileSync(join(folder, file), 'utf8') }))
   expect(lintPolicies(files, TIMES).findings.filter(({ severity }) => severity === 'error')).toEqual([])
 })
+
+describe('stages', () => {
+  const staged = (fields: string, check = HTTP) => oneStep(`${fields}action: {driver: exec, verb: restore}, timeout: 30s, verify: {checks: [${check}]}`)
+  const TARGETS = 'targets: {group: service}, '
+
+  test.each([
+    ['empty', `${TARGETS}stages: [], `, 'error load spec.steps[0].stages'],
+    ['none', TARGETS, 'error load spec.steps[0].targets'],
+    ['without targets', 'stages: [1, 100%], ', 'error load spec.steps[0].stages'],
+    ['not ascending numbers', `${TARGETS}stages: [2, 2, 100%], `, 'error load spec.steps[0].stages[1]'],
+    ['not ascending shares', `${TARGETS}stages: [1, 50%, 25%, 100%], `, 'error load spec.steps[0].stages[2]'],
+    ['something after all', `${TARGETS}stages: [100%, 7], `, 'error load spec.steps[0].stages[1]'],
+    ['more than all', `${TARGETS}stages: [1, 101%], `, 'error load spec.steps[0].stages[1]'],
+    ['of nobody', `${TARGETS}stages: [0, 100%], `, 'error load spec.steps[0].stages[0]'],
+    ['that leave members out', `${TARGETS}stages: [1, 50%], `, 'warning stages-partial spec.steps[0].stages[1]']
+  ])('%s', (_what, fields, expected) => {
+    expect(brief([POLICY, staged(fields)]).filter(line => line.includes('steps'))).toContain(expected)
+  })
+
+  test('what is well has no findings; a check or an act of one fixed target has', () => {
+    expect(brief([POLICY, staged(`${TARGETS}stages: [1, 25%, 100%], `)])).toEqual([])
+    const metric = "{name: m, type: metric, entity: shop/web@1, metric: m, window: 1m, expect: 'value < 1.0'}"
+    expect(brief([POLICY, staged(`${TARGETS}stages: [100%], `, metric)]).join()).toContain('check-not-of-member')
+    const fixed = oneStep(`${TARGETS}stages: [100%], ${ACTION}, verify: {checks: [${HTTP}]}`)
+    expect(brief([POLICY, fixed]).join()).toContain('action')
+  })
+
+  test('a second step beside one with stages is refused', () => {
+    const two = `${staged(`${TARGETS}stages: [100%], `)}    - {name: other, ${verifying(HTTP)}}\n`
+    expect(findingsOf([POLICY, two]).map(({ message }) => message)).toContain('a step with stages is the only one of its runbook')
+  })
+})

@@ -6,7 +6,8 @@ import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { incidentRecord } from '../../../../schemas/incident.ts'
 import { TOPICS } from '../../../../schemas/topics.ts'
 import { absence } from '../../detectors/diagnose/builders.ts'
-import { anIncident, killSwitch, T0 } from './builders.ts'
+import { anIncident, killSwitch, policySet, policyYaml, T0 } from './builders.ts'
+import { group, memberNames, stagedYaml } from './stages-world.ts'
 import { rig } from './worker-rig.ts'
 
 const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
@@ -119,4 +120,24 @@ test('a level that harm cost is still lost when the checkpoint is, and what a pe
     })
     await workers.close()
   }
+})
+
+test('a rollout is not gone on with by a state that was rebuilt: how far it came is not known, and people have it', async () => {
+  const { open, put, settle, commands, decisions, answer, checkpoints, pages, incidents } = rig()
+  const policies = policySet(policyYaml('autonomy: auto', 'orders', 'cause.service == "orders"', '[staged]'), stagedYaml())
+  let workers = await open(policies)
+  await put(TOPICS.control.name, controlRecord, group(memberNames(3)))
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_000)
+  expect(commands().map(({ rollout }) => rollout?.stage)).toEqual([1])
+  await workers.close()
+  checkpoints.rewind(0)
+  workers = await open(policies)
+  await answer('healed')
+  await settle(200_000) // Diagnose believes it for its grace, then the sign that stays says otherwise.
+  expect(commands()).toHaveLength(1)
+  expect(incidents().at(-1)!.healedAtMs).toBeNull()
+  expect(decisions().at(-1)).toMatchObject({ outcome: 'escalate', reason: expect.stringContaining('how far it came is not known') })
+  expect(pages).toHaveLength(1)
+  await workers.close()
 })

@@ -16,6 +16,8 @@ test('a deploy that goes on, and its end', () => {
 test('maintenance, sizes, budgets and trust; a match may hold an equals sign', () => {
   expect(record('maintenance', ['match=cause.service == "orders"', 'to=2h'])).toMatchObject({ match: 'cause.service == "orders"', toMs: NOW_MS + 7_200_000 })
   expect(record('group', ['environment=prod', 'group=7', 'size=12'])).toMatchObject({ group: '7', size: 12 })
+  const members = ['shop/web@1', 'shop/web@2']
+  expect(record('group', ['environment=prod', 'group=shop/web', 'size=2', `members=${members.join(', ')}`])).toMatchObject({ size: 2, members })
   expect(record('error_budget', ['environment=prod', 'service=*', 'remainingRatio=-0.1', 'burnRate=2'])).toMatchObject({ remainingRatio: -0.1, burnRate: 2 })
   expect(record('autonomy', ['policy=restart', 'reason=looked at it'])).toMatchObject({ policy: 'restart' })
 })
