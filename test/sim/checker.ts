@@ -1,6 +1,6 @@
 // The invariants of reliability.md §3, checked outside of the code under test as things happen, and at the end.
 //
-// Held here: 1–9, 12–17, 19, 20; in checkpoint-witness.ts 10 and 21 for diagnose and decide, in log-witness.ts 11, in audit-witness.ts 18; 22 by whoever
+// Held here: 1–9, 12–17, 19, 20, and 23: a stage begins only after every member of the one before was verified; in checkpoint-witness.ts 10 and 21 for diagnose and decide, in log-witness.ts 11, in audit-witness.ts 18; 22 by whoever
 // runs a seed twice. 16 is held for alarms. The parts that are not simulated have tests of their own: the detector's table and its
 // telemetry (test/crash), the log's storage (test/contract and test/crash), the failure predictor's rows (test/unit/models).
 // Longer than 300 lines because the list of what is promised is one list, to be read beside reliability.md.
@@ -28,6 +28,7 @@ import type { Trace } from './trace.ts'
 import { holding, isPlanned } from './words.ts'
 
 export const ENVIRONMENT = 'sim'
+const STAGES = '23 stages'
 const AT_ACTING = '4 policy at the time of acting'
 const KILL_WITHIN_MS = 1_000 // From durable to obeyed.
 const ATTEMPTS_MAX = 3 // Driver calls for one key of a convergent driver.
@@ -145,6 +146,7 @@ export class Checker implements Observer, Witness {
     if (earlier.some(other => other.command.incidentId === command.incidentId && other.command.attempt === command.attempt)) {
       this.fail('12 fenced writers', `attempt ${command.attempt} of incident ${command.incidentId} was ordered twice`)
     }
+    this.#inStages(command, earlier)
     if (earlier.length > COMMANDS_MAX) this.fail('13 bounds', `${earlier.length} commands within minutes`)
     const open = earlier.filter(other => other.endedAtMs === undefined && command.issuedAtMs < deadlineOfCommand(other))
     if (clocksAreOff) return // Orphans and cooldowns are told by stamps of machines that do not agree here.
@@ -152,7 +154,8 @@ export class Checker implements Observer, Witness {
     const others = new Set(open.map(other => other.command.target).filter(target => target !== command.target))
     if (others.size >= policy.concurrentMax)
       this.fail('5 blast radius', `${others.size} other targets are under treatment, ${policy.concurrentMax} at once are allowed`)
-    const tries = earlier.filter(other => other.command.target === command.target && other.command.runbook === command.runbook)
+    if (command.undoes !== undefined) return // No attempt at healing.
+    const tries = earlier.filter(({ command: other }) => other.target === command.target && other.runbook === command.runbook && other.undoes === undefined)
     const lately = tries.filter(other => command.issuedAtMs - other.command.issuedAtMs < policy.windowMs)
     if (lately.length >= policy.attemptsMax)
       this.fail('6 rate breaker', `${command.runbook} on ${command.target}: attempt ${lately.length + 1} of ${policy.attemptsMax}`)
@@ -160,6 +163,28 @@ export class Checker implements Observer, Witness {
     if (last === undefined) return
     const restedMs = command.issuedAtMs - this.#endOf(last, command.issuedAtMs)
     if (restedMs < policy.cooldownMs) this.fail(AT_ACTING, `cooldown: ${restedMs} ms after the last attempt`)
+  }
+
+  /** Order and verdicts are those of the log, and so is the size of the group; where stages end is computed here anew. */
+  #inStages(command: KnownCommand['command'], earlier: readonly KnownCommand[]): void {
+    const { policy, marks } = this.#options
+    if (command.rollout === undefined) return
+    const outcomeOf = (id: string): Outcome | undefined => this.facts.outcomeList.findLast(({ commandId }) => commandId === id)
+    if (command.undoes !== undefined) {
+      if (outcomeOf(command.undoes) === undefined) this.fail(STAGES, `command ${command.undoes} is taken back and has no outcome`)
+      return
+    }
+    const acts = earlier.filter(({ command: other }) => other.rollout?.id === command.rollout!.id && other.undoes === undefined)
+    const members = [...new Set([...acts.map(({ command: { target } }) => target), command.target])]
+    const size = this.facts.said.flatMap(({ control }) => (control.kind === 'group' ? [control.size] : [])).at(-1) ?? 0
+    const ends = policy.stages.map(stage => (typeof stage === 'number' ? stage : Math.ceil((size * Number.parseInt(stage, 10)) / 100)))
+    const index = members.indexOf(command.target)
+    const before = Math.max(0, ...ends.filter(end => end <= index))
+    if (before > 0) marks.reach('second stage')
+    for (const member of members.slice(0, before)) {
+      const outcome = outcomeOf(acts.findLast(({ command: { target } }) => target === member)!.command.id)
+      if (!isVerified(outcome)) this.fail(STAGES, `${command.target} is member ${index + 1}, and ${member} was ${outcome?.verdict ?? 'not verified'}`)
+    }
   }
 
   /** When an attempt ended for who decides at `atMs`: with its outcome, or, before that was taken in, when it was given up. */
@@ -440,6 +465,11 @@ export class Checker implements Observer, Witness {
     this.#audit.atEnd()
     for (const [id, texts] of this.facts.outcomes) if (texts.size > 1) this.fail('15 one outcome', `command ${id} has ${texts.size}`)
   }
+}
+
+/** Healed, or found to need nothing. */
+function isVerified(outcome: Outcome | undefined): boolean {
+  return outcome?.verdict === 'healed' || (outcome?.verdict === 'refused' && ['evidence', 'cleared'].includes(outcome.refusedBy ?? ''))
 }
 
 /** Resolved, or nothing is open any more that tells of trouble. */

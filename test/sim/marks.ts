@@ -48,6 +48,8 @@ export const MARKS = [
   'verdict inconclusive',
   'verdict unknown',
   'verdict refused',
+  'verdict undone',
+  'second stage',
   'decision escalate',
   'orphan',
   'state worker fenced',

@@ -18,13 +18,15 @@ export interface SimPolicy {
   confirmMs: number
   /** Of the planned windows, one every WINDOW_EVERY_S; 0: none. */
   windowOpenMs: number
+  /** Of its first runbook, which goes through the instances of a service; none: it acts on one target. */
+  stages: readonly (number | string)[]
 }
 
 type Limits = Omit<SimPolicy, 'set'>
 
 /** Seconds between the planned windows' openings, from each minute on. */
 export const WINDOW_EVERY_S = 10
-const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0 } as const
+const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0, stages: [] } as const
 const LIMITS: readonly Limits[] = [
   { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS },
   { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0, ...HOLDS },
@@ -35,8 +37,8 @@ const LIMITS: readonly Limits[] = [
 
 const CHECK = `{name: latency, type: metric, metric: ${METRIC}, aggregate: mean, window: 4s, minSamples: 2, expect: 'value < 200.0'}`
 const verify = `verify: {deadline: 10s, holdFor: 3s, checks: [${CHECK}]}`
-const step = (name: string, verb: string, undo: boolean): string =>
-  `    - {name: ${name}, action: {driver: sim, verb: ${verb}}, timeout: 4s, settle: 1s, ${verify}${undo ? ', undo: {driver: sim, verb: revert}' : ''}}\n`
+const step = (name: string, verb: string, undo: boolean, staged = ''): string =>
+  `    - {name: ${name}, ${staged}action: {driver: sim, verb: ${verb}}, timeout: 4s, settle: 1s, ${verify}${undo ? ', undo: {driver: sim, verb: revert}' : ''}}\n`
 const runbook = (name: string, risk: string, steps: string): string =>
   `apiVersion: homeostat.io/v1\nkind: Runbook\nmetadata: {name: ${name}}\nspec:\n  risk: ${risk}\n  signatures: [latency]\n  steps:\n${steps}`
 const RUNBOOKS = [
@@ -44,15 +46,18 @@ const RUNBOOKS = [
   runbook('firm', 'medium', step('restart', 'restart', true) + step('heavy', 'heavy', false))
 ]
 
+const stagedRunbook = (stages: Limits['stages']): string =>
+  runbook('staged', 'low', step('restart', 'restart', true, `targets: {group: service}, stages: [${stages.join(', ')}], `))
+
 /** One more or less of something that changes nothing but the version. */
 function policyYaml(limits: Limits, version: number): string {
-  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs, handsOffMs, settleMs, windowOpenMs, confirmMs } = limits
+  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs, handsOffMs, settleMs, windowOpenMs, confirmMs, stages } = limits
   return `apiVersion: homeostat.io/v1
 kind: Policy
 metadata: {name: sim, description: version ${version}}
 spec:
   match: 'cause.signature == "latency"'
-  runbooks: [gentle, firm]
+  runbooks: [${stages.length > 0 ? 'staged' : 'gentle'}, firm]
   autonomy: ${approvers > 0 ? 'approve' : 'auto'}
   evidence: {causeScoreMin: 0.2}
   confirmFor: ${confirmMs}ms
@@ -67,7 +72,8 @@ ${approvers > 0 ? `  approval: {approvers: ${approvers}, expiresAfter: ${approva
 }
 
 function load(limits: Limits, version: number): SimPolicy {
-  const loaded = loadPolicySet([policyYaml(limits, version), ...RUNBOOKS].map((text, index) => ({ file: `${index}.yaml`, text })))
+  const staged = limits.stages.length > 0 ? [stagedRunbook(limits.stages)] : []
+  const loaded = loadPolicySet([policyYaml(limits, version), ...RUNBOOKS, ...staged].map((text, index) => ({ file: `${index}.yaml`, text })))
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems))
   return { set: loaded.set, ...limits }
 }
@@ -76,6 +82,8 @@ function load(limits: Limits, version: number): SimPolicy {
 export const POLICIES = LIMITS.map(inTwoVersions)
 /** For worlds of random alarms: looks for some seconds before it decides. */
 export const CONFIRMING = inTwoVersions({ ...LIMITS[1]!, confirmMs: 4_000 })
+/** For worlds whose targets are the instances of one service: two at once within a stage, so that stages and not the radius part them. */
+export const STAGED = inTwoVersions({ ...LIMITS[0]!, cooldownMs: 5_000, concurrentMax: 2, stages: [1, '50%', '100%'] })
 
 function inTwoVersions(limits: Limits): readonly [SimPolicy, SimPolicy] {
   return [load(limits, 1), load(limits, 2)]

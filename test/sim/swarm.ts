@@ -27,6 +27,8 @@ export type FaultKind = (typeof FAULT_KINDS)[number]
 export const HEALTH_MODELS = ['plain', 'slow', 'self', 'worse', 'stubborn', 'flap', 'mute'] as const
 export type HealthModel = (typeof HEALTH_MODELS)[number]
 
+const STAGED_CHANCE = 0.12
+
 export interface Settings {
   seed: number
   /** Weight 0..1 of the kinds that are on. */
@@ -42,6 +44,8 @@ export interface Settings {
   models: readonly HealthModel[]
   /** Processes are stopped between `begun` and the act, for longer than decide waits. */
   isLong: boolean
+  /** Targets are the instances of one service, and the policy goes through them in stages. */
+  isStaged: boolean
   /** Of all alarms, how many are raised at random for targets that are well, 0..1. */
   randomAlarmRatio: number
 }
@@ -76,6 +80,8 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     safetyMs: isLong ? random.between(300_000, 400_000) : random.between(20_000, 60_000),
     breaksEveryMs: random.between(4_000, 20_000),
     isLong,
+    // Drawn by itself, so that the worlds of other seeds stay what they were.
+    isStaged: randomAlarmRatio === 0 && stream(seed, 'stages').chance(STAGED_CHANCE),
     randomAlarmRatio,
     models: models.length > 0 ? models : ['plain']
   }

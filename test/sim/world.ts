@@ -1,6 +1,8 @@
 // One simulated world: machines, targets, people and faults of a seed, first disturbed, then healed and held to liveness.
 
-import { commandsTopic, deadLetterTopic } from '../../schemas/topics.ts'
+import { type Control, controlRecord } from '../../schemas/control.ts'
+import { encodeRecord } from '../../schemas/envelope.ts'
+import { commandsTopic, deadLetterTopic, TOPICS } from '../../schemas/topics.ts'
 import { Checker, ENVIRONMENT, type Violation } from './checker.ts'
 import { Detector } from './detector.ts'
 import { Forger } from './forger.ts'
@@ -9,7 +11,7 @@ import { Marks } from './marks.ts'
 import { type Mutant, NO_MUTANT } from './mutants/mutant.ts'
 import { Nodes, type Weights } from './nodes.ts'
 import { Operator } from './operator.ts'
-import { CONFIRMING, POLICIES } from './policies.ts'
+import { CONFIRMING, POLICIES, STAGED } from './policies.ts'
 import { SimLog } from './sim-log.ts'
 import { type Stream, stream } from './streams.ts'
 import { type Settings, settingsOf, type Without } from './swarm.ts'
@@ -20,6 +22,9 @@ import { START_MS, Trace } from './trace.ts'
 /** Within this time after the last fault everything must be well: an orphan's deadline (144 s), a page's pause, a cooldown. */
 export const LIVENESS_MS = 400_000
 const LOOK_MS = 5_000
+/** The service whose instances a step goes through, and how many it has at least: fewer have no second stage. */
+const FLEET = 'sim/fleet'
+const INSTANCES_MIN = 3
 const CLEARED_WITHIN_MS = 1_000
 const CLEARED_WITHIN_DELAYED_MS = 30_000 // Some reads of some seconds each lie between the look at the incident and the act.
 /** Clocks jump forward as far as that, and back by seconds: after a jump back by an hour diagnose keeps quiet incidents open for that hour. */
@@ -57,10 +62,12 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
   const timeline = new Timeline(START_MS)
   const trace = new Trace(options.onEvent)
   const marks = new Marks()
-  const entities = Array.from({ length: settings.targets }, (_, index) => `sim/svc${index}@svc${index}-1`)
+  const entities = settings.isStaged
+    ? Array.from({ length: Math.max(INSTANCES_MIN, settings.targets) }, (_, index) => `${FLEET}@fleet-${index}`)
+    : Array.from({ length: settings.targets }, (_, index) => `sim/svc${index}@svc${index}-1`)
   const targets = new Targets(entities, timeline, stream(seed, 'target'), what => trace.add(timeline.nowMs, what))
   const ledgers = new Ledgers(targets, marks)
-  const policies = settings.randomAlarmRatio > 0 ? CONFIRMING : POLICIES[settings.policy]!
+  const policies = settings.isStaged ? STAGED : settings.randomAlarmRatio > 0 ? CONFIRMING : POLICIES[settings.policy]!
   const checker = new Checker({
     timeline,
     trace,
@@ -103,6 +110,7 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
   })
   const isOver = (): boolean => checker.violations.length > 0
   try {
+    if (settings.isStaged) void log.append(TOPICS.control.name, [encodeRecord(controlRecord, membersOf(entities))], 'operator')
     for (const machine of nodes.machines) nodes.start(machine)
     detector.start()
     operator.start()
@@ -142,6 +150,10 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
     ...{ triggers: facts.anomalies.size, randomAlarms: detector.randomAlarms, wrongActions: checker.wrongActions.size }
   }
 }
+
+const membersOf = (members: string[]): Control => ({
+  ...{ kind: 'group', environment: ENVIRONMENT, group: FLEET, size: members.length, members, by: 'ada', atMs: START_MS }
+})
 
 async function liveness(timeline: Timeline, checker: Checker, targets: Targets, isOver: () => boolean): Promise<void> {
   const untilMs = timeline.nowMs + LIVENESS_MS

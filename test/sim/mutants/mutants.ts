@@ -98,6 +98,10 @@ export const MUTANTS: readonly Mutant[] = [
     policies: set => withSpec(set, spec => ({ ...spec, cooldown: { ...spec.cooldown, initial: 0, max: 0 }, attempts: { ...spec.attempts, max: 1_000 } }))
   },
   { name: 'blast radius is not limited', policies: set => withSpec(set, spec => ({ ...spec, blastRadius: { ...spec.blastRadius, concurrentMax: 1_000 } })) },
+  {
+    name: 'all stages are one',
+    policies: set => ({ ...set, runbooks: new Map([...set.runbooks].map(([name, runbook]) => [name, inOneStage(runbook)])) })
+  },
   { name: 'nobody is asked', policies: set => withSpec(set, spec => ({ ...spec, autonomy: 'auto' })) },
   {
     name: 'the offset is committed before the ledger has the command',
@@ -263,6 +267,13 @@ type Spec = PolicySet['policies'][number]['spec']
 
 function withSpec(set: PolicySet, change: (spec: Spec) => Spec): PolicySet {
   return { ...set, policies: set.policies.map(policy => ({ ...policy, spec: change(policy.spec) })) }
+}
+
+type LoadedRunbook = PolicySet['runbooks'] extends ReadonlyMap<string, infer Runbook> ? Runbook : never
+
+function inOneStage(runbook: LoadedRunbook): LoadedRunbook {
+  const steps = runbook.spec.steps.map(step => (step.stages === undefined ? step : { ...step, stages: ['100%'] }))
+  return { ...runbook, spec: { ...runbook.spec, steps } }
 }
 
 function afterVerifying(
