@@ -69,10 +69,12 @@ export function judgeScorecard(
   ]
   const isCompared = (metric: Metric): boolean => scorecard[metric].lab !== null
   const agreed = METRICS.filter(isCompared).map(metric => metric.toUpperCase())
-  const notes = METRICS.filter(metric => !isCompared(metric)).map(metric => {
-    const why = excused[metric] ?? (COUNTED.includes(metric) ? 'nothing of it happened' : UNKNOWN)
-    return `${metric.toUpperCase()} not compared: ${why}`
-  })
+  const whyNot = (metric: Metric): string => excused[metric] ?? (COUNTED.includes(metric) ? 'nothing of it happened' : UNKNOWN)
+  const byReason = Map.groupBy(
+    METRICS.filter(metric => !isCompared(metric)),
+    whyNot
+  )
+  const notes = [...byReason].map(([why, metrics]) => `${metrics.join(', ').toUpperCase()} not compared: ${why}`)
   const figures = METRICS.filter(isCompared).flatMap(metric => [
     [`${metric}ClickHouse`, rounded(scorecard[metric].clickhouse)],
     [`${metric}Lab`, rounded(scorecard[metric].lab)]

@@ -36,6 +36,8 @@ describe('the scorecard of a case', () => {
     const none = { clickhouse: 0.3, lab: null }
     const report = judgeScorecard('UC6', 1, scorecard({ m1: none, m9: none }), { excused: { m9: 'nobody answers' } })
     expect(report.pass).toBe(true)
+    const alike = judgeScorecard('F1', 1, scorecard({ m9: none, m10: none }), { excused: { m9: 'no end', m10: 'no end' } })
+    expect(alike.notes).toEqual(['M9, M10 not compared: no end'])
     expect(report.notes).toEqual([expect.stringMatching(/^M1 not compared: nothing of it happened, or/), 'M9 not compared: nobody answers'])
     expect(Object.keys(report.figures)).not.toContain('m9ClickHouse')
     expect(report.assertions[0]!.detail).toBe('M2, M3, M4, M5, M6, M7, M8, M10 of ClickHouse are those of the lab')
