@@ -2,6 +2,7 @@
 //
 // Main thread: log, intake, diagnose, decide, act, console. Hosted beside it: detect and training (threads), store (a
 // process). Nothing here decides anything.
+// Roles are loaded when they are opened: what starts again after a crash loads nothing that it does not run.
 // What fails while opening closes what is open already; the error names the part.
 
 import type { Config } from '../schemas/config.ts'
@@ -9,21 +10,14 @@ import { AppError } from '../schemas/errors.ts'
 import type { Logger } from '../schemas/ports.ts'
 import { loadConfig, resolveSecret } from './config/load.ts'
 import { RoleHost } from './hosting/role-host.ts'
-import { checkpointStore } from './log/checkpoint-store.ts'
 import { holdInstance, instanceId, publishAddresses } from './instance.ts'
-import { openAct } from './roles/act.ts'
-import { openConsoleRole } from './roles/console.ts'
 import type { OpenRole, RoleContext, RoleData } from './roles/context.ts'
-import { openControl } from './roles/control.ts'
-import { openDetect } from './roles/detect.ts'
-import { hostedDetectors, savedDetectors } from './roles/detectors.ts'
+import type { DetectorReports } from './roles/detectors.ts'
 import { openProbes, type Phase } from './roles/health.ts'
-import { openIntake } from './roles/intake.ts'
+import { hostedReads, hostsStore, type StoreReads } from './roles/hosted-reads.ts'
 import { openLog } from './roles/log.ts'
 import { openPatiently } from './roles/patience.ts'
 import { checkRoles, ROLES, type Role, type RoleSet, selectRoles } from './roles/select.ts'
-import { openStore } from './roles/store.ts'
-import { hostedReads, type StoreReads, serverReads } from './roles/store-reads.ts'
 import { type HealthServer, openHealthServer } from './self/health-server.ts'
 import { openLogger } from './self/logger.ts'
 import { openSelfMeter, type SelfMeter } from './self/meter.ts'
@@ -35,11 +29,14 @@ import { systemClock, systemRandom } from './system.ts'
  * Intake comes after those who read, so that stopping begins with taking nothing new. `train` opens nothing: the console starts it.
  */
 const OPENERS: readonly Partial<Record<Role, (context: RoleContext) => Promise<OpenRole>>>[] = [
-  { store: openStore, detect: openDetect },
-  { control: openControl },
-  { act: openAct },
-  { intake: openIntake },
-  { console: openConsoleRole }
+  {
+    store: async context => (await import('./roles/store.ts')).openStore(context),
+    detect: async context => (await import('./roles/detect.ts')).openDetect(context)
+  },
+  { control: async context => (await import('./roles/control.ts')).openControl(context) },
+  { act: async context => (await import('./roles/act.ts')).openAct(context) },
+  { intake: async context => (await import('./roles/intake.ts')).openIntake(context) },
+  { console: async context => (await import('./roles/console.ts')).openConsoleRole(context) }
 ]
 
 export interface App {
@@ -145,11 +142,11 @@ async function openParts(opening: Opening): Promise<Pick<App, 'failed'>> {
       })
     }
   }
-  startSelf(opening, self)
   opening.phase = 'open'
   publishAddresses(config.dataDir, { ...published, health: published.health ?? published.console!, roles: [...roles].join(',') })
   logger.info(shown, 'ready')
   if (options.pretty) process.stderr.write(welcome(opening))
+  await startSelf(opening, self)
   return { failed: failed.promise }
 }
 
@@ -179,17 +176,23 @@ async function openContext(opening: Opening, meter: SelfMeter): Promise<{ contex
   const log = await openPatiently(() => openLog(config, { ...ports, meter, role: [...roles].join('+') }), { ...ports, what: 'the log', stop: options.stop })
   closers.push(() => log.close())
   progress = watchProgress(log, systemClock)
-  if (!roles.has('store') && (roles.has('act') || roles.has('console'))) {
+  if (!hostsStore(config, roles) && (roles.has('store') || roles.has('act') || roles.has('console'))) {
+    const { serverReads } = await import('./roles/store-reads.ts')
     reads = await serverReads({ config, ...ports, stop: options.stop })
     closers.push(() => reads.close())
   }
-  // A cluster's partitions may be shared with other detectors; what all of them saved is whole.
-  const detectors =
-    roles.has('detect') && config.log.kind === 'embedded'
-      ? hostedDetectors(() => [...hosts].filter(([name]) => name.startsWith('detect')).map(([, host]) => host), systemClock)
+  const openDetectors = async (): Promise<DetectorReports> => {
+    const { hostedDetectors, savedDetectors } = await import('./roles/detectors.ts')
+    const { checkpointStore } = await import('./log/checkpoint-store.ts')
+    const running = (): RoleHost[] => [...hosts].filter(([name]) => name.startsWith('detect')).map(([, host]) => host)
+    // A cluster's partitions may be shared with other detectors; what all of them saved is whole.
+    return roles.has('detect') && config.log.kind === 'embedded'
+      ? hostedDetectors(running, systemClock)
       : savedDetectors({ log, checkpoints: checkpointStore(log), config })
+  }
   const context: RoleContext = {
-    ...{ config, roles, reads, detectors, probes, meter },
+    ...{ config, roles, reads, openDetectors, probes, meter },
+    stop: options.stop,
     environment: options.environment,
     log: progress.log,
     clock: systemClock,
@@ -226,7 +229,7 @@ async function allOpen(opening: readonly Promise<OpenRole>[], closers: (() => un
 }
 
 /** Own metrics go where the configuration says, else into our own intake. */
-function startSelf({ config, options, logger, closers, shown }: Opening, self: ReturnType<typeof openSelfMeter>): void {
+async function startSelf({ config, options, logger, closers, shown }: Opening, self: ReturnType<typeof openSelfMeter>): Promise<void> {
   const endpoint = config.self.endpoint ?? shown['OTLP/gRPC']
   if (endpoint === 'off') return
   if (endpoint === undefined) {
@@ -235,8 +238,8 @@ function startSelf({ config, options, logger, closers, shown }: Opening, self: R
   }
   const token = config.self.endpoint === undefined ? config.intake.tokens[0] : config.self.token
   const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${resolveSecret(token, options.environment)}` }
-  self.start(endpoint, config.self.interval, headers)
   closers.push(() => self.close())
+  await self.start(endpoint, config.self.interval, headers)
 }
 
 function welcome({ config, roles, shown }: Opening): string {

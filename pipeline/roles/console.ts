@@ -12,7 +12,7 @@ import type { OpenRole, RoleContext } from './context.ts'
 import { trainer } from './train.ts'
 
 export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
-  const { config, environment, log, clock, reads, detectors, roles, probes } = context
+  const { config, environment, log, clock, reads, roles, probes } = context
   const logger = context.logger('console')
   const view = await openLiveView({ log, clock, logger })
   try {
@@ -25,7 +25,7 @@ export async function openConsoleRole(context: RoleContext): Promise<OpenRole> {
       explain: ({ incident, decisions, outcomes }, options) => explain(incident, decisions, outcomes, options),
       matchProblem: maintenanceMatchProblem,
       sql: reads.sql,
-      detectors,
+      detectors: await context.openDetectors(),
       probes,
       train: roles.has('train') ? trainer(context) : refuseTraining,
       clock,

@@ -7,7 +7,7 @@ import type { Probes } from '../self/health-routes.ts'
 import type { SelfMeter } from '../self/meter.ts'
 import type { DetectorReports } from './detectors.ts'
 import type { Role, RoleSet } from './select.ts'
-import type { StoreReads } from './store-reads.ts'
+import type { StoreReads } from './hosted-reads.ts'
 
 export interface RoleContext {
   config: Config
@@ -24,10 +24,12 @@ export interface RoleContext {
   /** Reads of ClickHouse: through the store role of this process, else from the server. */
   reads: StoreReads
   /** What the detectors know, wherever they run. */
-  detectors: DetectorReports
+  openDetectors(): Promise<DetectorReports>
   /** Runs `<role>-role.ts` beside the main thread; with `restart: false` for one call, and the caller closes it. */
   host(role: Role, kind: RoleOptions['kind'], extra?: Partial<RoleOptions>): Promise<RoleHost>
   probes: Probes
+  /** Aborted when what is being opened is to be given up. */
+  stop: AbortSignal | undefined
   /** Says on the health of this process what people should mend though the work goes on; undefined: it is mended. */
   warn(what: string, detail: string | undefined): void
 }

@@ -1,15 +1,11 @@
 // The log that the configuration asks for: files on this machine, or a Kafka cluster. Every thread opens its own; threads and processes
-// share the files, or the cluster.
+// share the files, or the cluster. Only the one of the two is loaded.
 
 import { join } from 'node:path'
 import { type Config, environmentsOf } from '../../schemas/config.ts'
 import type { Clock, Log, Logger, Meter } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { resolveSecret } from '../config/load.ts'
-import { EmbeddedLog } from '../log/embedded-log.ts'
-import { kafkaClientOptions } from '../log/kafka/client-options.ts'
-import { KafkaLog } from '../log/kafka/kafka-log.ts'
-import { openKafkaClient } from '../log/kafka/open-client.ts'
 
 export interface LogPorts {
   clock: Clock
@@ -22,8 +18,14 @@ export interface LogPorts {
 /** @throws AppError `config_invalid` | `log_unavailable` */
 export async function openLog(config: Config, { role = 'process', ...ports }: LogPorts): Promise<Log> {
   if (config.log.kind === 'embedded') {
+    const { EmbeddedLog } = await import('../log/embedded-log.ts')
     return EmbeddedLog.open({ ...ports, dir: join(config.dataDir, 'log'), bytesMax: config.log.bytesMax, groupCommitMs: config.log.groupCommit })
   }
+  const [{ kafkaClientOptions }, { KafkaLog }, { openKafkaClient }] = await Promise.all([
+    import('../log/kafka/client-options.ts'),
+    import('../log/kafka/kafka-log.ts'),
+    import('../log/kafka/open-client.ts')
+  ])
   const parts = { ...ports, role, secret: (reference: string) => resolveSecret(reference, process.env) }
   const { instance, sessionTimeoutMs, rebalanceTimeoutMs, heartbeatMs } = kafkaClientOptions(config, parts)
   const topics = Object.values(TOPICS).flatMap(({ name }) => (name === TOPICS.commands.name ? environmentsOf(config).map(commandsTopic) : [name]))

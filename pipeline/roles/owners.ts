@@ -2,7 +2,7 @@
 
 import type { Clock } from '../../schemas/ports.ts'
 import { ENTITY_MATCHES_SQL, ENVIRONMENT_MATCHES_SQL, serviceNames } from '../store/entity-sql.ts'
-import type { StoreReads } from './store-reads.ts'
+import type { StoreReads } from './hosted-reads.ts'
 
 const LOOKBACK_MS = 3_600_000 // What has been silent for longer is told by the configuration, or by nobody.
 /** Every signal, since a service may send only one of them. */

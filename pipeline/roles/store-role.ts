@@ -3,38 +3,27 @@
 // The embedded engine allows one process a data directory: this one owns it, everybody else asks through the port. After
 // kill -9 of the parent it ends by itself; its successor waits for the lock.
 
-import { environmentsOf } from '../../schemas/config.ts'
 import { serveRole } from '../hosting/serve-role.ts'
 import { openLogger } from '../self/logger.ts'
 import { watchProgress } from '../self/progress.ts'
-import { storeWorker } from '../store/store-worker.ts'
 import { systemClock } from '../system.ts'
 import type { RoleData } from './context.ts'
 import { openLog } from './log.ts'
-import { openStorePatiently, readMethods } from './store-reads.ts'
+import { readMethods } from './store-reads.ts'
+import { openStoreWorker } from './store-worker.ts'
 
 await serveRole<RoleData>(async ({ data: { config, pretty }, meter }) => {
   const logger = openLogger({ level: config.self.logLevel, role: 'store', pretty })
-  const log = await openLog(config, { clock: systemClock, logger, meter, role: 'store' })
-  const progress = watchProgress(log, systemClock)
-  const store = await openStorePatiently({ config, clock: systemClock, logger })
-  const worker = storeWorker({
-    log: progress.log,
-    store: store.asWriter(),
-    config: config.store,
-    clock: systemClock,
-    logger,
-    meter,
-    environments: environmentsOf(config)
-  })
-  await worker.start()
+  const ports = { clock: systemClock, logger, meter }
+  const opening = openLog(config, { ...ports, role: 'store' }).then(log => watchProgress(log, systemClock))
+  const role = await openStoreWorker({ ...ports, config, log: opening.then(({ log }) => log) })
+  const { log, heldMs } = await opening
   return {
-    methods: readMethods(store),
-    heldMs: progress.heldMs,
-    finished: worker.finished,
+    methods: readMethods(role.store),
+    heldMs,
+    finished: role.finished,
     async close() {
-      await worker.close()
-      await store.close()
+      await role.close()
       await log.close()
     }
   }

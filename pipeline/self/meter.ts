@@ -1,16 +1,10 @@
-// Homeostat's own metrics: every role counts through the Meter port; here the counts become OTel instruments.
+// Homeostat's own metrics: every role counts through the Meter port; here the counts are kept, and handed to an exporter.
 //
 // The main thread owns the exporter (OTLP gRPC, by default into our own intake, so Homeostat watches itself); worker
 // threads send their sums over once a second. Totals are kept beside the instruments for /readyz, the console and doctor.
 
-import { hostname } from 'node:os'
-import type { Attributes, Counter, Gauge, Meter as OtelMeter } from '@opentelemetry/api'
-import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-grpc'
-import { HostMetrics } from '@opentelemetry/host-metrics'
-import { resourceFromAttributes } from '@opentelemetry/resources'
-import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
-import { CANARY_METRIC } from '../../schemas/otlp.ts'
 import type { Meter } from '../../schemas/ports.ts'
+import type { MetricExporter, SelfIdentity } from './metric-exporter.ts'
 
 /** Distinct (name, attributes) pairs kept; names and attributes are ours and few, so reaching this is a bug that must not grow memory. */
 const READINGS_MAX = 2_000
@@ -64,60 +58,23 @@ export function withAttributes(meter: Meter, attributes: Readonly<Record<string,
   }
 }
 
-/**
- * The main thread's meter with its exporter.
- * @param options.instance stable over restarts: several processes of one machine stay apart
- */
-export function openSelfMeter(options: { environment: string; version: string; hostMetrics: boolean; instance: string; roles: readonly string[] }): {
+/** The main thread's meter with its exporter, which is loaded when it starts: threads and hosted processes do without. */
+export function openSelfMeter(identity: SelfIdentity): {
   meter: SelfMeter
   /** Sends from now on to an OTLP gRPC endpoint, e.g. `http://127.0.0.1:4317`. */
-  start(endpoint: string, intervalMs: number, headers: Readonly<Record<string, string>>): void
+  start(endpoint: string, intervalMs: number, headers: Readonly<Record<string, string>>): Promise<void>
   close(): Promise<void>
 } {
-  let otel: OtelMeter | undefined
-  let provider: MeterProvider | undefined
-  const counters = new Map<string, Counter>()
-  const gauges = new Map<string, Gauge>()
-  const meter = memoryMeter(({ kind, name, value, attributes }) => {
-    if (!otel) return
-    if (kind === 'counter') instrument(counters, name, () => otel!.createCounter(name)).add(value, attributes as Attributes)
-    else instrument(gauges, name, () => otel!.createGauge(name)).record(value, attributes as Attributes)
-  })
+  let exporter: MetricExporter | undefined
   return {
-    meter,
-    start(endpoint, intervalMs, headers) {
-      const exporter = new OTLPMetricExporter({ url: endpoint, ...(Object.keys(headers).length === 0 ? {} : { headers }) })
-      provider = new MeterProvider({
-        resource: resourceFromAttributes({
-          'service.name': 'homeostat',
-          'service.version': options.version,
-          'service.instance.id': options.instance,
-          'homeostat.roles': options.roles.join(','),
-          'host.name': hostname(),
-          'deployment.environment.name': options.environment
-        }),
-        readers: [new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: intervalMs, exportTimeoutMillis: Math.min(intervalMs, 5_000) })]
-      })
-      otel = provider.getMeter('homeostat')
-      const rss = otel.createObservableGauge('process.memory.usage', { unit: 'By', description: 'Resident set size of the Homeostat process.' })
-      rss.addCallback(result => result.observe(process.memoryUsage.rss()))
-      // Goes the way that all telemetry goes, through a Collector where self.endpoint names one: detectors tell how long it took.
-      const canary = otel.createObservableGauge(CANARY_METRIC, { unit: 's', description: 'When this was sent, seconds since 1970.' })
-      canary.addCallback(result => result.observe(Date.now() / 1_000))
-      if (options.hostMetrics) new HostMetrics({ meterProvider: provider, name: 'homeostat-host' }).start()
+    meter: memoryMeter(reading => exporter?.record(reading)),
+    async start(endpoint, intervalMs, headers) {
+      const { metricExporter } = await import('./metric-exporter.ts')
+      exporter = metricExporter(identity, { endpoint, intervalMs, headers })
     },
     async close() {
-      // Our own intake may already be down: what it did not take is of no use to anyone.
-      await provider?.shutdown().catch(() => undefined)
-      provider = undefined
+      await exporter?.close()
+      exporter = undefined
     }
   }
-}
-
-function instrument<T>(made: Map<string, T>, name: string, make: () => T): T {
-  const known = made.get(name)
-  if (known) return known
-  const fresh = make()
-  made.set(name, fresh)
-  return fresh
 }

@@ -79,10 +79,10 @@ export class ClickHouseStore implements Store {
 
   async #prepare(): Promise<void> {
     const { config, logger } = this.#options
-    await this.telemetryTables() // Refuses what cannot be used before anything is made beside it.
-    if (config.migrate) await this.migrate()
-    else await checkSchema(this.#runner(this.#clients.write, this.#clients.writerRead), this.#migrationOptions())
-    for (const table of await this.telemetryTables()) {
+    const found = await this.telemetryTables() // Refuses what cannot be used before anything is made beside it.
+    const applied = config.migrate ? await this.migrate() : []
+    if (!config.migrate) await checkSchema(this.#runner(this.#clients.write, this.#clients.writerRead), this.#migrationOptions())
+    for (const table of applied.length === 0 ? found : await this.telemetryTables()) {
       for (const notice of table.notices) logger.warn({ table: table.table, generation: table.generation }, notice)
     }
   }
