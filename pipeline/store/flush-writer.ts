@@ -15,6 +15,8 @@ import { blamesRows } from './store-error.ts'
 
 export const GROUP = 'homeostat-store'
 
+const isTelemetry = (table: string): boolean => table.startsWith('otel_')
+
 /** Tables filled at the same time: while ClickHouse writes one, the next is made into text. More would only hold more text. */
 const INSERTS_AT_ONCE = 2
 const RETRY_MS_MIN = 250
@@ -57,7 +59,8 @@ export function flushWriter(options: FlushWriterOptions): FlushWriter {
         await store.insert(table, rows, { token })
         return true
       })
-    const waiting = [...pending.tables]
+    // Records that people and `explain` wait for go before telemetry.
+    const waiting = [...pending.tables].sort(([one], [other]) => Number(isTelemetry(one)) - Number(isTelemetry(other)))
     const insertTables = async (): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
         const [table, batch] = next

@@ -22,21 +22,21 @@ const REDO_RECORDS_MAX = 500 // Read at once when a flush is done again.
  */
 export async function recoverPositions(worker: RecoveryParts, partitions: readonly TopicPartition[]): Promise<Position[]> {
   const { log, writer, journal } = worker
+  const isOfThisLog = logIdentity(worker)
   const { open, positions, empty } = await writer.persist('flush journal', () => journal.recover(partitions))
   for (const flushed of open) {
     // Before anything else: its own writer may be about to void it.
     await writer.persist('flush journal', () => journal.record(flushed, 'adopted'))
-    await redo(worker, flushed)
+    await redo(worker, flushed, isOfThisLog)
   }
   // A store without any journal is new or was emptied: it is filled from what the log still has.
   if (empty) return writer.persist('reading the log', () => starts(log, partitions))
   const known = new Map(positions.map(range => [`${range.topic}/${range.partition}`, range]))
-  const sought: Position[] = []
-  for (const { topic, partition } of partitions) {
+  const sought = partitions.map(async ({ topic, partition }) => {
     const range = known.get(`${topic}/${partition}`)
-    if (range && (await isOfThisLog(worker, range))) sought.push({ topic, partition, offset: range.next })
-  }
-  return sought
+    return range && (await isOfThisLog(range)) ? [{ topic, partition, offset: range.next }] : []
+  })
+  return (await Promise.all(sought)).flat()
 }
 
 async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<Position[]> {
@@ -48,12 +48,12 @@ async function starts(log: Log, partitions: readonly TopicPartition[]): Promise<
   return sought
 }
 
-/** Reads a flush's ranges from the log again and inserts them under the same tokens. */
-async function redo(worker: RecoveryParts, flushed: Flush): Promise<void> {
+/** Reads a flush's ranges from the log again, all at the same time, and inserts them under the same tokens. */
+async function redo(worker: RecoveryParts, flushed: Flush, isOfThisLog: LogIdentity): Promise<void> {
   const { clock, logger, writer, journal } = worker
   const atMs = clock.monotonicMs()
   const pending = emptyPending()
-  for (const range of flushed.ranges) if (await isOfThisLog(worker, range)) await readAgain(worker, range, pending)
+  await Promise.all(flushed.ranges.map(async range => (await isOfThisLog(range)) && readAgain(worker, range, pending)))
   await writer.write(flushed.id, pending, stillNeeded(worker, { flush: flushed, atMs }))
   await writer.persist('flush journal', () => journal.record(flushed, 'done'))
   logger.info({ flush: flushed.id, rows: pending.rowsCount }, 'a flush that was interrupted is complete')
@@ -69,14 +69,22 @@ async function readAgain({ log, writer, environments }: RecoveryParts, { topic, 
 }
 
 /** False when the log was made anew since: its offsets mean other records, and the journal's must not be believed. */
-async function isOfThisLog({ log, logger, writer }: RecoveryParts, range: FlushRange): Promise<boolean> {
-  const { topic, partition, next } = range
-  const [bounds, last] = await writer.persist('reading the log', async () => [
-    (await log.offsets(topic)).find(one => one.partition === partition),
-    (await log.read({ topic, partition, offset: next - 1 }, 1))[0]
-  ])
-  const sameLast = last === undefined || last.offset !== next - 1 || Math.abs(last.appendedAtMs - range.appendedAtMs) < 1
-  const same = bounds !== undefined && next <= bounds.end && sameLast
-  if (!same) logger.warn({ topic, partition, next }, 'the log is another one than the store knows: its committed offset counts')
-  return same
+type LogIdentity = (range: FlushRange) => Promise<boolean>
+
+/** Asks for the bounds of each topic once: a takeover has dozens of partitions, and each question is several requests to brokers. */
+function logIdentity({ log, logger, writer }: RecoveryParts): LogIdentity {
+  const bounds = new Map<string, ReturnType<Log['offsets']>>()
+  const boundsOf = (topic: string): ReturnType<Log['offsets']> => {
+    const known = bounds.get(topic) ?? writer.persist('reading the log', () => log.offsets(topic))
+    bounds.set(topic, known)
+    return known
+  }
+  return async ({ topic, partition, next, appendedAtMs }) => {
+    const [ofTopic, [last]] = await Promise.all([boundsOf(topic), writer.persist('reading the log', () => log.read({ topic, partition, offset: next - 1 }, 1))])
+    const end = ofTopic.find(one => one.partition === partition)?.end
+    const sameLast = last === undefined || last.offset !== next - 1 || Math.abs(last.appendedAtMs - appendedAtMs) < 1
+    const same = end !== undefined && next <= end && sameLast
+    if (!same) logger.warn({ topic, partition, next }, 'the log is another one than the store knows: its committed offset counts')
+    return same
+  }
 }

@@ -143,12 +143,12 @@ async function take(worker: Worker, batch: Batch): Promise<BatchFate> {
   if (worker.failure !== undefined && !worker.closing.signal.aborted) throw worker.failure
   if (worker.closing.signal.aborted) return { kind: 'retry', afterMs: 1_000, reason: 'the store worker closes' }
   if (worker.assignments.get(name) !== assignment) return { kind: 'retry', afterMs: 0, reason: 'the partition left and came back meanwhile' }
-  worker.untold.delete(name) // Its own flush tells.
+  const isFirst = worker.untold.delete(name) // Its own flush tells.
   const deadLetters = addBatch(worker.pending, batch, worker.environments[0]!)
   if (deadLetters.length > 0) worker.meter.count('homeostat.store.dead_letters', deadLetters.length, { topic: batch.topic, reason: 'unreadable' })
   worker.meter.gauge('homeostat.store.pending_rows', worker.pending.rowsCount)
   worker.wake()
-  if (worker.audited.has(batch.topic)) hurry(worker)
+  if (isFirst || worker.audited.has(batch.topic)) hurry(worker)
   if (worker.pending.rowsCount >= worker.config.batchRowsMax || worker.pending.sizeBytes >= BUFFERED_BYTES_MAX / 2) worker.due.abort()
   return { kind: 'done', deadLetters }
 }
@@ -175,10 +175,10 @@ async function flushLoop(worker: Worker): Promise<void> {
       await something.promise
       continue
     }
+    await tellTakenOver(worker)
     await worker.clock.sleep(worker.config.batchInterval, worker.due.signal)
     if (closing.aborted) return
     await flush(worker)
-    await tellTakenOver(worker)
   }
 }
 
