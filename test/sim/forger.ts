@@ -82,21 +82,21 @@ export class Forger {
   #record(kind: Kind, real: Command, text: string): LogRecordInput {
     const { random, timeline } = this.#options
     const nowMs = Math.round(timeline.nowMs)
-    const valid = encodeRecord(commandRecord, real)
+    const valid = (): LogRecordInput => encodeRecord(commandRecord, real)
     switch (kind) {
       case 'malformed':
-        return { ...valid, value: Buffer.from(text.slice(0, Math.floor(random.next() * text.length))) }
+        return { ...valid(), value: Buffer.from(text.slice(0, Math.floor(random.next() * text.length))) }
       case 'future version':
-        return { ...valid, headers: { ...valid.headers, ce_type: 'homeostat.command.v2' } }
+        return withType(valid(), 'homeostat.command.v2')
       case 'too large':
-        return { ...valid, value: Buffer.from(JSON.stringify({ ...real, steps: Array.from({ length: 11 }, () => real.steps[0]) })) }
+        return { ...valid(), value: Buffer.from(JSON.stringify({ ...real, steps: Array.from({ length: 11 }, () => real.steps[0]) })) }
       case 'replay':
-        return valid
+        return valid()
       case 'bit': {
         const bytes = Buffer.from(text)
         const at = Math.floor(random.next() * bytes.length)
         bytes[at] = bytes[at]! ^ (1 << Math.floor(random.next() * 7))
-        return { ...valid, value: bytes }
+        return { ...valid(), value: bytes }
       }
       default:
         return encodeRecord(commandRecord, this.#command(kind, real, nowMs))
@@ -140,4 +140,8 @@ export class Forger {
     })
     return { ...real, id, steps, nonce: derivedId('forged nonce', id), fence: nowMs + 1, issuedAtMs: nowMs, expiresAtMs: nowMs + 20_000 }
   }
+}
+
+function withType(record: LogRecordInput, type: string): LogRecordInput {
+  return { ...record, headers: { ...record.headers, ce_type: type } }
 }
