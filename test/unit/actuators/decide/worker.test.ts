@@ -1,6 +1,7 @@
 // The decide and diagnose workers on a log: the loop closes, and a crash neither doubles nor loses a decision.
 
 import { expect, test } from 'vitest'
+import type { DecideState } from '../../../../actuators/decide/state.ts'
 import { commandVerifier } from '../../../../actuators/execute/signer.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { controlRecord } from '../../../../schemas/control.ts'
@@ -28,6 +29,18 @@ test('an anomaly becomes an incident, a decision, a signed command; the healed o
   expect(decisions().map(decision => decision.outcome)).toEqual(['act'])
   expect(pages).toEqual([])
   await workers.close()
+  await workers.close()
+})
+
+test('what is saved of the last decision is what is asked again, without its guards', async () => {
+  const { open, put, settle, decisions, checkpoints } = rig()
+  const workers = await open()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  await settle(1_500)
+  const { policy, runbook, target, commandId, decidedAtMs, incidentId } = decisions()[0]!
+  const saved = (await checkpoints.load('decide'))!.parts.get('state')!
+  const { inner } = JSON.parse(Buffer.from(saved).toString()) as { inner: DecideState }
+  expect(inner.watches[incidentId]!.last).toEqual({ policy, runbook, target, commandId, decidedAtMs })
   await workers.close()
 })
 
