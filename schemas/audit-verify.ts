@@ -18,6 +18,8 @@ export interface AuditReport {
 export interface AuditVerifier {
   /** Rows of one chain after another, seq growing within each. */
   take(row: AuditRow): void
+  /** As `take` for each, and for the rows between them, which were found sound and linked elsewhere: the chain's ends and anchors are judged here. */
+  takeStretch(landmarks: readonly AuditRow[]): void
   /** A fault that was found elsewhere, e.g. a column that does not say what the payload says. */
   report(finding: AuditFinding): void
   /** An anchor whose signature is not that of its key. */
@@ -56,13 +58,20 @@ export function auditVerifier(options: AuditVerifyOptions): AuditVerifier {
     const ended = chain?.end()
     if (ended !== undefined) chains.push(ended)
   }
+  const chainOf = (name: string): ChainVerifier => {
+    if (chain?.name === name) return chain
+    endChain()
+    chain = judge(name)
+    return chain
+  }
   return {
-    take(row) {
-      if (chain?.name !== row.chain) {
-        endChain()
-        chain = judge(row.chain)
+    take: row => chainOf(row.chain).take(row),
+    takeStretch(landmarks) {
+      for (const [index, row] of landmarks.entries()) {
+        const of = chainOf(row.chain)
+        if (index > 0 && row.seq > landmarks[index - 1]!.seq + 1) of.pass(row)
+        of.take(row)
       }
-      chain.take(row)
     },
     report,
     reportForged({ chain: name, seq, atMs, keyId }) {

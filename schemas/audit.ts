@@ -13,7 +13,8 @@ import type { LogRecord, LogRecordInput } from './ports.ts'
 
 /** CloudEvents extensions that carry the link, as headers. */
 const HEADERS = { chain: 'ce_auditchain', seq: 'ce_auditseq', prev: 'ce_auditprev', hash: 'ce_audithash' } as const
-const FORMAT = 'homeostat.audit.v1\n'
+/** What the hashed bytes begin with. */
+export const AUDIT_FORMAT = 'homeostat.audit.v1\n'
 /** `prev` of a chain's first record. */
 export const AUDIT_GENESIS = '0'.repeat(64)
 const encoder = new TextEncoder()
@@ -73,7 +74,7 @@ export function sealedInput({ key, text, headers }: SealedRecord): LogRecordInpu
 /** Hash of a record at its place in its chain, lower-case hex. */
 export function auditHash({ chain, seq, prev, type, id, key, digest }: Omit<AuditRow, 'hash' | 'atMs'>): string {
   const parts = [chain, String(seq), prev, type, id, key, digest]
-  return hash('sha256', FORMAT + parts.map(part => `${Buffer.byteLength(part)}:${part}`).join(''))
+  return hash('sha256', AUDIT_FORMAT + parts.map(part => `${Buffer.byteLength(part)}:${part}`).join(''))
 }
 
 /** The link that the headers carry; undefined when they carry none that can be read. */

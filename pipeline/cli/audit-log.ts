@@ -4,10 +4,11 @@
 
 import { type Anchor, anchorRecord, anchorVerifier } from '../../schemas/anchor.ts'
 import { type AuditRow, auditRow } from '../../schemas/audit.ts'
+import { type AuditFinding, FINDINGS_MAX } from '../../schemas/audit-chain.ts'
 import { auditVerifier } from '../../schemas/audit-verify.ts'
 import { decodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
-import type { Log } from '../../schemas/ports.ts'
+import type { Log, LogRecord } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { auditedTopics, TOPICS } from '../../schemas/topics.ts'
 import { ARRIVAL_MS, type AuditVerification } from './audit-store.ts'
@@ -42,14 +43,22 @@ export async function verifyAuditLog({ log, environments, keys, nowMs }: AuditLo
     if (found === 'forged') forged.push(decoded.record)
   })
   const rows: AuditRow[] = []
+  const inserted: AuditFinding[] = []
   let unchained = 0
   let isWhole = true
+  /** When the log took control's first record that is in a chain. Decisions are read first, and actuators are upgraded before control. */
+  let begunMs = Number.POSITIVE_INFINITY
   for (const topic of auditedTopics(environments)) {
     for (const { start } of await log.offsets(topic)) if (start > 0) isWhole = false
     await readWholeTopic(log, topic, record => {
       const row = auditRow(record)
-      if (row === undefined) unchained++
-      else if (rows.push(row) > RECORDS_MAX)
+      if (row === undefined) {
+        if (record.appendedAtMs <= begunMs) unchained++
+        else if (inserted.length < FINDINGS_MAX) inserted.push(insertedFinding(record))
+        return
+      }
+      if (topic !== TOPICS.outcomes.name) begunMs = Math.min(begunMs, record.appendedAtMs)
+      if (rows.push(row) > RECORDS_MAX)
         throw new AppError('usage', `the topics hold more than ${RECORDS_MAX} records of the audit chain: verify what ClickHouse holds, without --log`)
     })
   }
@@ -62,5 +71,12 @@ export async function verifyAuditLog({ log, environments, keys, nowMs }: AuditLo
   rows.sort((a, b) => (a.chain < b.chain ? -1 : a.chain > b.chain ? 1 : a.seq - b.seq))
   for (const row of rows) if (row.seq <= (settled.get(row.chain) ?? 0)) verifier.take(row)
   for (const anchor of forged) verifier.reportForged(anchor)
+  for (const finding of inserted) verifier.report(finding)
   return { ...verifier.end(), anchors: trust, unchained }
+}
+
+function insertedFinding({ topic, partition, offset, headers }: LogRecord): AuditFinding {
+  const { ce_id: id = '', ce_type: type = '', ce_time: time = '' } = headers
+  const detail = `it is in no chain, though control's records are since before it (${topic}/${partition}, offset ${offset})`
+  return { chain: '', seq: 0, id, type, atMs: Date.parse(time), fault: 'inserted', detail }
 }

@@ -4,10 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AUDIT_TABLES, DERIVED_COLUMNS } from '../../pipeline/cli/audit-columns.ts'
 import { type AuditStoreOptions, type AuditVerification, verifyAuditStore } from '../../pipeline/cli/audit-store.ts'
 import type { TableRow } from '../../pipeline/store/rows/values.ts'
+import { commandRecord } from '../../schemas/command.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { outcomeRecord } from '../../schemas/outcome.ts'
 import { anchorAfter, anchorRow, type ChainRecord, chainRecords, chainRow, insertRows, KEY_ID, KEYS, storedRow } from '../support/audit-records.ts'
-import { anOutcome } from '../support/store-records.ts'
+import { aCommand, anOutcome } from '../support/store-records.ts'
 import { openTestStore, type TestStore } from '../support/store-tools.ts'
 
 const NOW_MS = Date.now()
@@ -161,15 +162,26 @@ describe('one row of one table', () => {
     await insert(rowsOf('others of its kind'))
     const backdated = anOutcome('backdated', 'i', 'd', { environment: 'lab', recordedAtMs: START_MS - 60_000 })
     const outside = anOutcome('outside', 'i', 'd', { environment: 'lab', recordedAtMs: START_MS + 60_000 })
-    const elsewhere = anOutcome('elsewhere', 'i', 'd', { environment: 'without chains', recordedAtMs: START_MS })
     await insertRows(
       opened.store,
-      [backdated, outside, elsewhere].map(outcome => storedRow(encodeRecord(outcomeRecord, outcome))),
+      [backdated, outside].map(outcome => storedRow(encodeRecord(outcomeRecord, outcome))),
       'outside'
     )
     const report = await verify()
     expect(findingsOf(report, '').map(({ fault, id }) => `${fault} ${id}`)).toEqual(['inserted backdated', 'inserted outside'])
-    expect(report.unchained).toBe(1)
+    expect(report.unchained).toBe(0)
+  })
+
+  test('records that claim an environment without a chain are found, with how many there are', async () => {
+    await insert(rowsOf('of other environments'))
+    const forged = [1, 2, 3].map(n => ({ ...aCommand(), id: `forged ${n}`, environment: 'nowhere', issuedAtMs: START_MS - n * 60_000 }))
+    const outcome = anOutcome('of nowhere', 'i', 'd', { environment: 'nowhere', recordedAtMs: START_MS - 60_000 })
+    await insert([...forged.map(command => storedRow(encodeRecord(commandRecord, command))), storedRow(encodeRecord(outcomeRecord, outcome))])
+    const strangers = findingsOf(await verify(), '').filter(({ detail }) => detail.includes('nowhere'))
+    expect(strangers).toMatchObject([
+      { fault: 'inserted', id: 'forged 3', type: commandRecord.type, detail: 'commands of environment "nowhere", which has no chain: 3, this is the first' },
+      { fault: 'inserted', id: 'of nowhere', detail: 'outcomes of environment "nowhere", which has no chain: 1, this is the first' }
+    ])
   })
 
   test('an anchor that nobody signed is found, and one by a key that is not given counts for nothing', async () => {

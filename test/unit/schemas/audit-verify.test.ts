@@ -7,7 +7,8 @@ import { z } from 'zod'
 import { type Anchor, anchorVerifier, signAnchor } from '../../../schemas/anchor.ts'
 import { AUDIT_GENESIS, type AuditRow, auditHash, auditRow, emptyChain, sealedInput, sealRecord } from '../../../schemas/audit.ts'
 import type { AuditVerifyOptions } from '../../../schemas/audit-chain.ts'
-import { verifyAuditRows } from '../../../schemas/audit-verify.ts'
+import { landmarksOf } from '../../../pipeline/cli/audit-stretches.ts'
+import { auditVerifier, verifyAuditRows } from '../../../schemas/audit-verify.ts'
 import type { RecordType } from '../../../schemas/envelope.ts'
 
 const note: RecordType<{ id: string; text: string; atMs: number }> = {
@@ -141,6 +142,59 @@ describe('one fault in a chain of any length', () => {
     property(async (rows, at) => {
       expect(await faults(rows.slice(0, at), { anchors: [anchorOf(rows.at(-1)!)] })).toEqual([`cut_off ${at + 1}`])
     }))
+})
+
+describe('stretches of which all that is amiss was looked for elsewhere', () => {
+  const TAMPERINGS: Readonly<Record<string, (rows: AuditRow[], at: number) => AuditRow[]>> = {
+    nothing: rows => rows,
+    changed: (rows, at) => rows.with(at, { ...rows[at]!, digest: other('changed') }),
+    'written anew': (rows, at) => rows.with(at, resealed({ ...rows[at]!, digest: other('forged') })),
+    'joined to nothing': (rows, at) => rows.with(at, resealed({ ...rows[at]!, prev: other('elsewhere') })),
+    removed: (rows, at) => rows.toSpliced(at, 1),
+    forked: (rows, at) => rows.toSpliced(at, 0, resealed({ ...rows[at]!, digest: other('fork'), id: 'fork' })),
+    'cut off': (rows, at) => rows.slice(0, at),
+    'its end written anew': (rows, at) => {
+      let prev = at === 0 ? AUDIT_GENESIS : rows[at - 1]!.hash
+      return rows.map((row, index) => {
+        if (index < at) return row
+        const forged = resealed({ ...row, prev, digest: other(`forged ${index}`) })
+        prev = forged.hash
+        return forged
+      })
+    }
+  }
+  const isSound = (rows: readonly AuditRow[]): boolean =>
+    rows.every((row, index) => {
+      const before = rows[index - 1]
+      return auditHash(row) === row.hash && (before === undefined || (row.prev === before.hash && row.seq === before.seq + 1))
+    })
+
+  test.each(Object.entries(TAMPERINGS))('of a chain with one row %s: the report is that of looking at every row', (_, tamper) =>
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 40 }),
+        fc.nat(),
+        fc.integer({ min: 1, max: 15 }),
+        fc.array(fc.nat(), { maxLength: 4 }),
+        (length, at, size, anchored) => {
+          const sealed = chainOf(length)
+          const anchors = anchored.map(place => anchorOf(sealed[place % length]!))
+          const options = { anchors, fromBeginning: true, vouchedBeforeMs: START_MS + 1e9 }
+          const rows = tamper(sealed, at % length)
+          const [byRow, byStretch] = [auditVerifier(options), auditVerifier(options)]
+          for (const row of rows) byRow.take(row)
+          for (let first = 1; first <= length; first += size) {
+            const stretch = { chain: 'decide/1', first, last: Math.min(first + size - 1, length) }
+            const own = rows.filter(({ seq }) => seq >= stretch.first && seq <= stretch.last)
+            const isWhole = own.length === stretch.last - stretch.first + 1
+            if (isWhole && isSound(own)) byStretch.takeStretch(landmarksOf(stretch, anchors).map(seq => own.find(row => row.seq === seq)!))
+            else for (const row of own) byStretch.take(row)
+          }
+          expect(byStretch.end()).toEqual(byRow.end())
+        }
+      )
+    )
+  )
 })
 
 test('two ends without a word on either are a fork', async () => {

@@ -12,10 +12,12 @@ import type { Output } from '../../../../pipeline/cli/output.ts'
 import { anchorRecord } from '../../../../schemas/anchor.ts'
 import { sealedInput } from '../../../../schemas/audit.ts'
 import { configSchema } from '../../../../schemas/config.ts'
+import { commandRecord } from '../../../../schemas/command.ts'
 import { encodeRecord } from '../../../../schemas/envelope.ts'
 import type { LogRecordInput } from '../../../../schemas/ports.ts'
 import { auditedTopics, commandsTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { anchorAfter, type ChainRecord, chainRecords, PUBLIC_KEY_PEM } from '../../../support/audit-records.ts'
+import { aCommand } from '../../../support/store-records.ts'
 import { type MemoryLog, memoryLog } from '../../../support/memory-log.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
 
@@ -97,6 +99,20 @@ describe('the topics', () => {
   test('are not judged by what may be on its way', async () => {
     await publish([...chainRecords('decide/1', 9, NOW_MS - 1_000, 1)], (input, seq) => (seq === 4 ? undefined : input))
     expect((await verify(...KEY())).report).toMatchObject({ ok: true, rows: 0 })
+  })
+
+  test('with a command in no chain that came after control’s first record do not; one of the time before is counted', async () => {
+    let atMs = NOW_MS - 3_600_000
+    log = memoryLog({ nowMs: () => ++atMs })
+    const unchained = (id: string): LogRecordInput => encodeRecord(commandRecord, { ...aCommand(), id, issuedAtMs: NOW_MS - 7_200_000 })
+    await log.append(commandsTopic('default'), [unchained('before')])
+    await publish([...chainRecords('decide/1', 9, NOW_MS - 3_600_000)])
+    await log.append(commandsTopic('default'), [unchained('after')])
+    const { report, text } = await verify(...KEY())
+    expect(report).toMatchObject({ unchained: 1, findings: [{ fault: 'inserted', chain: '', id: 'after', type: 'homeostat.command.v1' }] })
+    expect(text).toMatch(
+      /INSERTED {2}in no chain {2}homeostat\.command\.v1\n {4}after, .*: it is in no chain.*\(homeostat\.commands\.default\.v1\/\d+, offset \d+\)/
+    )
   })
 
   test('may begin later when they keep no longer than that', async () => {
