@@ -216,7 +216,8 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
   incident.updatedAtMs = nowMs
   incident.version++
   if ((incident.status as Incident['status']) === 'resolved') retire(state, incident.id, nowMs)
-  return [{ kind: 'publish', record: structuredClone(incident) }]
+  // A copy of what is changed in place: the incident and its members. All else in it is replaced as a whole.
+  return [{ kind: 'publish', record: { ...incident, members: incident.members.map(member => ({ ...member })) } }]
 }
 
 /** The earliest onset of a member as severe as the incident is: a passing wobble just before must not lengthen the time to repair. */
