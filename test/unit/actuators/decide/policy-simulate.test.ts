@@ -9,6 +9,7 @@ import type { Control } from '../../../../schemas/control.ts'
 import type { Incident } from '../../../../schemas/incident.ts'
 import type { Outcome, Verdict } from '../../../../schemas/outcome.ts'
 import { aCause, anIncident, anOutcome, decider, killSwitch, policySet, policyYaml, runbookYaml, T0, TARGET } from './builders.ts'
+import { group, memberNames, stagedYaml } from './stages-world.ts'
 
 const AUTO = 'autonomy: auto\ncooldown: {initial: 10s, jitter: 0}\nattempts: {max: 2, window: 1h}'
 const current = policySet(policyYaml(AUTO), runbookYaml())
@@ -168,5 +169,29 @@ describe('the difference', () => {
     const another = anIncident({ id: 'incident-9', causes: [aCause({ entity: TARGET })] })
     const one = replay(current, { ...history, incidents: [...history.incidents, another] }).decisions
     expect(differenceOf([], history.decisions, one).different.map(({ incidentId }) => incidentId)).toContain('incident-9')
+  })
+})
+
+describe('a step that goes through members in stages', () => {
+  const stages = policySet(policyYaml(AUTO, 'orders', 'cause.service == "orders"', '[staged]'), stagedYaml())
+  const named = [{ atS: 0, control: () => group(memberNames(3)) }]
+  const onWhom = (decisions: readonly { outcome: string; target: string | null }[]) =>
+    decisions.filter(({ outcome }) => outcome === 'act').map(({ target }) => target!.slice(TARGET.indexOf('@') + 1))
+
+  test('is decided the same again, taking back included', () => {
+    const incidents = [{ atS: 1, incident: anIncident() }]
+    const history = recordedBy(stages, { verdicts: ['healed', 'healed', 'ineffective', 'undone', 'undone'], controls: named, incidents })
+    const { decisions, acts } = replay(stages, history)
+    expect(onWhom(history.decisions)).toEqual(['orders-1', 'orders-2', 'orders-3', 'orders-2', 'orders-1'])
+    expect(decisions.map(({ id }) => id)).toEqual(history.decisions.map(({ id }) => id))
+    expect(acts).toEqual({ known: 5, assumed: 0 })
+  })
+
+  test('of which nothing happened ends with the first member: nobody can say how it would have been', () => {
+    const history = recordedBy(policySet(policyYaml(), runbookYaml()), { verdicts: [], controls: named, incidents: [{ atS: 1, incident: anIncident() }] })
+    const { decisions, acts } = replay(stages, history)
+    expect(onWhom(decisions)).toEqual(['orders-1', 'orders-1']) // The act, and taking it back.
+    expect(acts).toEqual({ known: 0, assumed: 2 })
+    expect(decisions.at(-1)!.outcome).toBe('escalate')
   })
 })
