@@ -65,6 +65,8 @@ export interface StatefulWorkerOptions<State, Event, Effect> extends StatefulPor
   snapshot(state: State): unknown
   decode(record: LogRecord): DecodedEvent<Event>
   tick: Event
+  /** Says that the wall clock was set, by so many ms (negative: back), since the event before. Only what the process sees itself. */
+  stepped?(byMs: number): Event
   /** May change `state` in place. JSON-valued effects. A throw is a bug and stops the worker. */
   reduce(state: State, event: Event, nowMs: number): readonly Effect[]
   /** Leaves out effects that later ones of the same batch replace. Default: keeps all. */
@@ -94,6 +96,8 @@ export interface StatefulWorker<State, Event> extends RunningWorker {
 }
 
 const PART = 'state'
+/** Less is drift, which both clocks of a machine have in common, or a correction that no limit of ours would notice. */
+const STEP_MIN_MS = 1_000
 const RETRY_MS = 500 // The log or the disk is in the way; half a second is soon enough and no storm.
 const BATCH_RECORDS_MAX = 500 // One checkpoint a batch: larger batches save less often, smaller ones react sooner.
 /** After so long without a look whether another has taken over there must be one: far below any log's session timeout. */
@@ -129,6 +133,8 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   let failure: unknown
   let subscription: Subscription | undefined
   let ticking: Promise<void> = Promise.resolve()
+  /** The clocks at the last event. */
+  let last: { wallMs: number; monotonicMs: number } | undefined
 
   async function load(): Promise<State> {
     const saved = await checkpoints.load(name)
@@ -172,6 +178,7 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
     dirty = false
     positions.clear()
     unsought.clear()
+    last = undefined
   }
 
   async function onAssigned(partitions: readonly AssignedPartition[]): Promise<readonly Position[]> {
@@ -269,11 +276,28 @@ export function statefulWorker<State, Event, Effect>(options: StatefulWorkerOpti
   const fenced = (): AppError => new AppError('fenced', `${name} has another owner by now`)
 
   function take(event: Event): void {
+    const step = options.stepped && stepMs()
+    if (step !== undefined) reduce(options.stepped!(step))
+    reduce(event)
+  }
+
+  function reduce(event: Event): void {
     const effects = options.reduce(state!, event, clock.nowMs())
     if (effects.length > 0) {
       pending.push(...effects)
       dirty = true
     }
+  }
+
+  /** By how much the wall clock was set since the last event. */
+  function stepMs(): number | undefined {
+    const now = { wallMs: clock.nowMs(), monotonicMs: clock.monotonicMs() }
+    const byMs = last === undefined ? 0 : Math.round(now.wallMs - last.wallMs - (now.monotonicMs - last.monotonicMs))
+    last = now
+    if (Math.abs(byMs) < STEP_MIN_MS) return undefined
+    logger.warn({ byMs }, 'the clock of this machine was set')
+    dirty = true
+    return byMs
   }
 
   /** Reduces records that the state does not hold yet. @returns those that cannot be read */

@@ -23,6 +23,7 @@ export function settleOutcome(state: DecideState, outcome: Outcome): boolean {
   if (attempt.verdict === 'unknown' && !orphaned) return false
   attempt.verdict = outcome.verdict
   attempt.endedAtMs = outcome.recordedAtMs
+  attempt.steppedMs = state.steppedMs
   attempt.healedAtMs = outcome.healedAtMs
   if (outcome.verdict === 'unknown') target.frozen = { sinceMs: outcome.recordedAtMs, reason: outcome.reason }
   // Given up as an orphan, and here is what became of it after all.

@@ -14,13 +14,14 @@ import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
 import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
 import { commandId, makeCommand, type UnsignedCommand } from './command.ts'
+import { applyControl } from './controls.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf, isCurrent, type Judgement, judge, judgeMember, judgeUndo } from './judge.ts'
 import { endTrust, onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { hasInFlight, nextOf, type Rollout, stoppedOf, takeVerdict } from './rollout.ts'
 import { type RolloutTurn, undoesOf } from './rollout-turn.ts'
-import { addOnset, addOpening, applyControl, type DecideState, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { addOnset, addOpening, type Attempt, type DecideState, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 export type DecideEvent =
@@ -30,6 +31,8 @@ export type DecideEvent =
   | { kind: 'page_sent'; id: string }
   | { kind: 'call_due'; incidentId: string; owner?: string | null }
   | { kind: 'policies_changed' }
+  /** The wall clock was set forward, or back (below 0). */
+  | { kind: 'clock_step'; byMs: number }
   | { kind: 'tick' }
 
 export type DecideEffect =
@@ -73,6 +76,9 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       return []
     case 'policies_changed':
       return onPolicies(state, nowMs, random, rules)
+    case 'clock_step':
+      state.steppedMs += event.byMs
+      return decideAll(state, nowMs, random, rules) // When to look again was said by the clock as it was.
     case 'tick':
       return onTick(state, nowMs, random, rules)
   }
@@ -153,8 +159,7 @@ function onTick(state: DecideState, nowMs: number, random: Random, rules: Decide
   if (state.policiesVersion !== rules.policies.version) return onPolicies(state, nowMs, random, rules)
   const orphans = Object.values(state.targets).flatMap(target => target.attempts.filter(attempt => attempt.verdict === null && nowMs >= attempt.deadlineMs))
   for (const orphan of orphans) {
-    orphan.verdict = 'unknown'
-    orphan.endedAtMs = nowMs
+    Object.assign(orphan, { verdict: 'unknown', endedAtMs: nowMs, steppedMs: state.steppedMs } satisfies Partial<Attempt>)
     const reason = `command ${orphan.commandId} has no outcome though its deadline passed: is the actuator of ${orphan.environment} running?`
     targetOf(state, orphan.environment, orphan.target).frozen = { sinceMs: nowMs, reason }
     const rollout = state.watches[orphan.incidentId]?.rollout
@@ -269,7 +274,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
     const target = targetOf(state, watch.incident.environment, plan.target)
     const command = makeCommand({ ...plan, decisionId: id, fenceBefore: target.fence, nonce: random.uuid(), nowMs, expiryMs: rules.config.commandExpiry })
     target.fence = command.fence
-    addAttempt(target, attemptOf(command, random.next() * 2 - 1))
+    addAttempt(target, { ...attemptOf(command, random.next() * 2 - 1), steppedMs: state.steppedMs })
     watch.attempts = Math.max(watch.attempts, command.attempt)
     noteTurn(watch, turn, command)
     effects.push({ kind: 'publish_command', record: command })

@@ -13,10 +13,11 @@ import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
 import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
+import { applyControl } from './controls.ts'
 import type { UnsignedCommand } from './command.ts'
 import { type DecideEffect, type DecideEvent, decide } from './decide.ts'
 import type { PolicySet } from './policy-file.ts'
-import { applyControl, type DecideState, emptyState, targetOf } from './state.ts'
+import { type DecideState, emptyState, targetOf } from './state.ts'
 import { scoreControl, scoreOutcome } from './trust.ts'
 
 /** What happened: within the window, and before it as far as it still counts. */

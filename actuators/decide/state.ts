@@ -8,7 +8,6 @@ import type { Incident } from '../../schemas/incident.ts'
 import type { Verdict } from '../../schemas/outcome.ts'
 import type { CallState } from '../escalate/calls.ts'
 import { type AuditState, emptyAudit } from './audit.ts'
-import { overlap } from './guards/overlap.ts'
 import type { Rollout, StoppedRollout } from './rollout.ts'
 
 /** One command for a target, from its issue to its verdict. */
@@ -29,6 +28,8 @@ export interface Attempt {
   verdict: Verdict | null
   endedAtMs: number | null
   healedAtMs: number | null
+  /** `DecideState.steppedMs` when it was issued, then when it ended; absent where that is not known. */
+  steppedMs?: number
   /** Of the runbook; absent in checkpoints of earlier releases: 0. */
   cost?: number
   /** `driver/verb` of its steps, each once. */
@@ -136,6 +137,8 @@ export interface DecideState extends CallState {
   openings: Record<string, { incidentId: string; atMs: number }[]>
   /** `environment|guard` → when people were last told that it holds automation back. */
   heldTold: Record<string, number>
+  /** By how much the wall clock was set while somebody looked, in all; forward is more than 0. */
+  steppedMs: number
   /** Incidents that were resolved, the last OVER_MAX of them. */
   over: string[]
   /** Set of policies by which the open incidents were decided last; by another one they are decided again. */
@@ -147,10 +150,6 @@ export interface DecideState extends CallState {
 /** Targets remembered; the one unused longest makes room unless it is frozen or in flight. Fences follow the clock, so forgetting one is safe. */
 export const TARGETS_MAX = 10_000
 const ONSETS_MAX = 50
-const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of incidents long closed.
-const MAINTENANCE_MAX = 1_000
-const CHANGES_MAX = 2_000 // A day of a busy fleet; hands-off periods are minutes.
-const GROUPS_MAX = 10_000
 const TRUST_MAX = 1_000 // Policies.
 /** Trials kept a policy: a Wilson bound gains little from more, and older ones tell of another fleet. */
 export const TRIALS_MAX = 200
@@ -172,6 +171,7 @@ export function emptyState(): DecideState {
     trust: {},
     openings: {},
     heldTold: {},
+    steppedMs: 0,
     calls: {},
     pages: [],
     over: [],
@@ -248,51 +248,8 @@ export function learnedOf(state: DecideState, runbook: string, signature: string
   return state.learned[`${runbook}|${signature}`] ?? { successes: 0, failures: 0 }
 }
 
-/** What people said, as far as decisions read it. */
-export function applyControl(state: DecideState, control: Control): void {
-  noteHold(state, control)
-  if (control.kind === 'kill_switch') state.killSwitches[control.scope] = control
-  else if (control.kind === 'approval') {
-    const others = (state.approvals[control.decisionId] ?? []).filter(answer => answer.by !== control.by)
-    state.approvals[control.decisionId] = [...others, control]
-    trim(state.approvals, APPROVALS_MAX)
-  } else if (control.kind === 'release_target') {
-    for (const [key, target] of Object.entries(state.targets)) {
-      if (key.slice(key.indexOf('|') + 1) !== control.target) continue
-      if (target.frozen !== null && target.frozen.sinceMs > control.atMs) continue // An old release frees nothing newer.
-      target.frozen = null
-      target.quarantined = Object.fromEntries(Object.entries(target.quarantined).filter(([, sinceMs]) => sinceMs > control.atMs))
-      target.escalatedAtMs = null
-    }
-  } else if (control.kind === 'group') {
-    state.groups[`${control.environment}/${control.group}`] = control
-    trim(state.groups, GROUPS_MAX)
-  } else if (control.kind === 'error_budget') {
-    state.errorBudgets[`${control.environment}/${control.service}`] = control
-    trim(state.errorBudgets, GROUPS_MAX)
-  } else if (control.kind === 'autonomy') {
-    const trust = trustOf(state, control.policy)
-    trust.demotions = trust.demotions.filter(demotion => demotion.atMs > control.atMs) // It does not speak of what came after.
-  }
-}
-
-/** What people said of times and targets that are not ours to act in: decide and the actuator read it in the same way. */
-export function noteHold({ maintenance, changes }: Pick<DecideState, 'maintenance' | 'changes'>, control: Control): void {
-  if (control.kind === 'maintenance') {
-    maintenance[control.id] = control
-    trim(maintenance, MAINTENANCE_MAX)
-  } else if (control.kind === 'change') {
-    delete changes[control.id] // The newest are last, so that the oldest go first.
-    changes[control.id] = control
-    trim(changes, CHANGES_MAX)
-  } else if (control.kind === 'release_target') {
-    for (const [id, change] of Object.entries(changes)) {
-      if (overlap(change.target, control.target) && change.atMs <= control.atMs) delete changes[id]
-    }
-  }
-}
-
-function trim(map: Record<string, unknown>, max: number): void {
+/** Forgets the oldest keys beyond `max`. */
+export function trim(map: Record<string, unknown>, max: number): void {
   const keys = Object.keys(map)
   for (const key of keys.slice(0, Math.max(0, keys.length - max))) delete map[key]
 }

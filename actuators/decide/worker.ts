@@ -83,6 +83,7 @@ export function decideWorker(options: DecideWorkerOptions): DecideWorker {
     snapshot: state => state,
     decode,
     tick: { kind: 'tick' },
+    stepped: byMs => ({ kind: 'clock_step', byMs }),
     reduce(state, event, nowMs) {
       const { signAnchor } = options
       if (event.kind === 'leaving') return signAnchor === undefined ? [] : anchorsNow(state.audit, nowMs, signAnchor).map(anchorPublication)

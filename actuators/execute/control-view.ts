@@ -8,7 +8,8 @@ import { controlRecord } from '../../schemas/control.ts'
 import { decodeRecord } from '../../schemas/envelope.ts'
 import type { Log, LogRecord, Logger } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
-import { type DecideState, noteHold } from '../decide/state.ts'
+import { noteHold } from '../decide/controls.ts'
+import type { DecideState } from '../decide/state.ts'
 import { topicTail } from './topic-tail.ts'
 
 const SCOPES_MAX = 10_000 // Scopes that are switched on at once; more cannot be meant, and each further one is then `global`.

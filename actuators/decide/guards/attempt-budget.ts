@@ -5,20 +5,20 @@
 // back within the recurrence window is shown. When the target's budget is used up a person is called, once; the wider ones
 // refill with time, so the incident waits (and a person is told).
 
-import { attemptsIn, type Attempt } from '../state.ts'
+import { attemptsIn, type Attempt, type DecideState } from '../state.ts'
 import { endOf, recentAttempts } from './cooldown.ts'
 import { allow, type Guard, type GuardContext, refuse, span, times, wait } from './guard.ts'
 
 export const attemptBudget: Guard = context => {
   const { nowMs, incident, policy, runbook, target, targetState, state } = context
   const { max, window, ...wider } = policy.spec.attempts
-  const tries = recentAttempts(targetState.attempts, runbook.name, nowMs - window)
+  const tries = recentAttempts(targetState.attempts, runbook.name, nowMs - window, state)
   const recurrences = tries.filter(attempt => cameBack(context, attempt)).length
   const verdicts = tries.map(attempt => attempt.verdict ?? 'in flight').join(', ')
   const sinceMs = nowMs - Math.max(wider.runbook.window, wider.environment.window)
-  const everywhere = attemptsIn(state, incident.environment, attempt => endOf(attempt) >= sinceMs)
-  const ofRunbook = recentAttempts(everywhere, runbook.name, nowMs - wider.runbook.window)
-  const ofAll = everywhere.filter(attempt => endOf(attempt) >= nowMs - wider.environment.window)
+  const everywhere = attemptsIn(state, incident.environment, attempt => endOf(attempt, state) >= sinceMs)
+  const ofRunbook = recentAttempts(everywhere, runbook.name, nowMs - wider.runbook.window, state)
+  const ofAll = everywhere.filter(attempt => endOf(attempt, state) >= nowMs - wider.environment.window)
   const inputs = {
     attempts: tries.length,
     max,
@@ -46,7 +46,7 @@ export const attemptBudget: Guard = context => {
       inputs,
       reason,
       `attempts.${scope.key}.max above ${scope.used.length}, or time.`,
-      refillMs(scope.used, scope.max, scope.window)
+      refillMs(scope.used, scope.max, scope.window, state)
     )
   }
   return allow('attempt_budget', inputs, `${tries.length} of ${max} attempts used within ${span(window)}`)
@@ -60,7 +60,7 @@ function cameBack({ targetState, policy }: GuardContext, { healedAtMs, incidentI
 }
 
 /** When so many have left the window that one more fits. */
-function refillMs(used: readonly Attempt[], max: number, windowMs: number): number {
-  const ends = used.map(endOf).sort((a, b) => a - b)
+function refillMs(used: readonly Attempt[], max: number, windowMs: number, state: DecideState): number {
+  const ends = used.map(attempt => endOf(attempt, state)).sort((a, b) => a - b)
   return ends[ends.length - max]! + windowMs + 1 // At the window's edge it still counts.
 }

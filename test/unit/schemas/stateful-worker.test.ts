@@ -21,12 +21,14 @@ interface Counter {
   ticks: number
 }
 const FRESH: Rebuilt<Counter> = { state: { count: 0, ticks: 0 }, positions: [] }
-type CounterEvent = 'record' | 'tick' | 'asked' | 'broken'
+type CounterEvent = 'record' | 'tick' | 'asked' | 'broken' | { steppedMs: number }
 
 interface Instance {
   process: Stoppable
   worker: StatefulWorker<Counter, CounterEvent>
   counts: Map<string, number>
+  /** Steps of the wall clock that it was told of. */
+  steps: number[]
 }
 
 const instances: Instance[] = []
@@ -42,6 +44,7 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }, rebuilt: Re
   const process = stoppable(world)
   const { clock, log } = process
   const counts = new Map<string, number>()
+  const steps: number[] = []
   const worker = statefulWorker<Counter, CounterEvent, number>({
     ...{ name: 'counter', group: GROUP, topics: [IN], version: 1, tickMs: 1_000, log, clock, logger: silent },
     checkpoints: checkpointStore(log),
@@ -51,7 +54,9 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }, rebuilt: Re
     snapshot: state => state,
     decode: () => ({ ok: true, event: 'record' }),
     tick: 'tick',
+    stepped: byMs => ({ steppedMs: byMs }),
     reduce(state, event) {
+      if (typeof event === 'object') steps.push(event.steppedMs)
       if (event === 'tick') state.ticks++
       if (event === 'broken') {
         state.count = -1
@@ -68,7 +73,7 @@ async function start(world: { clock: VirtualClock; log: MemoryLog }, rebuilt: Re
     }
   })
   await worker.start()
-  const instance = { process, worker, counts }
+  const instance = { process, worker, counts, steps }
   instances.push(instance)
   return instance
 }
@@ -100,6 +105,20 @@ describe('a state with several instances', () => {
     await feed(world)
     await turns()
     expect(told(world)).toEqual([1, 2, 3])
+  })
+
+  it('is told by how much the wall clock was set while its owner looked, and of nothing else', async () => {
+    const world = aWorld()
+    const [first, second] = [await start(world), await start(world)]
+    await world.clock.advance(10_000)
+    first.process.stop()
+    await world.clock.advance(2_000)
+    first.process.resume()
+    for (const byMs of [0, 3_600_000, -30_000, -500]) {
+      world.clock.setWallMs(world.clock.nowMs() + byMs)
+      await world.clock.advance(2_000)
+    }
+    expect([first.steps, second.steps]).toEqual([[3_600_000, -30_000], []])
   })
 
   it('that was rebuilt from a topic goes on behind what it holds, and so does the next owner', async () => {

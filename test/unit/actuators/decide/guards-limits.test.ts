@@ -7,7 +7,20 @@ import { backoffMs, cooldown } from '../../../../actuators/decide/guards/cooldow
 import { FLAPS_MAX, flapping } from '../../../../actuators/decide/guards/flapping.ts'
 import { STORM_EXIT_MS, STORM_INCIDENTS_MAX, storm } from '../../../../actuators/decide/guards/storm.ts'
 import { targetOf } from '../../../../actuators/decide/state.ts'
-import { aContext, aMember, anAttempt, anIncident, type ContextOptions, T0, TARGET } from './builders.ts'
+import {
+  aContext,
+  aMember,
+  anAttempt,
+  anIncident,
+  anOutcome,
+  type ContextOptions,
+  decider,
+  policySet,
+  policyYaml,
+  runbookYaml,
+  T0,
+  TARGET
+} from './builders.ts'
 
 const MINUTE = 60_000
 
@@ -23,6 +36,17 @@ describe('cooldown', () => {
     expect(cooldown(aContext({ spec, attempts }))).toMatchObject({ verdict: 'wait', retryAtMs: T0 - 20_000 + 60_000 })
     expect(cooldown(aContext({ spec, attempts, nowMs: T0 + 40_000 })).verdict).toBe('allow')
     expect(cooldown(aContext({ spec, attempts: [anAttempt({ runbook: 'other' })] })).verdict).toBe('allow')
+  })
+  test.each([3_600, -3_600, 7])('lasts as long when the wall clock is set by %d s meanwhile', byS => {
+    const run = decider(policySet(policyYaml('autonomy: auto\ncooldown: {initial: 60s, jitter: 0}'), runbookYaml()))
+    run.incident(anIncident(), 0)
+    run.outcome(anOutcome(run.last(), 'ineffective', { recordedAtMs: T0 + 10_000 }), 10)
+    run.run(11, 20)
+    run.feed({ kind: 'clock_step', byMs: byS * 1_000 }, 20 + byS)
+    run.run(21 + byS, 69 + byS)
+    expect(run.commands()).toHaveLength(1)
+    run.tick(70 + byS)
+    expect(run.commands()).toHaveLength(2)
   })
   test('after one runbook healed the target every other waits the initial time', () => {
     const attempts = [anAttempt({ runbook: 'other', verdict: 'healed', endedAtMs: T0 })]
