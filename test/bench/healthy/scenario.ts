@@ -68,8 +68,16 @@ export interface Scenario {
   isOut(endMs: number): boolean
   /** Shows the step that ends at `endMs`. */
   step(endMs: number, emit: (view: PointView) => void): void
+  /** Instances of services, and from when to when they are there. */
+  readonly instances: readonly Instance[]
   /** Whether an entity has really not been heard for a minute, or longer. */
   isSilent(entity: string, atMs: number): boolean
+}
+
+export interface Instance {
+  entity: string
+  fromMs: number
+  toMs: number
 }
 
 export interface ScenarioSize {
@@ -100,6 +108,7 @@ export function scenario(name: ScenarioName, seed: number, size: ScenarioSize): 
   const isOut = (endMs: number): boolean => name === 'week' && within(endMs, OUTAGE)
   return {
     ...{ name, fromMs: START_MS, toMs },
+    instances: placed.filter(({ service }) => service !== '').map(({ one: { entity }, fromMs, toMs }) => ({ entity, fromMs, toMs })),
     isOut,
     step(endMs, emit) {
       const load = (name === 'day' ? 1 : season(endMs)) * Math.exp(demand())
