@@ -98,7 +98,7 @@ export class Operator {
 
   #meddle(): void {
     const { timeline, marks, trace, targets, checker } = this.#options
-    const what = this.#random.pick(['switch', 'switch', 'maintenance', 'change', 'change', 'policy'] as const)
+    const what = this.#random.pick(['switch', 'switch', 'maintenance', 'maintenance', 'change', 'change', 'policy'] as const)
     if (what === 'switch') {
       const scope = this.#random.pick(SCOPES)
       this.#switch(scope, !this.#switches.has(scope))
