@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import { type ProcessStat, signalProcess } from '../../actuators/drivers/process-table.ts'
 import { spawnSupervised } from '../../actuators/drivers/supervise.ts'
 import { type ProcessDefinitions, processDefinitionsSchema } from '../../schemas/process-definitions.ts'
-import { COUNTRIES, ENVIRONMENTS, type EnvironmentName, entityOf, freePorts, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
+import { COUNTRIES, ENVIRONMENTS, type EnvironmentName, entityOf, type LabLayout, SERVICES, type ServiceName } from './layout.ts'
+import { freePorts } from './ports.ts'
 import { findProcesses, findScript } from './processes.ts'
 
 const FLEET_FOLDER = join(import.meta.dirname, 'fleet')

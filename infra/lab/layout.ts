@@ -9,9 +9,7 @@
 //   FOLDER/<service>/config.json    read at start and again when it changes;  config.good.json is the last good one
 //   FOLDER/<service>/cache.json     read at start, the service dies on a broken one;  cache.good.json is the last good one
 
-import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 
 /** In the order in which they are started: callees before callers. */
@@ -56,23 +54,4 @@ export function entityOf(service: ServiceName): string {
 export function serviceOf(entity: string): ServiceName | undefined {
   const name = entity.replace(/^.*\//, '').replace(/@.*$/, '')
   return SERVICES.find(service => service === name)
-}
-
-// Below the range that the kernel gives to outgoing connections: the port of a killed process stays free for its restart.
-const PORT_MIN = 10_240
-const PORT_MAX = 20_000
-
-/** Loopback ports that are free now. All are held until the last is known, so that they differ. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = []
-  while (servers.length < count) {
-    const server = createServer()
-    const free = new Promise<boolean>(resolve =>
-      server.once('error', () => resolve(false)).listen(randomInt(PORT_MIN, PORT_MAX), '127.0.0.1', () => resolve(true))
-    )
-    if (await free) servers.push(server)
-  }
-  const ports = servers.map(server => (server.address() as { port: number }).port)
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
 }

@@ -4,10 +4,10 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePorts } from '../../infra/lab/ports.ts'
 
 const BUILD_TIMEOUT_MS = 15 * 60_000 // Three minutes on an idle machine with an empty Go cache.
 const READY_TIMEOUT_MS = 20_000
@@ -122,20 +122,4 @@ async function scrape(port: number): Promise<ReadonlyMap<string, number>> {
     if (parts !== null) sums.set(parts[1]!, (sums.get(parts[1]!) ?? 0) + Number(parts[2]))
   }
   return sums
-}
-
-/** Ports that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>(resolve => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
-        })
-    )
-  )
-  const ports = servers.map(server => (server.address() as { port: number }).port)
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
 }

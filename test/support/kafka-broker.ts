@@ -5,21 +5,19 @@
 // (shared-kafka.ts); tests that hurt it start their own.
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePorts } from '../../infra/lab/ports.ts'
 
 const JAVA_VERSION_MIN = 17 // Of Kafka 4 brokers.
 const FETCH_TIMEOUT_MS = 5 * 60_000 // 10 to 40 s measured; a slow mirror takes longer.
 const READY_TIMEOUT_MS = 60_000 // 2 s on an idle machine, 13 s after kill -9 with the default session.
 const STOP_TIMEOUT_MS = 15_000
 const POLL_MS = 50
-// Below the range the kernel gives to outgoing connections: a port that is free while the broker is down stays free for its restart.
-const PORT_MIN = 20_000
-const PORT_MAX = 30_000
 
 const infra = fileURLToPath(new URL('../../infra/kafka/', import.meta.url))
 
@@ -255,22 +253,4 @@ function missing(what: 'broker' | 'tools'): string | undefined {
   } catch (error) {
     return `no Kafka broker: ${String((error as { stderr?: unknown }).stderr ?? error).trim()}`
   }
-}
-
-/** Ports that are free now, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const ports = new Set<number>()
-  while (ports.size < count) {
-    const port = randomInt(PORT_MIN, PORT_MAX)
-    if (await isFree(port)) ports.add(port)
-  }
-  return [...ports]
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise(resolve => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
-  })
 }

@@ -2,7 +2,8 @@
 
 import { join } from 'node:path'
 import type { Config, ConfigInput } from '../../../schemas/config.ts'
-import { type EnvironmentName, freePorts, type LabLayout } from '../layout.ts'
+import type { EnvironmentName, LabLayout } from '../layout.ts'
+import { freePorts } from '../ports.ts'
 import { actSettings, fastSettings, listenAt } from '../settings.ts'
 
 /** Names of the processes and their roles, in the order of the data's way. An actuator is added for each environment. */
