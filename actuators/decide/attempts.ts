@@ -19,7 +19,8 @@ export function settleOutcome(state: DecideState, outcome: Outcome): boolean {
   const target = targetOf(state, outcome.environment, outcome.target)
   const attempt = target.attempts.find(known => known.commandId === outcome.commandId)
   if (attempt === undefined || (attempt.verdict !== null && attempt.verdict !== 'unknown')) return false
-  const orphaned = attempt.verdict === 'unknown' && attempt.endedAtMs !== outcome.recordedAtMs
+  // An orphan may have been given up in the very millisecond in which its outcome was recorded.
+  const orphaned = attempt.verdict === 'unknown' && (attempt.endedAtMs !== outcome.recordedAtMs || outcome.verdict !== 'unknown')
   if (attempt.verdict === 'unknown' && !orphaned) return false
   attempt.verdict = outcome.verdict
   attempt.endedAtMs = outcome.recordedAtMs

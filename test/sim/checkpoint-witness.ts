@@ -52,13 +52,21 @@ export class CheckpointWitness {
 
   /** The save was acknowledged: nothing older may be restored from now on. */
   onSaved(name: string, checkpoint: Checkpoint): void {
-    this.#last.set(name, checkpoint)
     const saved = this.#saved.get(name)!
-    this.#saved.set(name, saved.slice(saved.indexOf(checkpoint)))
+    const place = saved.indexOf(checkpoint)
+    if (place < 0) return // Who was stopped between writing and being told of it is told when a successor has saved long since.
+    this.#last.set(name, checkpoint)
+    this.#saved.set(name, saved.slice(place))
   }
 
-  onRestored(name: string, checkpoint: Checkpoint): void {
-    if (this.#saved.get(name)?.some(saved => isSame(saved, checkpoint)) !== true) this.#fail(RULE, `${name} was restored from what is not its last save`)
+  /** What may be restored now: the last acknowledged save and those that are under way. */
+  restorable(name: string): readonly Checkpoint[] {
+    return this.#saved.get(name) ?? []
+  }
+
+  /** @param before what could be restored when it was asked for: who is stopped before the answer comes is an owner no more, and finds out */
+  onRestored(name: string, checkpoint: Checkpoint, before: readonly Checkpoint[]): void {
+    if (![...before, ...this.restorable(name)].some(saved => isSame(saved, checkpoint))) this.#fail(RULE, `${name} was restored from what is not its last save`)
     this.#look(name, checkpoint)
   }
 

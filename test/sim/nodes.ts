@@ -242,9 +242,10 @@ export class Nodes {
         checker.onSaved(process, name, checkpoint.positions)
       },
       load: async name => {
+        const before = checker.checkpoints.restorable(name)
         const checkpoint = await store.load(name)
         if (checkpoint === undefined) return undefined
-        checker.checkpoints.onRestored(name, checkpoint)
+        checker.checkpoints.onRestored(name, checkpoint, before)
         checker.onSaved(process, name, checkpoint.positions)
         return checkpoint
       }

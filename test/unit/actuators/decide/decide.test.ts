@@ -227,6 +227,16 @@ describe('outcomes', () => {
     expect(state.pages).toHaveLength(1)
   })
 
+  test('what became of an orphan is heard, also when it was recorded in the millisecond in which it was given up', () => {
+    const { incident, outcome, tick, decisions, state } = auto()
+    incident(anIncident(), 0)
+    const { deadlineMs } = state.targets[`lab|${TARGET}`]!.attempts[0]!
+    tick((deadlineMs - T0) / 1_000)
+    outcome(anOutcome(decisions()[0]!, 'ineffective', { recordedAtMs: deadlineMs }), (deadlineMs - T0) / 1_000 + 1)
+    expect(state.targets[`lab|${TARGET}`]).toMatchObject({ frozen: null, attempts: [{ verdict: 'ineffective' }] })
+    expect(state.learned['restart|silent']).toEqual({ successes: 0, failures: 1 })
+  })
+
   test('a redelivered outcome teaches nothing twice', () => {
     const { incident, outcome, last, state } = auto()
     incident(anIncident(), 0)
