@@ -1,9 +1,9 @@
-// The invariants of reliability.md §3, checked outside of the code under test as things happen, and at the end.
+// The invariants (README.md numbers them), checked outside of the code under test as things happen, and at the end.
 //
-// Held here: 1–9, 12–17, 19, 20, and 23: a stage begins only after every member of the one before was verified; in checkpoint-witness.ts 10 and 21 for diagnose and decide, in log-witness.ts 11, in audit-witness.ts 18; 22 by whoever
-// runs a seed twice. 16 is held for alarms. The parts that are not simulated have tests of their own: the detector's table and its
-// telemetry (test/crash), the log's storage (test/contract and test/crash), the failure predictor's rows (test/unit/models).
-// Longer than 300 lines because the list of what is promised is one list, to be read beside reliability.md.
+// Held here: all but 10 and 21 (checkpoint-witness.ts), 11 (log-witness.ts), 18 (audit-witness.ts), and 22, which is for whoever runs a
+// seed twice. 16 is held for alarms. The parts that are not simulated have tests of their own: the detector's table and its telemetry
+// (test/crash), the log's storage (test/contract and test/crash), the failure predictor's rows (test/unit/models).
+// Longer than 300 lines because the list of what is promised is one list.
 
 import { deadlineOf } from '../../actuators/decide/command.ts'
 import { derivedId } from '../../schemas/ids.ts'
