@@ -15,6 +15,7 @@ const RANDOM_ALARM_RATIO = 0.2
 const RANDOM_ALARM_SEEDS_RATIO = 0.1
 /** A planted bug that this many seeds do not show is not caught. */
 export const MUTANT_SEEDS_MAX = 1_000
+const PROGRESS_WORLDS = 1_000 // Half a minute of a core.
 const SHOWN_MAX = 5 // Failing seeds of a run that are shown and shrunk.
 
 export interface KeptSeed {
@@ -75,7 +76,11 @@ export async function runSeeds({ seeds, first, mutants, keep, say }: RunOptions)
   const worlds: { seed: number; options: WorldOptions }[] = [...kept, ...Array.from({ length: seeds }, (_, index) => ({ seed: first + index, options: {} }))]
   const alarming = Math.ceil(seeds * RANDOM_ALARM_SEEDS_RATIO)
   for (let index = 0; index < alarming; index++) worlds.push({ seed: first + index, options: { randomAlarmRatio: RANDOM_ALARM_RATIO } })
-  for (const { seed, options } of worlds) {
+  for (const [index, { seed, options }] of worlds.entries()) {
+    if (index > 0 && index % PROGRESS_WORLDS === 0) {
+      const perS = round((index / (performance.now() - startedMs)) * 1_000)
+      say(`${index} of ${worlds.length} worlds, ${perS} a second, ${failed.length} failed; about ${Math.round((worlds.length - index) / perS)} s more`)
+    }
     const result = await runWorld(seed, options)
     hash.update(result.traceHash)
     marks.add(result.marks)
