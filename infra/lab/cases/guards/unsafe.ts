@@ -71,9 +71,9 @@ export const unsafeCommands: GuardCase = {
     const facts = await stage.over(['flap'], injectedAtMs)
     const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
     const wanted = bad.map(([refusedBy]) => refusedBy)
-    const unsealed = facts.joined.filter(problem => problem.includes('in no chain'))
-    // The good one is among them, and the one of another environment is not: there is no chain there that it could be missing from.
-    const sealable = [good, ...bad.map(([, command]) => command)].filter(({ environment }) => environment === stage.environment).length
+    // One each, and one that counts those of an environment without a chain.
+    const unsealed = facts.joined.filter(problem => /in no chain|which has no chain: 1\b/.test(problem))
+    const given = 1 + bad.length // The good one is none of control's either.
     const expected = { detectedWithinMs: null, cause: null, targets: ['flap'], effects: 0, verdict: null, pages: 0 } as const
     return [
       // The good one belongs to no incident, so its effect is counted apart.
@@ -84,7 +84,7 @@ export const unsafeCommands: GuardCase = {
           `${effects.length} effects of one good command that came twice`
         ),
         that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`),
-        that('audited', unsealed.length === sealable, `${unsealed.length} of ${sealable} commands that control never sealed are named by the audit`)
+        that('audited', unsealed.length === given, `${unsealed.length} of ${given} commands that control never sealed are named by the audit`)
       ])
     ]
   }
