@@ -69,8 +69,10 @@ export const supervised: DriverSubject = [
   }
 ]
 
-const CHILD = `require('node:child_process').spawn('/bin/sh', ['-c', 'sleep 600; :', process.argv[2]], { detached: true, stdio: 'ignore' })
-  setInterval(() => {}, 1000)`
+// Neither of the two forks again: a shell that starts something is, for a moment, two with one command line.
+const CHILD = `const wait = 'setInterval(() => {}, 1000)'
+  require('node:child_process').spawn(process.execPath, ['-e', wait, process.argv[2]], { detached: true, stdio: 'ignore' })
+  eval(wait)`
 
 export const tree: DriverSubject = [
   'process-tree',
