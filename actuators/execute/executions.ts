@@ -29,8 +29,10 @@ export interface Executions {
    * @throws AppError `log_unavailable` | `log_full`: nobody may act before the claim is durable
    */
   claim(commands: readonly PlacedCommand[]): Promise<ReadonlySet<string>>
-  /** Reads on. @returns every claim of ours that came to light, and counts */
-  ours(): Promise<readonly Execution[]>
+  /** Reads on. @returns claims of ours that count and were not settled yet, in the order of the log */
+  open(): Promise<readonly Execution[]>
+  /** The ledger answers for this command from now on, or it is a matter of the past: its claim is no longer open. */
+  settle(commandId: string): void
 }
 
 export function executions(options: { log: Log; clock: Clock; logger: Logger; ledgerId: () => string }): Executions {
@@ -39,7 +41,8 @@ export function executions(options: { log: Log; clock: Clock; logger: Logger; le
   const next = new Map<number, number>()
   /** Command → ledger. */
   const owners = new Map<string, string>()
-  let found: Execution[] = []
+  /** Claims of ours whose command is not known to be in the ledger: few, since each is settled as soon as it is. */
+  const open = new Map<string, Execution>()
   let reading: Promise<void> = Promise.resolve()
 
   function refresh(): Promise<void> {
@@ -68,7 +71,7 @@ export function executions(options: { log: Log; clock: Clock; logger: Logger; le
     const { commandId } = decoded.record
     if (owners.has(commandId)) return // The first one decides.
     owners.set(commandId, decoded.record.ledgerId)
-    if (decoded.record.ledgerId === ledgerId()) found.push(decoded.record)
+    if (decoded.record.ledgerId === ledgerId()) open.set(commandId, decoded.record)
     if (owners.size > COMMANDS_MAX) owners.delete(owners.keys().next().value!)
   }
 
@@ -87,11 +90,12 @@ export function executions(options: { log: Log; clock: Clock; logger: Logger; le
       }
       return new Set(commands.filter(({ command }) => owners.get(command.id) === ledgerId()).map(({ command }) => command.id))
     },
-    async ours() {
+    async open() {
       await refresh()
-      const taken = found
-      found = []
-      return taken
+      return [...open.values()]
+    },
+    settle(commandId) {
+      open.delete(commandId)
     }
   }
 }

@@ -45,7 +45,7 @@ const RETRY_MS = 1_000 // When the ledger or the log is in the way.
 const CONTROL_INTERVAL_MS = 1_000 // How soon a released target is known; the kill switch is read at each act besides.
 const PAGE_CHANNEL = 'default'
 const CLAIM_LENGTH_MAX = 64 // Of ids that nobody vouches for, in a reason.
-/** A claim of ours without a row was made just before a crash. Older ones are a matter of the past: decide has given them up. */
+/** A claim of ours without a row was made just before a crash, or could not be admitted. Older ones are a matter of the past: decide has given them up. */
 const UNADMITTED_AGE_MS_MAX = 86_400_000
 
 export interface ActOptions {
@@ -98,6 +98,8 @@ export function actWorker(options: ActOptions): ActWorker {
   }
   const sender = outbox({ ledger, log, clock, logger, meter, escalations: options.escalations, random: options.random })
   let ledgerId: string | undefined
+  /** Something stood between a claim and the ledger. The log gives the command again only to whoever reads its partition by then. */
+  let mayLackRows = false
   const mine = executions({ log, clock, logger, ledgerId: () => (ledgerId ??= ledger.identity(() => options.random.uuid())) })
   const done = Promise.withResolvers<void>()
   done.promise.catch(() => undefined) // Whoever looks at `finished` is told; nobody looking is no second failure.
@@ -142,6 +144,7 @@ export function actWorker(options: ActOptions): ActWorker {
       } else commands.push({ record, command: decoded.record })
     }
     const obstacle = await takeAll(commands)
+    if (obstacle !== undefined) mayLackRows = true
     return obstacle === undefined ? { kind: 'done', deadLetters } : { kind: 'retry', afterMs: RETRY_MS, reason: obstacle }
   }
 
@@ -160,6 +163,7 @@ export function actWorker(options: ActOptions): ActWorker {
         }
         const admission = take(record, command, forged)
         if (admission.kind === 'full') return 'the ledger holds as many open commands as it may'
+        mine.settle(command.id)
         if (admission.kind === 'accepted') scheduler.add(command.id, targetsOf(command))
       }
     } catch (error) {
@@ -217,6 +221,10 @@ export function actWorker(options: ActOptions): ActWorker {
         if (!(error instanceof AppError && error.retriable)) throw error
         logger.warn({ error }, 'the control or incidents topic cannot be read; nothing new begins meanwhile')
       }
+      if (mayLackRows) {
+        mayLackRows = false
+        if ((await takeUpClaims()) !== undefined) mayLackRows = true
+      }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
     }
   }
@@ -227,7 +235,8 @@ export function actWorker(options: ActOptions): ActWorker {
       logger.info({ commandId: row.key, target: row.command.target }, 'a command is resumed from the ledger')
       scheduler.add(row.key, targetsOf(row.command))
     }
-    await resumeClaims()
+    const obstacle = await takeUpClaims()
+    if (obstacle !== undefined) throw new AppError('log_unavailable', obstacle)
     gauge()
     background = Promise.all([sender.run(stopping.signal), watchControl()]).catch(fail)
     const topics = [commandsTopic(environment)]
@@ -235,20 +244,32 @@ export function actWorker(options: ActOptions): ActWorker {
     subscription.finished.catch(fail)
   }
 
-  /** Commands that were claimed and not admitted before a crash: nobody else may take them, and their offset may be committed by now. */
-  async function resumeClaims(): Promise<void> {
+  /**
+   * Commands that were claimed and not admitted, by a crash or because log or ledger was in the way: nobody else may take them,
+   * and whoever reads the partition by now passes them by.
+   * @returns why one has to be tried again, or undefined
+   */
+  async function takeUpClaims(): Promise<string | undefined> {
     const topic = commandsTopic(environment)
-    for (const { commandId, partition, offset, claimedAtMs } of await mine.ours()) {
-      // By the claim, not by what the command says: one that expired long ago, or that is for elsewhere, needs its outcome, too.
-      if (claimedAtMs < clock.nowMs() - UNADMITTED_AGE_MS_MAX || ledger.command(commandId) !== undefined) continue
-      const [record] = await log.read({ topic, partition, offset }, 1)
-      if (record === undefined) continue
-      const decoded = decodeRecord(commandRecord, record)
-      if (!decoded.ok || decoded.record.id !== commandId) continue
-      logger.info({ commandId, target: decoded.record.target }, 'a command is taken up that was claimed before a crash')
-      const obstacle = await takeAll([{ record, command: decoded.record }])
-      if (obstacle !== undefined) throw new AppError('log_unavailable', `command ${commandId} was claimed and cannot be taken up: ${obstacle}`)
+    try {
+      for (const { commandId, partition, offset, claimedAtMs } of await mine.open()) {
+        // By the claim, not by what the command says: one that expired long ago, or that is for elsewhere, needs its outcome, too.
+        const isPast = claimedAtMs < clock.nowMs() - UNADMITTED_AGE_MS_MAX || ledger.command(commandId) !== undefined
+        const [record] = isPast ? [] : await log.read({ topic, partition, offset }, 1)
+        const decoded = record && decodeRecord(commandRecord, record)
+        if (record === undefined || !decoded?.ok || decoded.record.id !== commandId) {
+          mine.settle(commandId)
+          continue
+        }
+        logger.info({ commandId, target: decoded.record.target }, 'a command is taken up that was claimed and not admitted')
+        const obstacle = await takeAll([{ record, command: decoded.record }])
+        if (obstacle !== undefined) return `command ${commandId} was claimed and cannot be taken up: ${obstacle}`
+      }
+    } catch (error) {
+      if (!(error instanceof AppError && error.retriable)) throw error
+      return `claims cannot be read: ${error.message}`
     }
+    return undefined
   }
 
   async function closeAll(): Promise<void> {
