@@ -108,8 +108,10 @@ export function checkpointManifests() {
       const headers = { [CLAIM]: String(entry?.stateAt ?? -1), [GENERATION]: String(generation) }
       return { key: keyOf(name, epoch, owner), value: entry?.value ?? NOTHING, headers }
     },
-    saveRecord(name: string, owner: string, value: Uint8Array): LogRecordInput {
-      const { epoch, generation } = entries.get(name) ?? { epoch: 0, generation: 0 }
+    /** Undefined for who owns the name no more, by what was read: it must not write under the epoch of its successor. */
+    saveRecord(name: string, owner: string, value: Uint8Array): LogRecordInput | undefined {
+      const { epoch, generation, mark } = entries.get(name) ?? { epoch: 0, generation: 0, mark: NO_MARK }
+      if (mark !== owner) return undefined
       return { key: keyOf(name, epoch, owner), value, headers: epoch === 0 ? {} : { [GENERATION]: String(generation) } }
     },
     /** Keys of former owners of the name, to be emptied. */

@@ -133,12 +133,13 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
     }
     await writeParts(name, checkpoint.parts, parts)
     const manifest: Manifest = { format: MANIFEST_FORMAT, version: checkpoint.version, positions: checkpoint.positions, parts }
+    // Since the first look others may have read on and seen a successor.
     const record = manifests.saveRecord(name, owner, encoder.encode(JSON.stringify(manifest)))
-    const [at] = await log.append(TOPIC, [{ ...record, partition: MANIFEST_PARTITION }])
+    const [at] = record === undefined ? [] : await log.append(TOPIC, [{ ...record, partition: MANIFEST_PARTITION }])
     await refresh()
     if (!manifests.owns(name, owner)) {
       // What nobody will ever read gives its space back.
-      const isVoid = manifests.isVoid(name, at!.offset)
+      const isVoid = at === undefined || manifests.isVoid(name, at.offset)
       if (isVoid) await empty([...checkpoint.parts.keys()].flatMap(part => chunkKeys(name, part, parts[part]!)))
       throw fenced(name)
     }

@@ -87,6 +87,39 @@ describe('the owner of a checkpoint', () => {
     expect(await found(log)).toBe('two')
   })
 
+  it('is not taken for its successor by a save under way that learns of it from another look at the log', async () => {
+    const log = memoryLog()
+    // Stopped between its parts and its manifest, as a process whose session ends meanwhile; its next turn reads on elsewhere.
+    let goOn: () => void = () => {}
+    const stopped = new Promise<void>(resolve => {
+      goOn = resolve
+    })
+    let isStopping = false
+    const first = checkpointStore({
+      ...log,
+      async append(topic, records) {
+        const positions = await log.append(topic, records)
+        if (isStopping) await stopped
+        return positions
+      }
+    })
+    const one = await claim(first, 1)
+    await first.save(NAME, holding('one'), one)
+    isStopping = true
+    const refused = expect(first.save(NAME, holding('of the dead'), one)).rejects.toEqual(isFenced)
+    for (let turn = 0; turn < 10; turn++) await new Promise(resolve => setImmediate(resolve))
+    const second = checkpointStore(log)
+    await second.save(NAME, holding('two'), await claim(second, 2))
+    const third = checkpointStore(log)
+    const three = await claim(third, 3)
+    expect(await first.owns(NAME, one)).toBe(false)
+    goOn()
+    await refused
+    expect(await found(log)).toBe('two')
+    await third.save(NAME, holding('three'), three)
+    expect(await found(log)).toBe('three')
+  })
+
   it('takes in a save that came before its claim, though it had not seen it', async () => {
     const log = memoryLog()
     const first = checkpointStore(log)
