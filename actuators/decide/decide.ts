@@ -16,12 +16,13 @@ import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
 import { commandId, makeCommand, type UnsignedCommand } from './command.ts'
 import { applyControl } from './controls.ts'
 import { askSubject } from './guards/approval.ts'
+import type { GuardContext } from './guards/guard.ts'
 import { answerOf, isCurrent, type Judgement, judge, judgeMember, judgeUndo } from './judge.ts'
 import { endTrust, onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { hasInFlight, nextOf, type Rollout, stoppedOf, takeVerdict } from './rollout.ts'
 import { type RolloutTurn, undoesOf } from './rollout-turn.ts'
-import { addOnset, addOpening, type Attempt, type DecideState, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { addOnset, addOpening, type Attempt, type DecideState, lastOf, newWatch, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 export type DecideEvent =
@@ -112,21 +113,6 @@ function onIncident(state: DecideState, incident: Incident, nowMs: number, rando
   if (cause !== undefined) addOnset(targetOf(state, incident.environment, cause.entity), incident)
   if (tookOutcomeIn(watch)) watch.holdUntilMs = null
   return decideOne(state, watch, nowMs, random, rules)
-}
-
-function newWatch(incident: Incident): Watch {
-  return {
-    incident,
-    sequence: 0,
-    answer: '',
-    last: null,
-    retryAtMs: null,
-    attempts: incident.attempts,
-    ask: null,
-    holdUntilMs: null,
-    escalated: false,
-    paged: false
-  }
 }
 
 function onOutcome(state: DecideState, outcome: Outcome, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
@@ -251,17 +237,13 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
   const answer = answerOf(judgement)
   if (answer === watch.answer) return []
   const id = derivedId('decision', watch.incident.id, watch.sequence, answer)
-  const acting = said.outcome === 'act' && chosen !== null
-  const { cause, target: entity, turn } = chosen?.context ?? {}
-  const plan = acting
-    ? { incident: watch.incident, cause: cause!, policy: chosen.policy, runbook: chosen.runbook, target: entity!, turn, attempt: said.attempt }
-    : undefined
+  const plan = said.outcome === 'act' && chosen !== null ? planOf(chosen, said.attempt) : undefined
   const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan) }
   watch.sequence++
   watch.answer = answer
   watch.last = lastOf(decision)
   const anomalyIds = watch.incident.members.map(member => member.anomalyId)
-  if (undoesOf(turn) === null) addTrial(state, decision, anomalyIds)
+  if (undoesOf(chosen?.turn) === null) addTrial(state, decision, anomalyIds)
   const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
   if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
     const subject = askSubject(decision, decision.guards)
@@ -276,16 +258,16 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
     target.fence = command.fence
     addAttempt(target, { ...attemptOf(command, random.next() * 2 - 1), steppedMs: state.steppedMs })
     watch.attempts = Math.max(watch.attempts, command.attempt)
-    noteTurn(watch, turn, command)
+    noteTurn(watch, plan.turn, command)
     effects.push({ kind: 'publish_command', record: command })
   }
   if (!pageFor(state, watch, decision, rules.policies, nowMs, rules.escalation)) effects.push({ kind: 'ignored', reason: 'pages_max' })
   return effects
 }
 
-/** What its incident remembers of a decision. Shared with rebuilding. */
-export function lastOf({ policy, runbook, target, commandId, decidedAtMs }: Decision): NonNullable<Watch['last']> {
-  return { policy, runbook, target, commandId, decidedAtMs }
+/** What its id and its command are made from. */
+function planOf({ incident, cause, policy, runbook, target, turn }: GuardContext, attempt: number) {
+  return { incident, cause, policy, runbook, target, turn, attempt }
 }
 
 /** The rollout knows of the command from now on; its first one begins it. */

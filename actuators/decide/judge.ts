@@ -12,9 +12,9 @@ import { type Candidate, candidateOf, rankCandidates } from './candidates.ts'
 import { decidingLevel } from './guards/approval.ts'
 import type { GuardContext } from './guards/guard.ts'
 import { askGuards, GUARDS, UNDO_GUARDS } from './guards/guards.ts'
-import type { LoadedPolicy, LoadedRunbook, PolicySet } from './policy-file.ts'
+import type { LoadedPolicy, PolicySet } from './policy-file.ts'
 import type { MemberAct, Rollout } from './rollout.ts'
-import { firstTurn, memberTurn, type RolloutTurn, undoesOf } from './rollout-turn.ts'
+import { firstTurn, memberTurn, undoesOf } from './rollout-turn.ts'
 import { type DecideState, inFlight, targetKey, targetOf, type Watch } from './state.ts'
 
 /** A decision without its identity. */
@@ -22,7 +22,7 @@ export type Judgement = Omit<Decision, 'id' | 'commandId'> & {
   /** When to look again; null when only an event can change the answer. */
   retryAtMs: number | null
   /** What an act or a question is about; null when there is nothing to do. */
-  chosen: { policy: LoadedPolicy; runbook: LoadedRunbook; context: GuardContext } | null
+  chosen: GuardContext | null
 }
 
 /** Guards whose refusal means that automation is at its end here, and a person is called. */
@@ -45,13 +45,13 @@ export function judge(state: DecideState, watch: Watch, set: PolicySet, nowMs: n
   const judged = candidates.map(candidate => {
     const turn = firstTurn(state, watch, policy, candidate.runbook, cause, nowMs)
     const target = turn === undefined || 'problem' in turn ? cause.entity : turn.member
-    return judgeCandidate(state, watch, policy, candidate, cause, target, turn, nowMs)
+    return judgeCandidate(candidate, { nowMs, cause, policy, target, watch, state, turn })
   })
   // What one left in doubt is for people first. Else the best that is not refused; a wait holds its place, so that a cooldown is
   // not evaded by the next runbook.
   const forPeople = judged.find(({ candidate }) => watch.stopped?.[candidate.runbook.name]?.isForPeople)
   const chosen = forPeople ?? judged.find(one => !one.guards.some(result => result.verdict === 'refuse' && result.guard !== 'autonomy')) ?? judged[0]!
-  return verdictOf(watch, policy, candidates, chosen, nowMs)
+  return verdictOf(chosen, candidates)
 }
 
 function policyFor(incident: Incident, cause: Cause, set: PolicySet): LoadedPolicy | undefined {
@@ -74,7 +74,7 @@ export function judgeMember(state: DecideState, watch: Watch, rollout: Rollout, 
   const policy = policyFor(watch.incident, cause, set)!
   const candidate = candidateOf(set.runbooks.get(rollout.runbook.name)!, cause, state)
   const turn = memberTurn(state, watch.incident, cause, rollout, member, nowMs)
-  return verdictOf(watch, policy, [candidate], judgeCandidate(state, watch, policy, candidate, cause, member, turn, nowMs), nowMs)
+  return verdictOf(judgeCandidate(candidate, { nowMs, cause, policy, target: member, watch, state, turn }))
 }
 
 /** Judges taking back what a rollout did to a member. @returns undefined when its policy is gone: nobody says any more what holds */
@@ -84,7 +84,7 @@ export function judgeUndo(state: DecideState, watch: Watch, rollout: Rollout, ac
   if (policy === undefined) return undefined
   const candidate = candidateOf(runbook, cause, state)
   const turn = { rollout, member: act.member, undoes: act.commandId }
-  return verdictOf(watch, policy, [candidate], judgeCandidate(state, watch, policy, candidate, cause, act.member, turn, nowMs), nowMs)
+  return verdictOf(judgeCandidate(candidate, { nowMs, cause, policy, target: act.member, watch, state, turn }))
 }
 
 interface Judged {
@@ -93,35 +93,24 @@ interface Judged {
   guards: GuardResult[]
 }
 
-function judgeCandidate(
-  state: DecideState,
-  watch: Watch,
-  policy: LoadedPolicy,
-  candidate: Candidate,
-  cause: Cause,
-  target: string,
-  turn: RolloutTurn | undefined,
-  nowMs: number
-): Judged {
+/** What every guard says of a candidate; `question`: of what act, when. */
+function judgeCandidate(candidate: Candidate, question: Omit<GuardContext, 'incident' | 'runbook' | 'targetState' | 'inFlight'>): Judged {
+  const { state, watch, target, turn } = question
   const { incident } = watch
   const context: GuardContext = {
-    nowMs,
+    ...question,
     incident,
-    cause,
-    policy,
     runbook: candidate.runbook,
-    target,
     targetState: targetOf(state, incident.environment, target),
-    watch,
-    state,
-    inFlight: inFlight(state, incident.environment),
-    turn
+    inFlight: inFlight(state, incident.environment)
   }
   return { candidate, context, guards: askGuards(context, undoesOf(turn) === null ? GUARDS : UNDO_GUARDS) }
 }
 
-function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Candidate[], chosen: Judged, nowMs: number): Judgement {
+/** @param candidates all that were judged, in their order */
+function verdictOf(chosen: Judged, candidates: readonly Candidate[] = [chosen.candidate]): Judgement {
   const { guards, candidate, context } = chosen
+  const { nowMs, watch, policy } = context
   const blocking = guards.filter(result => result.verdict === 'refuse' || result.verdict === 'wait')
   const asking = guards.filter(result => result.verdict === 'ask')
   const level = decidingLevel(context)
@@ -150,7 +139,7 @@ function verdictOf(watch: Watch, policy: LoadedPolicy, candidates: readonly Cand
     attempt: watch.attempts + 1,
     reason: reasonOf(outcome, chosen, blocking, asking),
     retryAtMs: retries.length > 0 ? Math.min(...retries) : null,
-    chosen: { policy, runbook: candidate.runbook, context }
+    chosen: context
   }
 }
 

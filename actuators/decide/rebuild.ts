@@ -16,11 +16,11 @@ import type { Rebuilt } from '../../schemas/stateful-worker.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
 import { applyControl } from './controls.ts'
-import { lastOf, reopenEscalated } from './decide.ts'
+import { reopenEscalated } from './decide.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addOnset, addOpening, type DecideState, emptyState, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { addOnset, addOpening, type DecideState, emptyState, lastOf, newWatch, OVER_MAX, targetOf } from './state.ts'
 import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 const UNKNOWN_STAGE = 'decide lost its checkpoint, and how far it came is not known'
@@ -72,7 +72,7 @@ export async function rebuildState(
     if (incident.status === 'resolved') {
       state.over = [...state.over, incident.id].slice(-OVER_MAX)
       delete state.watches[incident.id]
-    } else state.watches[incident.id] = watchOf(incident)
+    } else state.watches[incident.id] = { ...newWatch(incident), retryAtMs: 0 } // Looked at with the first tick.
   })
   for (const { incidentId, runbook } of inStages) {
     const watch = state.watches[incidentId]
@@ -109,21 +109,6 @@ export async function rebuildState(
   }
   await each(TOPICS.control.name, controlRecord, heard, controlEnd)
   return { state, positions: [...incidentsEnd, ...outcomesEnd, ...controlEnd] }
-}
-
-function watchOf(incident: DecideState['watches'][string]['incident']): Watch {
-  return {
-    incident,
-    sequence: 0,
-    answer: '',
-    last: null,
-    retryAtMs: 0,
-    attempts: incident.attempts,
-    ask: null,
-    holdUntilMs: null,
-    escalated: false,
-    paged: false
-  }
 }
 
 /** Whether a decision was to take something back: nothing to be scored. */

@@ -78,6 +78,27 @@ export interface Watch {
   stopped?: Record<string, StoppedRollout>
 }
 
+/** An incident that nothing was decided about. */
+export function newWatch(incident: Incident): Watch {
+  return {
+    incident,
+    sequence: 0,
+    answer: '',
+    last: null,
+    retryAtMs: null,
+    attempts: incident.attempts,
+    ask: null,
+    holdUntilMs: null,
+    escalated: false,
+    paged: false
+  }
+}
+
+/** What a watch remembers of a decision. */
+export function lastOf({ policy, runbook, target, commandId, decidedAtMs }: Decision): NonNullable<Watch['last']> {
+  return { policy, runbook, target, commandId, decidedAtMs }
+}
+
 /** Beta posterior of a runbook against a signature: successes and failures so far. */
 export interface TrackRecord {
   successes: number

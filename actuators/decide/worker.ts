@@ -3,8 +3,8 @@
 //
 // State and input positions are one checkpoint that also holds what was decided and not yet written (schemas/stateful-worker.ts):
 // signed, and sealed in its place of the audit chain (audit.ts). A crash repeats the same bytes, never decides anew. Without a
-// readable checkpoint the state is rebuilt from what was published: commands and outcomes give attempts, budgets and fences,
-// decisions the last answers. What was read for that is not heard once more: a kill switch that is on would be off again on the way.
+// readable checkpoint the state is rebuilt from what was published (rebuild.ts), and what was read for that is not heard once more:
+// a kill switch that is on would be off again on the way.
 
 import { type AuditRow, auditRow, type SealedRecord, sealedInput } from '../../schemas/audit.ts'
 import { commandRecord, type Command } from '../../schemas/command.ts'
