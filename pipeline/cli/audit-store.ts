@@ -64,9 +64,10 @@ export async function verifyAuditStore(options: AuditStoreOptions): Promise<Audi
     ...(options.toMs === undefined && arrivalMs > 0 ? { vouchedBeforeMs: nowMs - VOUCHED_WITHIN_MS } : {})
   })
   const all = ranges.reduce((sum, { rows }) => sum + rows, 0)
+  const byChain = Map.groupBy(anchors, ({ chain }) => chain)
   let places = 0
-  for (const batch of batches(ranges, anchors)) {
-    const judged = await judgeStretches(sql, batch, anchors)
+  for (const batch of batches(ranges, byChain)) {
+    const judged = await judgeStretches(sql, batch, byChain)
     for (const [index, stretch] of batch.entries()) {
       const { landmarks, mayDiffer } = judged[index]!
       if (landmarks === undefined) await verifyRows(sql, stretch, mayDiffer, verifier)

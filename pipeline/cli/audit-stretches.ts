@@ -27,24 +27,18 @@ const STRETCHES_MAX = 100
 /** Rows of the answer to one statement; History allows 10,000. */
 const LANDMARKS_MAX = 9_000
 
-/** Chains as stretches, in their order, as many at a time as one statement judges. */
-export function* batches(chains: readonly ChainRange[], anchors: readonly Anchor[]): Generator<Stretch[]> {
+/** Good anchors by the name of their chain. */
+export type AnchorsByChain = ReadonlyMap<string, readonly Anchor[]>
+
+/** Chains as stretches, in their order, as many at a time as one statement judges. A sparse one is alone: it exceeds a statement by itself. */
+export function* batches(chains: readonly ChainRange[], anchors: AnchorsByChain): Generator<Stretch[]> {
   let batch: Stretch[] = []
   let places = 0
   let landmarks = 0
-  for (const { chain, first, last, rows } of chains) {
-    const own = anchors.filter(anchor => anchor.chain === chain)
-    if (last - first + 1 > rows + PLACES_MAX) {
-      if (batch.length > 0) yield batch
-      yield [{ chain, first, last, isSparse: true }]
-      batch = []
-      places = landmarks = 0
-      continue
-    }
-    for (let from = first; from <= last; from += PLACES_MAX) {
-      const stretch = { chain, first: from, last: Math.min(from + PLACES_MAX - 1, last) }
-      const more = landmarksOf(stretch, own).length
+  for (const chain of chains) {
+    for (const stretch of stretchesOf(chain)) {
       const size = stretch.last - stretch.first + 1
+      const more = landmarksOf(stretch, anchors).length
       if (batch.length > 0 && (batch.length >= STRETCHES_MAX || places + size > PLACES_MAX || landmarks + more > LANDMARKS_MAX)) {
         yield batch
         batch = []
@@ -58,9 +52,14 @@ export function* batches(chains: readonly ChainRange[], anchors: readonly Anchor
   if (batch.length > 0) yield batch
 }
 
+function* stretchesOf({ chain, first, last, rows }: ChainRange): Generator<Stretch> {
+  if (last - first + 1 > rows + PLACES_MAX) yield { chain, first, last, isSparse: true }
+  else for (let from = first; from <= last; from += PLACES_MAX) yield { chain, first: from, last: Math.min(from + PLACES_MAX - 1, last) }
+}
+
 /** Ends of the stretch, places that anchors vouch for, and those after them, from which on nobody does. */
-export function landmarksOf({ chain, first, last }: Stretch, anchors: readonly Anchor[]): number[] {
-  const named = anchors.filter(anchor => anchor.chain === chain).flatMap(({ seq }) => [seq, seq + 1])
+export function landmarksOf({ chain, first, last }: Stretch, anchors: AnchorsByChain): number[] {
+  const named = (anchors.get(chain) ?? []).flatMap(({ seq }) => [seq, seq + 1])
   return [...new Set([first, ...named.filter(seq => seq > first && seq < last), last])].sort((a, b) => a - b)
 }
 
@@ -89,7 +88,7 @@ export interface Judgement {
 export async function judgeStretches(
   sql: <Row>(statement: string) => Promise<Row[]>,
   batch: readonly Stretch[],
-  anchors: readonly Anchor[]
+  anchors: AnchorsByChain
 ): Promise<Judgement[]> {
   if (batch.some(({ isSparse }) => isSparse)) return batch.map(() => ({ mayDiffer: true }))
   const where = batch.map(stretch => `(${placesOf(stretch)})`).join(' OR ')

@@ -187,7 +187,8 @@ describe('stretches of which all that is amiss was looked for elsewhere', () => 
             const stretch = { chain: 'decide/1', first, last: Math.min(first + size - 1, length) }
             const own = rows.filter(({ seq }) => seq >= stretch.first && seq <= stretch.last)
             const isWhole = own.length === stretch.last - stretch.first + 1
-            if (isWhole && isSound(own)) byStretch.takeStretch(landmarksOf(stretch, anchors).map(seq => own.find(row => row.seq === seq)!))
+            if (isWhole && isSound(own))
+              byStretch.takeStretch(landmarksOf(stretch, new Map([[stretch.chain, anchors]])).map(seq => own.find(row => row.seq === seq)!))
             else for (const row of own) byStretch.take(row)
           }
           expect(byStretch.end()).toEqual(byRow.end())
