@@ -68,10 +68,10 @@ async function readAgain({ log, writer, environments }: RecoveryParts, { topic, 
   }
 }
 
-/** False when the log was made anew since: its offsets mean other records, and the journal's must not be believed. */
+/** Whether a range is of this log. Of one that was made anew since, offsets mean other records, and the journal must not be believed. */
 type LogIdentity = (range: FlushRange) => Promise<boolean>
 
-/** Asks for the bounds of each topic once: a takeover has dozens of partitions, and each question is several requests to brokers. */
+/** It asks for the bounds of each topic once: a takeover has dozens of partitions, and each question is several requests to brokers. */
 function logIdentity({ log, logger, writer }: RecoveryParts): LogIdentity {
   const bounds = new Map<string, ReturnType<Log['offsets']>>()
   const boundsOf = (topic: string): ReturnType<Log['offsets']> => {
