@@ -22,7 +22,6 @@ import {
 import type { Homeostat } from './stage.ts'
 import { readWitness } from './witness.ts'
 
-/** The last rows of a run are on their way: until both agree, at most. */
 const AGREE_DEADLINE_MS = 10_000
 const POLL_MS = 500
 const ANSWERED_WITHIN_MS = 300_000 // As coverage in ClickHouse is counted.
@@ -42,12 +41,20 @@ export interface ScoredRun {
 export async function scoreRun(run: ScoredRun): Promise<{ scorecard: ScorecardComparison; failures: string[] }> {
   const faults = run.fleets.flatMap(({ layout }) => readGroundTruth(layout))
   const labelled = new Set<string>()
-  const deadlineMs = Date.now() + AGREE_DEADLINE_MS
-  for (;;) {
+  const look = async () => {
     await labelIncidents(run.homeostat, faults, labelled)
     const scorecard = compareScorecards(await viewsOf(run.homeostat), labScorecard(await factsOf(run, faults)))
-    const failures = [...differences(scorecard), ...missedTargets(scorecard)]
-    if (failures.length === 0 || Date.now() >= deadlineMs) return { scorecard, failures }
+    return { scorecard, failures: [...differences(scorecard), ...missedTargets(scorecard)] }
+  }
+  return untilAgreed(look, ({ failures }) => failures.length === 0)
+}
+
+/** Looks until both sides agree: the last rows of a run are on their way. @returns the last look, of 10 s or until `signal` at the most */
+export async function untilAgreed<T>(look: () => Promise<T>, isAgreed: (seen: T) => boolean, signal?: AbortSignal): Promise<T> {
+  const deadlineMs = Date.now() + AGREE_DEADLINE_MS
+  for (;;) {
+    const seen = await look()
+    if (isAgreed(seen) || Date.now() >= deadlineMs || signal?.aborted) return seen
     await pause(POLL_MS)
   }
 }

@@ -7,17 +7,13 @@
 // compared beside it.
 
 import type { IncidentStory } from '../../../pipeline/console/live-view.ts'
-import { pause } from '../fleet.ts'
-import { allStories, costsOf, labelIncidents, viewsOf } from '../score-run.ts'
+import { allStories, costsOf, labelIncidents, untilAgreed, viewsOf } from '../score-run.ts'
 import { compareScorecards, differences, labScorecard, METRICS, type Metric, type ScorecardComparison, type ScorecardFacts, TOLERANCES } from '../scorecard.ts'
 import { type AcceptanceReport, that } from './assertions.ts'
 import { type Effect, readEffects } from './effects.ts'
 import { pagedIncidents } from './pages.ts'
 import type { Rig } from './rig.ts'
 
-/** The last rows of a run are on their way: until both agree, at most. */
-const AGREE_DEADLINE_MS = 10_000
-const POLL_MS = 500
 /** Null for the lab says that nothing of the kind happened: then ClickHouse has no figure either. */
 const COUNTED: readonly Metric[] = ['m2', 'm3', 'm4', 'm5', 'm6', 'm7', 'm8']
 const UNKNOWN = 'nothing of it happened, or an incident went away without an act, and how long that lasted the lab does not know'
@@ -40,13 +36,11 @@ export interface ScorecardPlan {
 /** @returns a report that passes when no figure of ClickHouse differs from the lab's; it names what was not compared */
 export async function scorecardReport(name: string, rig: Rig, plan: ScorecardPlan, auditDelaysMs: readonly number[]): Promise<AcceptanceReport> {
   const labelled = new Set<string>()
-  const deadlineMs = Date.now() + AGREE_DEADLINE_MS
-  for (;;) {
+  const look = async (): Promise<AcceptanceReport> => {
     if (!('m4' in plan.excused)) await labelIncidents(rig.homeostat, rig.faults, labelled)
-    const report = judgeScorecard(name, rig.seed, await compared(rig, plan, auditDelaysMs), plan)
-    if (report.pass || Date.now() >= deadlineMs || rig.signal.aborted) return report
-    await pause(POLL_MS)
+    return judgeScorecard(name, rig.seed, await compared(rig, plan, auditDelaysMs), plan)
   }
+  return untilAgreed(look, ({ pass }) => pass, rig.signal)
 }
 
 /** Of a case: M1-M10, and the mean time to recovery of what an act healed; absent where nothing was. */
