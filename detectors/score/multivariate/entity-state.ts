@@ -97,11 +97,6 @@ export function momentsAt(metrics: number): number {
   return entityBytes(metrics) - 4 * 2 * MEMORIES.length * packedLength(columnsOf(metrics))
 }
 
-/** A copy of the state's bytes: the state goes on changing while the checkpoint is written. */
-export function entityStateBytes(state: EntityState): Uint8Array {
-  return new Uint8Array(state.buffer.slice(0))
-}
-
 /**
  * The state of a checkpoint; scores the next rows bit for bit as the one that was saved.
  * @throws AppError `checkpoint_invalid` when magic, version or size differ
