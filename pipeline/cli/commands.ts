@@ -88,7 +88,7 @@ export function registerCommands(program: Command): void {
       })
       process.exitCode = status ?? 1
     })
-  incidentCommands(program, client, output)
+  incidentCommands(program, loaded, client, output)
   registerAnomalies(program, { loaded, output, openHistory, clock: systemClock })
   registerBacktest(program, { loaded, output, openHistory, clock: systemClock, folder: process.cwd(), environment: process.env, stderr: process.stderr })
   registerTune(program, { loaded, output, openHistory, clock: systemClock, stderr: process.stderr })
@@ -113,7 +113,7 @@ export function registerCommands(program: Command): void {
   registerKeys(program, { config, output })
 }
 
-function incidentCommands(program: Command, client: () => Client, output: () => Output): void {
+function incidentCommands(program: Command, loaded: () => LoadedConfig, client: () => Client, output: () => Output): void {
   program
     .command('incidents')
     .description('incidents, newest first')
@@ -160,12 +160,7 @@ function incidentCommands(program: Command, client: () => Client, output: () => 
     .option('--reason <text>', 'why', '')
     .option('--by <name>', 'who you are', userName())
     .action(async ({ off, scope, reason, by }: { off?: boolean; scope: string; reason: string; by: string }) => {
-      const record = await writeKillSwitch(loadConfig(program.opts<GlobalOptions>().config, process.cwd(), process.env).config, {
-        scope,
-        on: off !== true,
-        reason,
-        by
-      })
+      const record = await writeKillSwitch(loaded().config, { scope, on: off !== true, reason, by })
       output().result(record, off ? `released: ${scope} may act again` : `on: nothing begins in ${scope} until \`homeostat kill --off\``)
     })
   program
