@@ -76,6 +76,10 @@ export const decisionSchema = z.object({
   ),
   commandId: z.string().nullable(),
   attempt: z.number(),
+  /** Whether people are called with it. Absent in records of earlier releases: not known. */
+  calledPeople: z.boolean().optional(),
+  /** When people are called if nothing is done before; null or absent: not by time alone. */
+  callAtMs: z.number().nullable().optional(),
   /** Times that M5 and M10 are computed from. */
   incidentOpenedAtMs: z.number(),
   reason: z.string()

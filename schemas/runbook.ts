@@ -240,9 +240,14 @@ export const policySchema = z.strictObject({
         .describe('Guard `autonomy`: what earns a level.'),
       recurrenceWindow: durationSchema.prefault('10m').describe('A healed target that breaks again within this time counts as recurrence.'),
       escalate: z
-        .strictObject({ channels: z.array(z.string()).default(['default']).describe('Names of `act.escalation.channels`; `default` is who is on call.') })
+        .strictObject({
+          channels: z.array(z.string()).default(['default']).describe('Names of `act.escalation.channels`; `default` is who is on call.'),
+          blockedFor: durationSchema
+            .prefault('5m')
+            .describe('An incident that is severe enough to page calls people when nothing was done about it, and nobody was asked, for so long.')
+        })
         .prefault({})
-        .describe('Who is told when it asks or gives up.')
+        .describe('Who is told when it asks, gives up, or stays blocked.')
     })
     .describe('When may what be done.')
 })

@@ -34,6 +34,17 @@ export function settleOutcome(state: DecideState, outcome: Outcome): boolean {
   return true
 }
 
+/** Commands that have no outcome though their deadline passed: nobody knows what they did, so their targets freeze. @returns them */
+export function giveUpOrphans(state: DecideState, nowMs: number): Attempt[] {
+  const orphans = Object.values(state.targets).flatMap(target => target.attempts.filter(attempt => attempt.verdict === null && nowMs >= attempt.deadlineMs))
+  for (const orphan of orphans) {
+    Object.assign(orphan, { verdict: 'unknown', endedAtMs: nowMs, steppedMs: state.steppedMs } satisfies Partial<Attempt>)
+    const reason = `command ${orphan.commandId} has no outcome though its deadline passed: is the actuator of ${orphan.environment} running?`
+    targetOf(state, orphan.environment, orphan.target).frozen = { sinceMs: nowMs, reason }
+  }
+  return orphans
+}
+
 function learn(state: DecideState, runbook: string, signature: string, verdict: Outcome['verdict']): void {
   const { successes, failures } = learnedOf(state, runbook, signature)
   if (verdict === 'healed') state.learned[`${runbook}|${signature}`] = { successes: successes + 1, failures }

@@ -8,22 +8,24 @@ import type { Config } from '../../schemas/config.ts'
 import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
+import { advanceCall } from '../escalate/calls.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
-import { addAttempt, attemptOf, settleOutcome } from './attempts.ts'
+import { addAttempt, attemptOf, giveUpOrphans, settleOutcome } from './attempts.ts'
 import { commandId, makeCommand, type UnsignedCommand } from './command.ts'
 import { applyControl } from './controls.ts'
 import { askSubject } from './guards/approval.ts'
-import type { GuardContext } from './guards/guard.ts'
+import { type GuardContext, span } from './guards/guard.ts'
 import { answerOf, isCurrent, type Judgement, judge, judgeMember, judgeUndo } from './judge.ts'
-import { endTrust, onCallDue, pageFor, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
+import { callFor, endTrust, onCallDue, resolvePages, takeAnswer, tellTrust, worsen } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { hasInFlight, nextOf, type Rollout, stoppedOf, takeVerdict } from './rollout.ts'
-import { type RolloutTurn, undoesOf } from './rollout-turn.ts'
-import { addOnset, addOpening, type Attempt, type DecideState, lastOf, newWatch, OVER_MAX, targetOf, type Watch } from './state.ts'
+import { noteTurn, undoesOf } from './rollout-turn.ts'
+import { addOnset, addOpening, type DecideState, lastOf, newWatch, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, reviewTrust, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
+import { attended, noteUnattended, shiftUnattended } from './unattended.ts'
 
 export type DecideEvent =
   | { kind: 'incident'; record: Incident }
@@ -79,6 +81,7 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
       return onPolicies(state, nowMs, random, rules)
     case 'clock_step':
       state.steppedMs += event.byMs
+      shiftUnattended(state, event.byMs)
       return decideAll(state, nowMs, random, rules) // When to look again was said by the clock as it was.
     case 'tick':
       return onTick(state, nowMs, random, rules)
@@ -143,19 +146,18 @@ function reviewPolicies(state: DecideState, nowMs: number, rules: DecideRules): 
 
 function onTick(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   if (state.policiesVersion !== rules.policies.version) return onPolicies(state, nowMs, random, rules)
-  const orphans = Object.values(state.targets).flatMap(target => target.attempts.filter(attempt => attempt.verdict === null && nowMs >= attempt.deadlineMs))
-  for (const orphan of orphans) {
-    Object.assign(orphan, { verdict: 'unknown', endedAtMs: nowMs, steppedMs: state.steppedMs } satisfies Partial<Attempt>)
-    const reason = `command ${orphan.commandId} has no outcome though its deadline passed: is the actuator of ${orphan.environment} running?`
-    targetOf(state, orphan.environment, orphan.target).frozen = { sinceMs: nowMs, reason }
-    const rollout = state.watches[orphan.incidentId]?.rollout
-    if (rollout != null) takeVerdict(rollout, orphan.commandId, undefined)
+  const orphans = giveUpOrphans(state, nowMs)
+  for (const { incidentId, commandId } of orphans) {
+    const rollout = state.watches[incidentId]?.rollout
+    if (rollout != null) takeVerdict(rollout, commandId, undefined)
   }
   if (orphans.length > 0) return decideAll(state, nowMs, random, rules)
   return Object.values(state.watches)
-    .filter(watch => (watch.retryAtMs !== null && watch.retryAtMs <= nowMs) || (watch.holdUntilMs !== null && watch.holdUntilMs <= nowMs))
+    .filter(watch => isDue(watch.retryAtMs, nowMs) || isDue(watch.holdUntilMs, nowMs) || watch.unattended === undefined) // Of an earlier release.
     .flatMap(watch => decideOne(state, watch, nowMs, random, rules))
 }
+
+const isDue = (atMs: number | null, nowMs: number): boolean => atMs !== null && atMs <= nowMs
 
 /** Other policies are in force: since the last look, or since whoever had this state before. */
 function onPolicies(state: DecideState, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
@@ -179,14 +181,14 @@ function decideAll(state: DecideState, nowMs: number, random: Random, rules: Dec
 
 function decideOne(state: DecideState, watch: Watch, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   watch.retryAtMs = null
-  if (watch.escalated) return []
+  if (watch.escalated) return attended(watch)
   if (watch.rollout != null) return goThrough(state, watch, watch.rollout, nowMs, random, rules)
-  if (watch.incident.healedAtMs !== null) return []
+  if (watch.incident.healedAtMs !== null) return attended(watch)
   if (watch.holdUntilMs !== null) {
-    if (nowMs < watch.holdUntilMs) return []
+    if (nowMs < watch.holdUntilMs) return attended(watch)
     watch.holdUntilMs = null
   }
-  if (isInFlight(state, watch)) return [] // Its own command runs: the outcome is the next news.
+  if (isInFlight(state, watch)) return attended(watch) // Its own command runs: the outcome is the next news.
   const judgement = judge(state, watch, rules.policies, nowMs)
   const effects = record(state, watch, judgement, nowMs, random, rules)
   return watch.rollout == null ? effects : [...effects, ...goThrough(state, watch, watch.rollout, nowMs, random, rules)]
@@ -207,10 +209,10 @@ function goThrough(state: DecideState, watch: Watch, rollout: Rollout, nowMs: nu
     watch.holdUntilMs = null // What one member's heal promised is over.
     return end()
   }
-  if (next.kind === 'await') return []
+  if (next.kind === 'await') return attended(watch)
   if (next.kind === 'over' && next.isHealed) return end()
   if (next.kind === 'over') return stopped()
-  if (next.kind === 'act' && !isCurrent(rollout, watch, rules.policies)) return hasInFlight(rollout.acts) ? [] : end() // Decided anew, by what is in force now.
+  if (next.kind === 'act' && !isCurrent(rollout, watch, rules.policies)) return hasInFlight(rollout.acts) ? attended(watch) : end() // Decided anew, by what is in force now.
   const judgement =
     next.kind === 'act'
       ? judgeMember(state, watch, rollout, next.member, rules.policies, nowMs)
@@ -230,15 +232,19 @@ function tookOutcomeIn({ incident, attempts }: Watch): boolean {
   return incident.healedAtMs !== null || (incident.status !== 'acting' && incident.attempts >= attempts)
 }
 
-/** Publishes what is new in a judgement, and the command where it is to act. */
+/** Publishes what is new in a judgement, and the command where it is to act. That people are called for want of any act is news too. */
 function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: number, random: Random, rules: DecideRules): DecideEffect[] {
   const { retryAtMs, chosen, ...said } = judgement
-  watch.retryAtMs = retryAtMs
+  const policy = rules.policies.policies.find(({ name }) => name === said.policy)
+  const callAtMs = noteUnattended(watch, said, policy, rules.escalation, nowMs)
+  const isOverdue = isDue(callAtMs, nowMs)
+  watch.retryAtMs = isOverdue ? retryAtMs : earlier(retryAtMs, callAtMs)
   const answer = answerOf(judgement)
-  if (answer === watch.answer) return []
+  if (answer === watch.answer && !isOverdue) return []
   const id = derivedId('decision', watch.incident.id, watch.sequence, answer)
   const plan = said.outcome === 'act' && chosen !== null ? planOf(chosen, said.attempt) : undefined
-  const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan) }
+  const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan), callAtMs: isOverdue ? null : callAtMs }
+  if (isOverdue) decision.reason = `nothing was done about it for ${span(policy!.spec.escalate.blockedFor)}: ${said.reason}`
   watch.sequence++
   watch.answer = answer
   watch.last = lastOf(decision)
@@ -249,7 +255,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
     const subject = askSubject(decision, decision.guards)
     if (watch.ask?.subject !== subject) watch.ask = { decisionId: id, askedAtMs: nowMs, subject }
     // What made it a question may pass before people answer.
-    watch.retryAtMs = Math.min(watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter, watch.retryAtMs ?? Number.POSITIVE_INFINITY)
+    watch.retryAtMs = earlier(watch.ask.askedAtMs + chosen.policy.spec.approval.expiresAfter, watch.retryAtMs)
   }
   if (said.outcome === 'escalate') watch.escalated = true
   if (plan !== undefined) {
@@ -258,10 +264,13 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
     target.fence = command.fence
     addAttempt(target, { ...attemptOf(command, random.next() * 2 - 1), steppedMs: state.steppedMs })
     watch.attempts = Math.max(watch.attempts, command.attempt)
-    noteTurn(watch, plan.turn, command)
+    noteTurn(watch, plan.turn, command.id)
     effects.push({ kind: 'publish_command', record: command })
   }
-  if (!pageFor(state, watch, decision, rules.policies, nowMs, rules.escalation)) effects.push({ kind: 'ignored', reason: 'pages_max' })
+  const call = callFor(state, watch, decision, isOverdue, policy, rules.escalation, nowMs)
+  decision.calledPeople = call !== undefined && call.fromMs === undefined
+  decision.callAtMs = call?.fromMs ?? decision.callAtMs
+  if (call !== undefined && !advanceCall(state, call, rules.escalation, nowMs)) effects.push({ kind: 'ignored', reason: 'pages_max' })
   return effects
 }
 
@@ -270,12 +279,4 @@ function planOf({ incident, cause, policy, runbook, target, turn }: GuardContext
   return { incident, cause, policy, runbook, target, turn, attempt }
 }
 
-/** The rollout knows of the command from now on; its first one begins it. */
-function noteTurn(watch: Watch, turn: RolloutTurn | undefined, { id: commandId }: UnsignedCommand): void {
-  if (turn === undefined || 'problem' in turn) return
-  const { rollout, member, undoes } = turn
-  watch.rollout = rollout
-  if (undoes === null) rollout.acts.push({ member, commandId, verdict: null, isDone: false, isUndone: false, undo: null })
-  const act = rollout.acts.find(known => known.commandId === undoes)
-  if (act !== undefined) act.undo = { commandId, verdict: null, tries: (act.undo?.tries ?? 0) + 1 }
-}
+const earlier = (a: number | null, b: number | null): number | null => (a === null || b === null ? (a ?? b) : Math.min(a, b))

@@ -28,8 +28,9 @@ const VERDICTS: Readonly<Record<Verdict, string>> = {
   undone: 'was taken back'
 }
 
-/** @param last the latest decision of the incident, if there is one; `outcomes` of the incident, in any order */
-export function explainAnswer(incident: Incident, last: Decision | undefined, outcomes: readonly Outcome[]): string[] {
+/** @param decisions of the incident, oldest first; `outcomes` of it in any order */
+export function explainAnswer(incident: Incident, decisions: readonly Decision[], outcomes: readonly Outcome[]): string[] {
+  const last = decisions.at(-1)
   const tried = [...outcomes].sort((a, b) => a.recordedAtMs - b.recordedAtMs)
   const attempts = tried.map(({ runbook, target, verdict, reason }) => `What was tried: ${runbook} on ${target} ${VERDICTS[verdict]}: ${reason}`)
   if (incident.status === 'resolved') {
@@ -41,8 +42,31 @@ export function explainAnswer(incident: Incident, last: Decision | undefined, ou
   // Where a step goes through members, the heal of one is not the end of it.
   const goesOn = stageLines(last).length > 0 && (running || last.outcome !== 'act')
   if (incident.healedAtMs !== null && !goesOn) return ['It healed the target; what still shows is awaited to go.', ...attempts]
-  const done = running ? `It is acting: ${last.runbook} on ${last.target}.` : DONE[last.outcome]
-  return [done, ...whyLines(last), ...stageLines(last), ...attempts, ...handLines(incident, last)]
+  const done = running ? `It is acting: ${last.runbook} on ${last.target}.` : gaveUpQuietly(last) ? 'It gave up.' : DONE[last.outcome]
+  const people = running ? [] : peopleLines(decisions)
+  return [done, ...whyLines(last), ...people, ...stageLines(last), ...attempts, ...handLines(incident, last, people.length > 0)]
+}
+
+/** Whether people were called with a decision whose outcome does not say so. */
+export function tellsOfCall({ outcome, calledPeople }: Decision): boolean {
+  return calledPeople === true && outcome !== 'ask' && outcome !== 'escalate'
+}
+
+/** Whether it gave up on a target that people had been called about shortly before, so that they were not called at once. */
+export function gaveUpQuietly({ outcome, calledPeople, callAtMs }: Decision): boolean {
+  return outcome === 'escalate' && calledPeople === false && callAtMs != null
+}
+
+/** Whether people know of an incident that waits, and when they will. */
+function peopleLines(decisions: readonly Decision[]): string[] {
+  const last = decisions.at(-1)!
+  const called = decisions.findLast(tellsOfCall)
+  if (called !== undefined && last.outcome !== 'ask' && last.outcome !== 'escalate')
+    return [`People were called at ${new Date(called.decidedAtMs).toISOString()}, for it was not acting.`]
+  if (last.callAtMs == null) return []
+  const atMs = new Date(last.callAtMs).toISOString()
+  if (last.outcome === 'escalate') return [`People were called about ${last.target} before; for this incident they are at ${atMs} unless it is over.`]
+  return [`Nobody was called yet; people are at ${atMs} unless it acts before.`]
 }
 
 function overLine({ resolution, healedAtMs, startedAtMs }: Incident, outcomes: readonly Outcome[]): string {
@@ -133,7 +157,7 @@ const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision:
   }
 }
 
-function handLines(incident: Incident, decision: Decision): string[] {
+function handLines(incident: Incident, decision: Decision, isCalling: boolean): string[] {
   const { outcome, target } = decision
   const cause = incident.causes[0]
   const written =
@@ -144,7 +168,9 @@ function handLines(incident: Incident, decision: Decision): string[] {
         : []
   const hands = decidingGuards(decision).flatMap(result => HANDS[result.guard]?.(result, decision) ?? [])
   const mine =
-    outcome === 'escalate' || outcome === 'ask' ? [`homeostat acknowledge ${incident.id.slice(0, ID_SHOWN)}   (you have it: nobody else is called)`] : []
+    outcome === 'escalate' || outcome === 'ask' || isCalling
+      ? [`homeostat acknowledge ${incident.id.slice(0, ID_SHOWN)}   (you have it: nobody else is called)`]
+      : []
   const lines = [...written, ...hands, ...mine]
   if (lines.length > 0) return ['What you can do:', ...lines.map(line => `  ${line}`)]
   return outcome === 'act' || target === null ? [] : ['What you can do: nothing need be done now.']

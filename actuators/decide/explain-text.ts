@@ -5,7 +5,7 @@
 import type { Decision, GuardResult } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import { explainAnswer, hinderingGuards } from './explain-answer.ts'
+import { explainAnswer, gaveUpQuietly, hinderingGuards, tellsOfCall } from './explain-answer.ts'
 import { span } from './guards/guard.ts'
 
 const DECISIONS_SHOWN_MAX = 20 // The latest; an incident with more has a story that nobody reads line by line.
@@ -36,7 +36,7 @@ export function explain(
   const own = decisions.filter(decision => decision.incidentId === incident.id).sort((a, b) => a.decidedAtMs - b.decidedAtMs)
   const lines = [
     `${incident.title} (${incident.status}${incident.resolution === null ? '' : `, ${incident.resolution}`})`,
-    ...explainAnswer(incident, own.at(-1), outcomes)
+    ...explainAnswer(incident, own, outcomes)
   ]
   const cause = incident.causes[0]
   if (cause !== undefined)
@@ -52,7 +52,9 @@ function explainDecision(decision: Decision, { guards }: ExplainOptions): string
   const hindering = hinderingGuards(decision)
   // What hinders says why; only what nothing hinders needs the reason itself.
   const what = hindering.length === 0 || runbook === null ? reason : `${runbook} on ${target}`
-  const lines = [`${new Date(decidedAtMs).toISOString()}  ${HEADLINES[outcome]}: ${what}`]
+  const called = tellsOfCall(decision) ? ', and called people' : ''
+  const headline = gaveUpQuietly(decision) ? 'gave up' : `${HEADLINES[outcome]}${called}`
+  const lines = [`${new Date(decidedAtMs).toISOString()}  ${headline}: ${what}`]
   for (const candidate of decision.candidates) lines.push(`  ${candidate.chosen ? '→' : ' '} ${candidate.runbook}: ${candidate.reason}`)
   for (const result of guards === 'all' ? decision.guards : hindering) lines.push(...explainGuard(result))
   const allowing = decision.guards.filter(({ verdict }) => verdict === 'allow').map(({ guard }) => guard)

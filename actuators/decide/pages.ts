@@ -1,4 +1,4 @@
-// Whom a decision calls, and when: for a question, for the end of automation, and for the end of an incident after either.
+// Whom a decision calls, and when: for a question, for the end of automation, for what stays blocked, and for the end of the incident after it.
 //
 // One call an incident (escalate/calls.ts), whatever the actuators and the decisions say of it. A target that keeps breaking
 // calls people once per budget window, not once per incident.
@@ -7,7 +7,7 @@ import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
 import type { Incident } from '../../schemas/incident.ts'
-import { acknowledgeCall, advanceCall, endCall, ON_CALL, openCall, worsenCall } from '../escalate/calls.ts'
+import { acknowledgeCall, advanceCall, type Call, endCall, ON_CALL, openCall, urgencyOf, worsenCall } from '../escalate/calls.ts'
 import type { LoadedPolicy, PolicySet } from './policy-file.ts'
 import { type DecideState, targetOf, type Watch } from './state.ts'
 import type { TrustNews } from './trust.ts'
@@ -20,39 +20,52 @@ const QUIET: readonly string[] = ['evidence', 'kill_switch', 'maintenance_window
 const HELD_AGAIN_MS = 3_600_000 // A storm is one page an hour, not one an incident.
 const SIGNS_SHOWN = 10 // A person reads the strongest; the incident has them all.
 
-/** Calls for what this decision has to tell. @returns false when an older page had to be dropped for it */
-export function pageFor(
+/**
+ * The call for what this decision has to tell, to be advanced; undefined when it tells nobody.
+ * @param isOverdue nothing was done about the incident for so long that people are called
+ */
+export function callFor(
   state: DecideState,
   watch: Watch,
   decision: Decision,
-  policies: PolicySet,
-  nowMs: number,
-  rules: EscalationRules | undefined = undefined
-): boolean {
-  if (decision.outcome !== 'ask' && decision.outcome !== 'escalate' && !tellsOfHold(state, decision, nowMs)) return true
-  const policy = policies.policies.find(one => one.name === decision.policy)
-  if (policy === undefined || decision.target === null) return true
+  isOverdue: boolean,
+  policy: LoadedPolicy | undefined,
+  rules: EscalationRules | undefined,
+  nowMs: number
+): Call | undefined {
+  if (decision.outcome !== 'ask' && decision.outcome !== 'escalate' && !isOverdue && !tellsOfHold(state, decision, nowMs)) return undefined
+  if (policy === undefined || decision.target === null) return undefined
+  const { incident } = watch
+  let fromMs: number | undefined
   if (decision.outcome === 'escalate') {
     const target = targetOf(state, decision.environment, decision.target)
     const told = target.escalatedAtMs !== null && nowMs - target.escalatedAtMs < policy.spec.attempts.window
-    if (told) return true
-    target.escalatedAtMs = nowMs
-  } else if (watch.paged) return true
+    // They know the target; this incident is one of its own when it does not pass by itself.
+    if (told && (watch.paged || urgencyOf(incident, rules) === 'ticket')) return undefined
+    if (told) fromMs = nowMs + policy.spec.escalate.blockedFor
+    else target.escalatedAtMs = nowMs
+  } else if (watch.paged) return undefined
   watch.paged = true
-  const { incident } = watch
   const news = {
     incidentId: incident.id,
     environment: incident.environment,
     entity: decision.target,
     channels: [...policy.spec.escalate.channels],
     severity: incident.severity,
-    summary: `${incident.title}: ${decision.reason}`,
-    details: detailsOf(watch, decision)
+    summary: `${incident.title}: ${decision.reason}${isOverdue ? changesOf(decision) : ''}`,
+    details: detailsOf(watch, decision),
+    ...(fromMs === undefined ? {} : { fromMs })
   }
   const call = openCall(state, news, decision.outcome === 'escalate', nowMs)
   // Who owns it is looked up outside; without rules nobody asks.
   if (rules === undefined) call.owner = null
-  return advanceCall(state, call, rules, nowMs)
+  return call
+}
+
+/** What would change the answer, for channels that show a line of text only. */
+function changesOf({ guards }: Decision): string {
+  const changes = guards.filter(({ verdict }) => GUARDS_SHOWN.includes(verdict)).map(({ counterfactual }) => counterfactual)
+  return changes.length === 0 ? '' : `. What would change that: ${changes.join(' ')}`
 }
 
 function detailsOf({ incident, attempts }: Watch, decision: Decision) {
@@ -69,9 +82,12 @@ function detailsOf({ incident, attempts }: Watch, decision: Decision) {
       .filter(member => member.closedAtMs === null)
       .slice(0, SIGNS_SHOWN)
       .map(({ anomalyId, entity, metric, attributes, observed, expected, reason }) => ({ anomalyId, entity, metric, attributes, observed, expected, reason })),
-    blockedBy: decision.guards
-      .filter(result => GUARDS_SHOWN.includes(result.verdict))
-      .map(({ guard, reason, counterfactual }) => ({ guard, reason, counterfactual }))
+    blockedBy:
+      decision.outcome === 'none'
+        ? decision.blockedBy.map(guard => ({ guard, reason: decision.reason, counterfactual: `A runbook of ${decision.policy} for this kind of trouble.` }))
+        : decision.guards
+            .filter(result => GUARDS_SHOWN.includes(result.verdict))
+            .map(({ guard, reason, counterfactual }) => ({ guard, reason, counterfactual }))
   }
 }
 
@@ -145,7 +161,10 @@ export function resolvePages(state: DecideState, watch: Watch, incident: Inciden
 
 /** Somebody has it: who says so, and who answers its question. */
 export function takeAnswer(state: DecideState, control: Control): void {
-  if (control.kind === 'acknowledgement' || control.kind === 'approval') acknowledgeCall(state, control.incidentId, control.by)
+  if (control.kind !== 'acknowledgement' && control.kind !== 'approval') return
+  const watch = state.watches[control.incidentId]
+  if (state.calls[control.incidentId] === undefined && watch !== undefined && control.kind === 'acknowledgement') watch.takenBy = control.by
+  acknowledgeCall(state, control.incidentId, control.by)
 }
 
 /** News of an open incident: a ticket may have become a page. */

@@ -19,6 +19,7 @@ import { applyControl } from './controls.ts'
 import { reopenEscalated } from './decide.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
+import { takeAnswer } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
 import { addOnset, addOpening, type DecideState, emptyState, lastOf, newWatch, OVER_MAX, targetOf } from './state.ts'
 import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
@@ -88,7 +89,7 @@ export async function rebuildState(
     if (decision.outcome === 'ask') watch.ask = { decisionId: decision.id, askedAtMs: decision.decidedAtMs, subject: askSubject(decision, decision.guards) }
     if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
     if (decision.outcome === 'escalate') watch.escalated = true
-    if (decision.outcome === 'escalate' || decision.outcome === 'ask') watch.paged = true
+    if (decision.outcome === 'escalate' || decision.outcome === 'ask' || decision.calledPeople) watch.paged = true
   })
   // What became of the decisions, in the order in which later news overrides earlier.
   const recurrenceMs = (name: string) => policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0
@@ -106,6 +107,7 @@ export async function rebuildState(
     scoreControl(state, control)
     if (control.kind === 'autonomy') applyControl(state, control) // It speaks of demotions that are known only now.
     if (control.kind === 'release_target') reopenEscalated(state, control.target, control.atMs)
+    if (control.kind === 'acknowledgement') takeAnswer(state, control)
   }
   await each(TOPICS.control.name, controlRecord, heard, controlEnd)
   return { state, positions: [...incidentsEnd, ...outcomesEnd, ...controlEnd] }

@@ -85,3 +85,13 @@ function membersOf(state: DecideState, { environment }: Incident, cause: Cause, 
   if (cause.entity !== group && !distinct.has(cause.entity)) return unknown(`${cause.entity} is not among the members of ${group} that were named`)
   return { members: [...distinct] }
 }
+
+/** The rollout knows of the command from now on; its first one begins it. */
+export function noteTurn(watch: Watch, turn: RolloutTurn | undefined, commandId: string): void {
+  if (turn === undefined || 'problem' in turn) return
+  const { rollout, member, undoes } = turn
+  watch.rollout = rollout
+  if (undoes === null) rollout.acts.push({ member, commandId, verdict: null, isDone: false, isUndone: false, undo: null })
+  const act = rollout.acts.find(known => known.commandId === undoes)
+  if (act !== undefined) act.undo = { commandId, verdict: null, tries: (act.undo?.tries ?? 0) + 1 }
+}

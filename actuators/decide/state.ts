@@ -72,6 +72,10 @@ export interface Watch {
   holdUntilMs: number | null
   escalated: boolean
   paged: boolean
+  /** Nothing is done, and nobody told: since when, less the time that does not count; since when it does not. null: it is attended to. */
+  unattended?: { sinceMs: number; heldAtMs: number | null } | null
+  /** Who said before any call that they have it. */
+  takenBy?: string
   /** A step that is going through members in stages; absent or null: none. */
   rollout?: Rollout | null
   /** Runbooks whose rollout was stopped within this incident. */

@@ -36,6 +36,8 @@ export interface Call {
   severity: Severity
   summary: string
   details: Readonly<Record<string, unknown>>
+  /** Nobody is told before; absent: at once. */
+  fromMs?: number
   /** undefined: not looked up yet; null: nobody is named. */
   owner?: string | null
   /** Step that was told last; −1: nobody yet. */
@@ -59,7 +61,7 @@ export interface CallState {
   maintenance: Readonly<Record<string, { match: string; fromMs: number; toMs: number }>>
 }
 
-export type News = Pick<Call, 'incidentId' | 'environment' | 'entity' | 'channels' | 'severity' | 'summary' | 'details'>
+export type News = Pick<Call, 'incidentId' | 'environment' | 'entity' | 'channels' | 'severity' | 'summary' | 'details' | 'fromMs'>
 
 /**
  * Somebody is needed. An open call only learns the news; one that somebody had taken calls again when `isAgain`.
@@ -72,8 +74,9 @@ export function openCall(state: CallState, news: News, isAgain: boolean, nowMs: 
     state.calls[news.incidentId] = call
     return call
   }
-  const { summary, details, channels } = news
+  const { summary, details, channels, fromMs } = news
   Object.assign(known, { summary, details, channels })
+  if (fromMs === undefined) delete known.fromMs
   if (isAgain && known.acknowledgedBy !== null) Object.assign(known, { acknowledgedBy: null, isExhausted: false, step: -1, stepAtMs: nowMs })
   return known
 }
@@ -91,7 +94,7 @@ export function worsenCall(call: Call, severity: Severity, rules: EscalationRule
 /** Whether `advanceCall` has something to do. */
 export function isCallDue(state: Pick<CallState, 'maintenance'>, call: Call, rules: EscalationRules | undefined, nowMs: number): boolean {
   if (call.owner === undefined || call.acknowledgedBy !== null || call.isExhausted || isSilenced(state, call, nowMs)) return false
-  if (call.step < 0) return true
+  if (call.step < 0) return nowMs >= (call.fromMs ?? nowMs)
   const timeoutMs = stepsOf(call, rules)[call.step]?.timeoutMs
   return timeoutMs !== undefined && nowMs - call.stepAtMs >= timeoutMs
 }

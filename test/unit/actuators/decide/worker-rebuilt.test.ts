@@ -32,6 +32,26 @@ test('without a checkpoint the state is rebuilt from what was published', async 
   await workers.close()
 })
 
+test('a rebuilt state knows who was called for what stays blocked: not again, and its end is told', async () => {
+  const { open, put, settle, decisions, checkpoints, pages } = rig('autonomy: auto\nevidence: {causeScoreMin: 1}\nescalate: {blockedFor: 10s}')
+  const incident = anIncident()
+  await put(TOPICS.incidents.name, incidentRecord, incident)
+  let workers = await open()
+  await settle(15_000)
+  expect(decisions().map(({ calledPeople }) => calledPeople)).toEqual([false, true])
+  await workers.close()
+  checkpoints.rewind(0)
+  workers = await open()
+  await settle(30_000)
+  await put(TOPICS.incidents.name, incidentRecord, { ...incident, version: 100, status: 'resolved', resolution: 'self_healed', resolvedAtMs: T0 })
+  await settle(5_000)
+  expect(pages.map(({ action, dedupKey }) => [action, dedupKey])).toEqual([
+    ['trigger', incident.id],
+    ['resolve', incident.id]
+  ])
+  await workers.close()
+})
+
 test('a rebuilt state hears no word twice: a kill switch that was off in between stays on', async () => {
   const { open, put, settle, log, commands, decisions, incidents } = rig()
   await put(TOPICS.incidents.name, incidentRecord, anIncident())
