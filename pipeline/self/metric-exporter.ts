@@ -9,6 +9,8 @@ import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk
 import { CANARY_METRIC } from '../../schemas/otlp.ts'
 import type { MeterReading } from './meter.ts'
 
+/** All that the package knows but the memory of the process, which every process tells for itself. */
+const HOST_METRICS = ['system.cpu', 'system.memory', 'system.network', 'process.cpu']
 /** Longer than this a send is of no use: the next one is due. */
 const EXPORT_TIMEOUT_MS_MAX = 5_000
 
@@ -54,7 +56,7 @@ export function metricExporter(
   // Goes the way that all telemetry goes, through a Collector where self.endpoint names one: detectors tell how long it took.
   const canary = otel.createObservableGauge(CANARY_METRIC, { unit: 's', description: 'When this was sent, seconds since 1970.' })
   canary.addCallback(result => result.observe(Date.now() / 1_000))
-  if (hostMetrics) new HostMetrics({ meterProvider: provider, name: 'homeostat-host' }).start()
+  if (hostMetrics) new HostMetrics({ meterProvider: provider, name: 'homeostat-host', metricGroups: HOST_METRICS }).start()
   return {
     record({ kind, name, value, attributes }) {
       if (kind === 'counter') instrument(counters, name, () => otel.createCounter(name)).add(value, attributes as Attributes)
