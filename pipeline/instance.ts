@@ -59,6 +59,15 @@ export function publishAddresses(dataDir: string, addresses: Readonly<Record<str
   writeAtomically(join(dataDir, 'addresses.json'), JSON.stringify(addresses, null, 2))
 }
 
+/** Addresses by the name of the door, and `roles`, which is there whatever runs. Nothing before every part is open. */
+export function readAddresses(dataDir: string): Readonly<Record<string, string | undefined>> {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as Record<string, string>
+  } catch {
+    return {}
+  }
+}
+
 function writeAtomically(file: string, text: string): void {
   writeFileSync(`${file}.tmp`, text, { mode: 0o600 })
   renameSync(`${file}.tmp`, file)

@@ -1,10 +1,8 @@
 // The command line's line to a running instance: its console API, found through the data directory.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { AppError, ERROR_CODES, type ErrorCode } from '../../schemas/errors.ts'
 import { type LoadedConfig, resolveSecret } from '../config/load.ts'
-import { readInstance } from '../instance.ts'
+import { readAddresses, readInstance } from '../instance.ts'
 
 const REQUEST_TIMEOUT_MS = 30_000
 
@@ -50,14 +48,5 @@ export function openClient({ config }: LoadedConfig): Client {
     address,
     get: path => request('GET', path),
     post: (path, body, options) => request('POST', path, body, options?.timeoutMs)
-  }
-}
-
-/** Written when every part is open; `roles` is there whatever runs. */
-function readAddresses(dataDir: string): { console?: string; roles?: string } {
-  try {
-    return JSON.parse(readFileSync(join(dataDir, 'addresses.json'), 'utf8')) as { console?: string; roles?: string }
-  } catch {
-    return {}
   }
 }

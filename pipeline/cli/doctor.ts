@@ -5,7 +5,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Config } from '../../schemas/config.ts'
 import { loadConfig } from '../config/load.ts'
-import { readInstance } from '../instance.ts'
+import { readAddresses, readInstance } from '../instance.ts'
 
 const DISK_FREE_MIN_BYTES = 2 * 2 ** 30
 const STORE_TIMEOUT_MS = 3_000
@@ -41,7 +41,8 @@ export async function doctor(file: string | undefined, folder: string, environme
   }
   checkDisk(config, add)
   const holder = readInstance(config.dataDir)
-  if (holder) add('instance', 'note', `running, pid ${holder.pid}`, 'ports below are its own')
+  if (holder) add('instance', 'note', `running, pid ${holder.pid}`)
+  const own = holder === undefined ? [] : Object.values(readAddresses(config.dataDir))
   for (const [name, { host, port }] of Object.entries({
     'intake gRPC': config.intake.grpc,
     'intake HTTP': config.intake.http,
@@ -50,6 +51,7 @@ export async function doctor(file: string | undefined, folder: string, environme
   })) {
     const problem = port === 0 ? '' : await listenProblem(host, port)
     if (!problem) add(name, 'yes', `${host}:${port} is free`)
+    else if (own.some(address => address?.endsWith(`${host}:${port}`))) add(name, 'yes', `${host}:${port} is the running instance's own`)
     else add(name, holder ? 'note' : 'no', problem, 'stop what listens there, or set another port')
     if (!isLoopback(host) && name.startsWith('intake') && config.intake.tokens.length === 0)
       add(name, 'note', `${host} is open to the network without tokens`, 'set intake.tokens and intake.tls')
