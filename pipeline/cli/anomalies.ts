@@ -10,6 +10,7 @@ import { anomalyPicture } from './anomalies-picture.ts'
 import { type AnomalyStory, anomaliesDuring, findAnomaly, listAnomalies } from './anomalies-read.ts'
 import { parseMoment } from './backtest-moment.ts'
 import type { History } from './backtest-history.ts'
+import { limitOf } from './limit.ts'
 import { formatDuration, formatUtcSecond, type Output, paint } from './output.ts'
 import type { Picture } from './plot/picture.ts'
 import { drawSvg } from './plot/svg.ts'
@@ -69,8 +70,7 @@ async function withHistory<Result>(ports: AnomaliesPorts, use: (history: History
 }
 
 async function list(ports: AnomaliesPorts, options: ListOptions): Promise<void> {
-  const limit = Number(options.limit)
-  if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX) throw new AppError('usage', `--limit ${options.limit}: a whole number from 1 to ${LIMIT_MAX}`)
+  const limit = limitOf(options.limit, LIMIT_MAX)
   const nowMs = ports.clock.nowMs()
   const sinceMs = parseMoment(options.since, '--since', nowMs)
   const stories = await withHistory(ports, history => listAnomalies(history, { ...options, sinceMs, limit }))

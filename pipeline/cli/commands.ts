@@ -23,6 +23,7 @@ import { incidentRow, incidentText, statusText } from './incident-text.ts'
 import { initFiles } from './init.ts'
 import { registerKeys } from './keys.ts'
 import { writeKillSwitch } from './kill-switch.ts'
+import { limitOf } from './limit.ts'
 import { confirmAtTerminal, openExistingLog, openKafkaAdmin } from './log-access.ts'
 import { registerMigrate } from './migrate.ts'
 import { openOutput, type Output } from './output.ts'
@@ -119,7 +120,7 @@ function incidentCommands(program: Command, loaded: () => LoadedConfig, client: 
     .description('incidents, newest first')
     .option('-n, --limit <count>', 'how many', '20')
     .action(async ({ limit }: { limit: string }) => {
-      const incidents = await client().get<Incident[]>(`/api/incidents?limit=${encodeURIComponent(limit)}`)
+      const incidents = await client().get<Incident[]>(`/api/incidents?limit=${limitOf(limit)}`)
       if (program.opts<GlobalOptions>().json) output().table(incidents as unknown as Record<string, unknown>[])
       else output().table(incidents.map(incidentRow), { empty: 'no incidents: all quiet' })
     })

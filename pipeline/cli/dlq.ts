@@ -6,6 +6,7 @@ import { AppError } from '../../schemas/errors.ts'
 import type { Log } from '../../schemas/ports.ts'
 import { commandsTopic, deadLetterTopic, TOPICS, topicSpec } from '../../schemas/topics.ts'
 import { type DeadLetter, findLetter, newestLetters, redriveLetters, selectLetters } from '../log/dead-letters.ts'
+import { limitOf } from './limit.ts'
 import type { Output } from './output.ts'
 import { previewValue, printable } from './record-preview.ts'
 
@@ -63,8 +64,7 @@ export function dlqCommands(program: Command, ports: DlqPorts): void {
 }
 
 async function listCommand(ports: DlqPorts, options: { topic?: string; limit: string }): Promise<void> {
-  const limit = Number(options.limit)
-  if (!Number.isInteger(limit) || limit < 1) throw new AppError('usage', `--limit ${options.limit} is no number of dead letters: give 1 or more`)
+  const limit = limitOf(options.limit)
   await withLog(ports, async (log, config) => {
     const letters: DeadLetter[] = []
     for (const topic of await existing(log, config, options.topic)) letters.push(...(await newestLetters(log, topic, limit)))
