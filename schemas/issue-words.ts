@@ -26,13 +26,16 @@ function sentence(text: string, hint: string): string {
 
 /** What was expected, as a clause. */
 export function expectation(issue: Issue): string {
-  if (issue.code === 'invalid_type') return `a ${issue.expected} is expected`
+  if (issue.code === 'invalid_type') return `a ${TYPES[issue.expected] ?? issue.expected} is expected`
   if (issue.code === 'invalid_value') return `${issue.values.length === 1 ? '' : 'one of '}${issue.values.map(String).join(', ')} is expected`
   if (issue.code === 'invalid_union' && 'options' in issue) return `one of ${(issue.options as unknown[]).map(String).join(', ')} is expected`
   if (issue.code === 'too_small') return `at least ${issue.minimum}${sizeUnit(issue.origin)} expected`
   if (issue.code === 'too_big') return `at most ${issue.maximum}${sizeUnit(issue.origin)} expected`
   return issue.message
 }
+
+/** As `shown` calls them. */
+const TYPES: Readonly<Record<string, string>> = { object: 'map', record: 'map', array: 'list', int: 'whole number' }
 
 function sizeUnit(origin: string): string {
   if (origin === 'string') return ' characters are'
