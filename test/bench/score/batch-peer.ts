@@ -7,13 +7,14 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { say } from '../harness.ts'
 
 const PEERS = join(import.meta.dirname, '..', 'peers')
+const FETCH_JARS = join(import.meta.dirname, '..', '..', '..', 'infra', 'fetch-jars.sh')
 const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'homeostat')
 
 const PYTHON_PEERS = {
@@ -32,10 +33,12 @@ export interface BatchPeer {
 /** Random Cut Forest (Guha et al., ICML 2016), in Java. */
 export function openRcf(): BatchPeer | undefined {
   return absentOnError('Random Cut Forest', name => {
-    const libs = join(CACHE, 'rcf', 'libs')
     const source = join(PEERS, 'rcf')
-    once(libs, fetched => run('mvn', ['-B', '-ntp', '-q', '-f', join(source, 'pom.xml'), 'dependency:copy-dependencies', `-Dlibs=${fetched}`]))
-    return open(`${name} 4.4.0 (Java)`, 'java', ['-XX:+UseSerialGC', '-cp', `${libs}/*`, join(source, 'RcfPeer.java')])
+    const pom = join(source, 'pom.xml')
+    const [, version] = readFileSync(pom, 'utf8').match(/<rcf\.version>(.*)<\/rcf\.version>/)!
+    const libs = join(CACHE, 'rcf', version!)
+    run('sh', [FETCH_JARS, pom, libs])
+    return open(`${name} ${version} (Java)`, 'java', ['-XX:+UseSerialGC', '-cp', `${libs}/*`, join(source, 'RcfPeer.java')])
   })
 }
 
@@ -68,15 +71,6 @@ function absentOnError(name: string, make: (name: string) => BatchPeer): BatchPe
     say(`the peer ${name} is left out: ${code === 'ENOENT' ? 'its tool is not installed here' : message.split('\n')[0]}`)
     return undefined
   }
-}
-
-/** Makes a folder beside itself first: a broken download leaves nothing. */
-function once(folder: string, make: (target: string) => void): void {
-  if (existsSync(folder)) return
-  const target = `${folder}-${process.pid}`
-  mkdirSync(join(folder, '..'), { recursive: true })
-  make(target)
-  renameSync(target, folder)
 }
 
 function run(program: string, args: readonly string[]): void {
