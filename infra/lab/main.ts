@@ -1,20 +1,30 @@
 // `npm run lab`: five faults on a small real fleet, the loop seen live, a table at the end. With --case: acceptance cases (cases/).
 //
-// usage: npm run -s lab -- [--seed N] [--distributed [--kafka-client platformatic]] [--healthy-s 180] [--cases hang,error_burst] [--json] [--keep]
-//        npm run -s lab -- --case UC1,UC6 [--seed N] [--json] [--keep]; --case all: every case; --list: their names
-// --distributed: every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP.
 // Exit code 0 when every case passed, 1 when one did not, 2 for a wrong command line, 130 when interrupted.
 
-import { parseArgs } from 'node:util'
 import { caseList, findCases, runCases, runLines } from './cases/run.ts'
+import { readCommandLine } from './command-line.ts'
 import { FAULTS, type FaultName } from './faults.ts'
 import { runLab } from './lab.ts'
 import { missedGoals, scorecardTable } from './scorecard.ts'
 import { closingTable, openView } from './view.ts'
 
 const HEALTHY_S = 180
+const USAGE = `usage: npm run lab -- [--seed N] [--healthy-s ${HEALTHY_S}] [--cases ${FAULTS.join(',')}] [--distributed [--kafka-client platformatic]] [--json] [--keep]
+       npm run lab -- --case UC1,UC6 [--seed N] [--json] [--keep]
 
-const { values } = parseArgs({
+  --seed N         another order, other targets, other moments (default: 1)
+  --cases          which of the faults
+  --healthy-s      for so long before them nothing may be done, s
+  --distributed    every role its own process, on a real Kafka broker (Java and Maven) and ClickHouse over HTTP
+  --keep           keep the run's folder: configuration, logs, data
+  --case           acceptance cases instead; all: every one. --list: their names
+  --json           one JSON object as the last line`
+
+const { values } = readCommandLine({
+  name: 'lab',
+  usage: USAGE,
+  wholeNumbers: ['seed', 'healthy-s'],
   options: {
     seed: { type: 'string', default: '1' },
     'healthy-s': { type: 'string', default: String(HEALTHY_S) },
@@ -30,8 +40,8 @@ const { values } = parseArgs({
 const cases = values.cases.split(',') as FaultName[]
 const unknown = cases.filter(name => !FAULTS.includes(name))
 const kafkaClient = (['kafkajs', 'platformatic'] as const).find(name => name === values['kafka-client'])
-if (kafkaClient === undefined || unknown.length > 0 || !/^\d+$/.test(values.seed) || !/^\d+$/.test(values['healthy-s'])) {
-  process.stderr.write(`lab: --seed and --healthy-s are whole numbers, --cases are of ${FAULTS.join(', ')}, --kafka-client is kafkajs or platformatic\n`)
+if (kafkaClient === undefined || unknown.length > 0) {
+  process.stderr.write(`lab: --cases are of ${FAULTS.join(', ')}, --kafka-client is kafkajs or platformatic\n`)
   process.exit(2)
 }
 

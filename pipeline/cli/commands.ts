@@ -81,7 +81,7 @@ export function registerCommands(program: Command): void {
     })
   program
     .command('lab')
-    .description('run the demonstration: a small fleet, five faults, each found and healed (options: see infra/lab)')
+    .description('run the demonstration: a small fleet, five faults, each found and healed (options: lab -- --help)')
     .argument('[options...]', 'passed on, e.g. -- --seed 1')
     .action((options: string[]) => {
       const { status } = spawnSync(process.execPath, [...process.execArgv, fileURLToPath(new URL('../../infra/lab/main.ts', import.meta.url)), ...options], {

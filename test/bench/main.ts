@@ -4,32 +4,32 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { readCommandLine } from '../../infra/lab/command-line.ts'
 import { type BenchOptions, type BenchResult, ROUNDS_MIN, say } from './harness.ts'
 
 const EXIT_USAGE = 2
 
 type Bench = (options: BenchOptions) => Promise<BenchResult>
 
-const { values, positionals } = parseArgs({
+const names = readdirSync(import.meta.dirname)
+  .filter(file => file.endsWith('.ts'))
+  .map(file => file.slice(0, -3))
+  .filter(isBench)
+const { values, positionals } = readCommandLine({
+  name: 'bench',
+  usage: `usage: npm run -s bench -- NAME [--json] [--data PATH] [--out PATH] [--rounds N]\n\nbenchmarks: ${names.join(', ')}`,
+  wholeNumbers: ['rounds'],
   allowPositionals: true,
   options: {
     json: { type: 'boolean', default: false },
     data: { type: 'string' },
     out: { type: 'string' },
-    rounds: { type: 'string', default: String(ROUNDS_MIN) },
-    help: { type: 'boolean', short: 'h', default: false }
+    rounds: { type: 'string', default: String(ROUNDS_MIN) }
   }
 })
-const names = readdirSync(import.meta.dirname)
-  .filter(file => file.endsWith('.ts'))
-  .map(file => file.slice(0, -3))
-  .filter(isBench)
 const [name, ...args] = positionals
 
-if (values.help) {
-  process.stdout.write(`usage: npm run -s bench -- NAME [--json] [--data PATH] [--out PATH] [--rounds N]\n\nbenchmarks: ${names.join(', ')}\n`)
-} else if (!name || !names.includes(name)) {
+if (!name || !names.includes(name)) {
   say(`bench: ${name ? `there is no benchmark ${name}` : 'which benchmark?'} Names: ${names.join(', ')}`)
   process.exitCode = EXIT_USAGE
 } else {
@@ -42,18 +42,12 @@ function isBench(file: string): boolean {
 }
 
 async function run(benchName: string): Promise<void> {
-  const rounds = Number(values.rounds)
-  if (!Number.isInteger(rounds) || rounds < 1) {
-    say(`bench: --rounds ${values.rounds} is no positive whole number`)
-    process.exitCode = EXIT_USAGE
-    return
-  }
   const module = await import(`./${benchName}.ts`)
   const bench: Bench = module[`${benchName}Bench`]
   const { json, data, out } = values
   const result = await bench({
     json,
-    rounds: Math.max(rounds, ROUNDS_MIN),
+    rounds: Math.max(Number(values.rounds), ROUNDS_MIN),
     args,
     ...(data === undefined ? {} : { data }),
     ...(out === undefined ? {} : { out })

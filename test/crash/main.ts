@@ -1,22 +1,26 @@
 // kill -9 at seeded instants during a lab run, restarted at once: what Homeostat promised must hold.
 //
-// usage: npm run -s test:crash -- [--kills 30] [--seed N] [--keep]            the whole Homeostat as one process
-//        npm run -s test:crash -- --distributed [--instants 100] [--kafka-client platformatic]   kill -9 and SIGSTOP of each role and of the broker
-//        npm run -s test:crash -- --distributed --rolling                        each process ended and started anew, once
-//        npm run -s test:crash -- --outage 120 [--kafka-client platformatic]     the broker away for so many seconds, under load
 // Last line of stdout: one JSON object. Exit code 0 when all holds.
 //   every acknowledged point and log record is in ClickHouse, none twice
 //   no side effect happened twice (the fleet's witness), and each belongs to a step of an outcome
 //   every command has exactly one outcome
 //   it comes back every time; on a cluster: within 15 s, and no verdict differs from that of an undisturbed detector
 
-import { parseArgs } from 'node:util'
 import type { KafkaClientName } from '../../infra/lab/cluster/configs.ts'
+import { readCommandLine } from '../../infra/lab/command-line.ts'
 import { runCluster } from './cluster-run.ts'
 import { runOutage } from './outage.ts'
 import { runSingle } from './single-run.ts'
 
-const { values } = parseArgs({
+const USAGE = `usage: npm run -s test:crash -- [--kills 30] [--seed N] [--keep]                                 the whole Homeostat as one process
+       npm run -s test:crash -- --distributed [--instants 100] [--kafka-client platformatic]   kill -9 and SIGSTOP of each role and of the broker
+       npm run -s test:crash -- --distributed --rolling                                        each process ended and started anew, once
+       npm run -s test:crash -- --outage 120 [--kafka-client platformatic]                     the broker away for so many seconds, under load`
+
+const { values } = readCommandLine({
+  name: 'test:crash',
+  usage: USAGE,
+  wholeNumbers: ['kills', 'instants', 'outage', 'seed'],
   options: {
     kills: { type: 'string', default: '30' },
     distributed: { type: 'boolean', default: false },

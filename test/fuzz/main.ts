@@ -3,10 +3,10 @@
 // The work runs on a worker thread, and this one watches it: a hang is named (seed and index of the input) and ends the run.
 // Exit code 1 when there is a finding.
 
-import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { readCommandLine } from '../../infra/lab/command-line.ts'
 import { type FuzzSummary, fuzzOtlpReader } from './otlp-reader.ts'
 
 const INPUTS_DEFAULT = '200000'
@@ -35,13 +35,14 @@ function heapBytes(): number {
 }
 
 async function watch(): Promise<void> {
-  const { values } = parseArgs({ options: { inputs: { type: 'string', default: INPUTS_DEFAULT }, seed: { type: 'string', default: '1' } } })
+  const { values } = readCommandLine({
+    name: 'test:fuzz',
+    usage: 'usage: npm run test:fuzz -- [--inputs N] [--seed S]',
+    wholeNumbers: ['inputs', 'seed'],
+    options: { inputs: { type: 'string', default: INPUTS_DEFAULT }, seed: { type: 'string', default: '1' } }
+  })
   const inputs = Number(values.inputs)
   const seed = Number(values.seed)
-  if (!Number.isInteger(inputs) || inputs < 1 || !Number.isInteger(seed)) {
-    process.stderr.write('usage: npm run test:fuzz -- [--inputs N] [--seed S]   (whole numbers)\n')
-    process.exit(2)
-  }
   const shared = new SharedArrayBuffer(4)
   const position = new Int32Array(shared)
   const begun = performance.now()

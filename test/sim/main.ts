@@ -1,18 +1,21 @@
 // Seeded worlds of the decide, act and diagnose code, with faults of every kind: what was promised must hold in each.
 //
-// usage: npm run -s test:sim -- [--seeds 1000] [--first 1] [--json] [--no-mutants] [--keep]
-//        npm run -s test:sim -- --seed 42 [--grep act-0] [--random-alarms 0.2]      one world, every event of it (that fits)
 // Last line of stdout with --json: one JSON object. Exit code 0 when nothing is broken, every planted bug is caught and, from
 // 1,000 seeds on, every mark is reached. --keep adds failing seeds to test/data/seeds.jsonl.
 
-import { parseArgs } from 'node:util'
+import { readCommandLine } from '../../infra/lab/command-line.ts'
 import { runSeeds } from './run.ts'
 import { runWorld } from './world.ts'
 
 const MARKS_FROM_SEEDS = 1_000
 
-const { values } = parseArgs({
-  allowNegative: true,
+const USAGE = `usage: npm run -s test:sim -- [--seeds 1000] [--first 1] [--json] [--no-mutants] [--keep]
+       npm run -s test:sim -- --seed 42 [--grep act-0] [--random-alarms 0.2]      one world, every event of it (that fits)`
+
+const { values } = readCommandLine({
+  name: 'test:sim',
+  usage: USAGE,
+  wholeNumbers: ['seeds', 'first', 'seed'],
   options: {
     seeds: { type: 'string', default: '1000' },
     first: { type: 'string', default: '1' },
