@@ -3,10 +3,11 @@
 // A killed process leaves the file behind; its pid with another start time (or none) does not hold anything.
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { AppError } from '../schemas/errors.ts'
+import { makeFolder } from './make-folder.ts'
 import { processStart } from './process-start.ts'
 
 const INSTANCE_RANDOM_BYTES = 4 // Tells apart the few processes of one machine.
@@ -29,7 +30,11 @@ export function readInstance(dataDir: string): Instance | undefined {
 
 /** Takes the directory. @returns a function that gives it back. @throws AppError `usage` when a live process holds it */
 export function holdInstance(dataDir: string): () => void {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  try {
+    makeFolder(dataDir, 0o700)
+  } catch (cause) {
+    throw new AppError('usage', `dataDir ${dataDir} cannot be made (${(cause as Error).message}): name a folder that this user may write`, { cause })
+  }
   const holder = readInstance(dataDir)
   if (holder) throw new AppError('usage', `Homeostat runs on ${dataDir} already (pid ${holder.pid}): stop it first, or give this one another dataDir`)
   const file = join(dataDir, 'instance.json')

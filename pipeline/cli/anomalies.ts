@@ -1,6 +1,5 @@
 // `homeostat anomalies`: what left its normal course, in one line each; and one of them whole, with its picture.
 
-import { writeFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { type Severity, SEVERITIES } from '../../schemas/anomaly.ts'
 import { AppError } from '../../schemas/errors.ts'
@@ -16,6 +15,7 @@ import type { Picture } from './plot/picture.ts'
 import { drawSvg } from './plot/svg.ts'
 import { drawInTerminal, type Ink, legend } from './plot/terminal.ts'
 import { wrap } from './plot/words.ts'
+import { writeOutput } from './write-output.ts'
 
 export interface AnomaliesPorts {
   loaded(): LoadedConfig
@@ -100,7 +100,7 @@ async function show(ports: AnomaliesPorts, id: string, svg: string | undefined):
     const picture = await anomalyPicture(story, history, config, nowMs)
     const others = await anomaliesDuring(history, story, story.first.sinceMs - OTHERS_BEFORE_MS, story.closedAtMs ?? nowMs, OTHERS_SHOWN_MAX)
     if (svg !== undefined) {
-      writeFile(svg, drawSvg(picture))
+      writeOutput('--svg', svg, drawSvg(picture))
       ports.output().say(`wrote ${svg}`)
     }
     const width = Math.min(process.stdout.columns ?? COLUMNS, COLUMNS_MAX)
@@ -172,14 +172,6 @@ function othersText({ first }: AnomalyStory, others: readonly AnomalyStory[], wi
 
 /** What and how far; the rest is asked for with its own id. */
 const brief = (reason: string): string => reason.split(/ \(normal: |, since |; /, 1)[0]!
-
-function writeFile(file: string, text: string): void {
-  try {
-    writeFileSync(file, text)
-  } catch (cause) {
-    throw new AppError('usage', `${file} cannot be written: ${(cause as Error).message}`, { cause })
-  }
-}
 
 /** `2026-03-01 14:03:07 UTC` */
 const utc = (atMs: number): string => `${formatUtcSecond(atMs)} UTC`

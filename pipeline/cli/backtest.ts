@@ -4,7 +4,7 @@
 //
 // Streaming: memory is one page of rows and the state of the detectors. Runs in this process and writes nothing but the report.
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import type { Anomaly } from '../../schemas/anomaly.ts'
@@ -21,6 +21,7 @@ import { backtestPage } from './backtest-page.ts'
 import { openProgress } from './backtest-progress.ts'
 import { type Backtest, backtestText, shownAlarms } from './backtest-report.ts'
 import { formatDuration, formatUtcMinute, type Output } from './output.ts'
+import { outputFolder, writeOutput } from './write-output.ts'
 
 export interface BacktestPorts {
   loaded(): LoadedConfig
@@ -85,6 +86,7 @@ async function backtest(ports: BacktestPorts, options: BacktestOptions): Promise
   const config =
     options.with === undefined ? loaded.config : { ...loaded.config, detect: loadConfig(options.with, ports.folder, ports.environment).config.detect }
   const written = writtenLabels(options.labels)
+  if (options.out !== undefined) outputFolder('--out', options.out) // A replay may take hours.
   const output = ports.output()
   const history = await ports.openHistory(loaded)
   try {
@@ -201,10 +203,5 @@ function readText(file: string): string {
 }
 
 function writeReport(folder: string, files: Readonly<Record<string, string>>): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
-  } catch (cause) {
-    throw new AppError('usage', `--out ${folder} cannot be written: ${(cause as Error).message}`, { cause })
-  }
+  for (const [name, text] of Object.entries(files)) writeOutput('--out', join(folder, name), text)
 }

@@ -1,8 +1,9 @@
 // `homeostat init`: a commented starter configuration, with a first policy in observe mode, its runbook and its test cases beside it.
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { AppError } from '../../schemas/errors.ts'
+import { outputFolder, writeOutput } from './write-output.ts'
 
 /** Writes the files. @returns their paths. @throws AppError `usage` rather than overwrite one without `force` */
 export function initFiles(folder: string, force: boolean): string[] {
@@ -18,8 +19,8 @@ export function initFiles(folder: string, force: boolean): string[] {
   if (present.length > 0 && !force) throw new AppError('usage', `${present.join(', ')} would be overwritten: remove it, choose another folder, or say --force`)
   for (const [name, text] of Object.entries(files)) {
     const path = join(resolve(folder), name)
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, text)
+    outputFolder('folder', dirname(path))
+    writeOutput('folder', path, text)
   }
   return paths
 }

@@ -4,8 +4,8 @@
 //
 // The next piece is read when the last one is written, so memory does not grow with the file. Ended early, it leaves no <out>.
 
-import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { createReadStream, statSync } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type Anomaly, SEVERITIES } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
@@ -13,6 +13,7 @@ import { AppError } from '../../schemas/errors.ts'
 import { type JudgedRow, openRowScorer, type RowScorer } from '../roles/row-scorer.ts'
 import { type CsvPlace, CsvTable } from './score-table.ts'
 import type { TimeForm } from './score-time.ts'
+import { cannotWrite, outputFolder } from './write-output.ts'
 
 const PIECE_BYTES = 2 ** 18
 /** 1,000 columns of 20 digits need 21,000. */
@@ -84,22 +85,26 @@ export async function scoreFile({ config, name, path, out, unitOf, progress }: S
     return rowText(table.stamp, row, metrics)
   }
   const written = `${out}.part`
-  await mkdir(dirname(out), { recursive: true }).catch(cannotWrite(out))
-  const handle = await open(written, 'w').catch(cannotWrite(out))
+  outputFolder('--out', dirname(out))
+  if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) throw cannotWrite('--out', out, Object.assign(new Error(), { code: 'EISDIR' }))
+  const refuse = (cause: NodeJS.ErrnoException): never => {
+    throw cannotWrite('--out', out, cause)
+  }
+  const handle = await open(written, 'w').catch(refuse)
   try {
     try {
-      await handle.appendFile(`${HEADER}\n`).catch(cannotWrite(out))
+      await handle.appendFile(`${HEADER}\n`).catch(refuse)
       for await (const { lines, bytes } of pieces(path, name)) {
         let text = ''
         for (const line of lines) if (table.take(line)) text += judge()
-        if (text !== '') await handle.appendFile(text).catch(cannotWrite(out))
+        if (text !== '') await handle.appendFile(text).catch(refuse)
         progress(bytes, table.rows)
       }
     } finally {
       await handle.close()
     }
     if (table.rows === 0 || scorer === undefined) throw new AppError('usage', `${name}:1:1: no rows: a file has lines like 2026-03-01T14:00:00Z,42`)
-    await rename(written, out).catch(cannotWrite(out))
+    await rename(written, out).catch(refuse)
   } catch (error) {
     await rm(written, { force: true })
     throw error
@@ -143,12 +148,6 @@ async function* pieces(path: string, name: string): AsyncGenerator<{ lines: stri
   }
   rest += decoder.decode()
   if (rest !== '') yield { lines: [rest], bytes }
-}
-
-function cannotWrite(out: string): (cause: NodeJS.ErrnoException) => never {
-  return cause => {
-    throw new AppError('usage', `${out} cannot be written (${cause.code ?? cause.message}): give another --out`, { cause })
-  }
 }
 
 interface Kept {

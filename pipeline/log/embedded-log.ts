@@ -6,10 +6,11 @@
 //
 // Promise: an append that resolved survives kill -9 and power loss; one that did not either happened as a whole or not at all.
 
-import { mkdirSync, realpathSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { AppError, assert } from '../../schemas/errors.ts'
 import type { Clock, GroupPosition, Log, Logger, LogRecord, LogRecordInput, Meter, Position, SubscribeOptions, Subscription } from '../../schemas/ports.ts'
 import type { TopicSpec } from '../../schemas/topics.ts'
+import { makeFolder } from '../make-folder.ts'
 import { placeRecords, specOf } from './append-check.ts'
 import type { AppendQueue } from './append-queue.ts'
 import { type ChangeSignal, changeSignal } from './change-signal.ts'
@@ -57,7 +58,11 @@ export class EmbeddedLog implements Log {
 
   /** Opens the folder, creating it when missing. @throws AppError `log_unavailable` | `log_full` */
   static async open(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
-    mkdirSync(options.dir, { recursive: true })
+    try {
+      makeFolder(options.dir)
+    } catch (cause) {
+      throw new AppError('log_unavailable', `the log's folder ${options.dir} cannot be made (${(cause as Error).message}): is dataDir right?`, { cause })
+    }
     // One name for the folder, however it was reached: the channel between threads is named by it.
     return new EmbeddedLog({ ...options, dir: realpathSync(options.dir) })
   }

@@ -4,11 +4,12 @@
 // needs no private key: act.verificationKeyFiles names the public ones, several while a key is replaced.
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { publicKeyId } from '../../actuators/execute/signer.ts'
 import type { Config } from '../../schemas/config.ts'
 import { AppError } from '../../schemas/errors.ts'
+import { makeFolder } from '../make-folder.ts'
 import type { RoleSet } from './select.ts'
 
 export interface SigningKey {
@@ -28,7 +29,7 @@ export function openSigningKey(config: Config): SigningKey {
   if (!existsSync(file)) {
     if (config.decide.signingKeyFile)
       throw new AppError('config_invalid', `decide.signingKeyFile: there is no ${file}: create one with \`openssl genpkey -algorithm ed25519\``)
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    makeFolder(dirname(file), 0o700)
     const { privateKey } = generateKeyPairSync('ed25519')
     writeFileSync(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600, flag: 'wx' })
   }
