@@ -2,7 +2,6 @@
 
 import { type Command, Option } from 'commander'
 import { type Severity, SEVERITIES } from '../../schemas/anomaly.ts'
-import { AppError } from '../../schemas/errors.ts'
 import type { Clock } from '../../schemas/ports.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { anomalyPicture } from './anomalies-picture.ts'
