@@ -11,6 +11,8 @@ import type { Alarm, TrackedCanary } from './state.ts'
 export const CANARY_DETECTOR = 'canary'
 export const UNDECIDED_METRIC = 'homeostat.release.undecided'
 const FAILED_METRIC = 'homeostat.release.error_difference'
+/** Attribute of an alarm: the person who stopped the canary. Absent: its figures did. */
+export const STOPPED_BY = 'stopped_by'
 const SERIES_HEX_DIGITS = 16
 
 /** The anomaly of an alarm; the same alarm has the same id, however often it is told. */
@@ -22,7 +24,7 @@ export function alarmRecord({ record, tolerance, arms }: TrackedCanary, { kind, 
   return {
     ...{ id: anomalyId(series, CANARY_DETECTOR, sinceMs), status, detector: CANARY_DETECTOR, environment, entity },
     ...{ service: service.slice(service.indexOf('/') + 1), signal: 'span', metric, unit: '1' },
-    attributes: { canary: id, version: canary.version, baseline: baseline.version },
+    attributes: { canary: id, version: canary.version, baseline: baseline.version, ...(record.state === 'aborted' ? { [STOPPED_BY]: record.by } : {}) },
     series,
     severity: kind === 'failed' ? 'critical' : 'warning',
     direction: 'above',

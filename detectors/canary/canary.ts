@@ -62,7 +62,9 @@ function onOrder(book: CanaryBook, order: CanaryOrder, nowMs: number): CanaryEff
       entry.deadlineMs = order.atMs + entry.decideWithinMs
       return [move(entry, 'running', 'goes on', order.by, nowMs), ...closeAlarm(entry, nowMs)]
     case 'abort':
-      return state === 'failed' || state === 'aborted' ? unchanged() : rollBack(entry, 'aborted', 'ended by a person', order.by, nowMs)
+      return state === 'failed' || state === 'aborted'
+        ? unchanged()
+        : rollBack(entry, 'aborted', `stopped by ${order.by}: a person's decision, whatever its figures say`, order.by, nowMs)
     case 'release':
       return release(book, entry, order.by, nowMs)
   }
@@ -75,7 +77,7 @@ function start(book: CanaryBook, order: CanaryOrder, nowMs: number): CanaryEffec
   const refusal = refusalOf(book, order)
   if (refusal !== undefined) {
     // What is quarantined under this very id stays so.
-    if (known !== undefined) return [move(known, known.record.state, `start refused: ${refusal}`, OURS, nowMs)]
+    if (known !== undefined) return [move(known, known.record.state, `start refused: ${refusal}`, known.record.by, nowMs)]
     record.state = 'refused'
     record.reason = refusal
   }
@@ -214,7 +216,8 @@ function serves(entry: TrackedCanary, { startMs }: VersionWindow, nowMs: number)
   entry.servedAtMs = nowMs
   if (!entry.record.quarantined || entry.alarm === null || entry.alarm.isOpen || startMs <= quietSinceMs) return []
   const { version } = entry.record.canary
-  return [move(entry, entry.record.state, `${version} is quarantined and serves again`, OURS, nowMs), raise(entry, 'failed', startMs, nowMs)]
+  const whose = entry.record.state === 'aborted' ? `, since ${entry.record.by} stopped it,` : ''
+  return [move(entry, entry.record.state, `${version} is quarantined${whose} and serves again`, entry.record.by, nowMs), raise(entry, 'failed', startMs, nowMs)]
 }
 
 function onTick(entry: TrackedCanary, nowMs: number): CanaryEffect[] {

@@ -10,7 +10,7 @@ import { incidentId } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Edge, Instance } from '../../schemas/topology.ts'
-import { CANARY_DETECTOR } from '../canary/alarm.ts'
+import { CANARY_DETECTOR, STOPPED_BY } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome, QUIET_LOOKS_MIN } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
@@ -265,9 +265,15 @@ const PHRASES: Readonly<Record<Cause['signature'], string>> = {
   other: 'behaves unusually'
 }
 
+function phraseOf({ members }: Incident, { entity, signature }: Cause): string {
+  const alarm = members.findLast(member => member.entity === entity && member.detector === CANARY_DETECTOR)
+  const person = signature === 'canary' ? alarm?.attributes[STOPPED_BY] : undefined
+  return person === undefined ? PHRASES[signature] : `is a canary that ${person} stopped`
+}
+
 function titleOf(incident: Incident): string {
   const cause = incident.causes[0]
   if (cause === undefined) return 'anomalies without a cause'
   const others = new Set(incident.members.map(member => serviceName(member.entity)).filter(service => service !== cause.service)).size
-  return `${cause.entity} ${PHRASES[cause.signature]}${others === 0 ? '' : `, ${others} other ${others === 1 ? 'service' : 'services'} affected`}`
+  return `${cause.entity} ${phraseOf(incident, cause)}${others === 0 ? '' : `, ${others} other ${others === 1 ? 'service' : 'services'} affected`}`
 }

@@ -110,6 +110,10 @@ describe('a canary', () => {
     order({ order: 'abort' }, 71)
     expect(state()).toBe('aborted')
     expect(anomalies().filter(({ status, severity }) => status === 'open' && severity === 'critical').length).toBe(1)
+    expect(anomalies().at(-1)).toMatchObject({
+      attributes: { stopped_by: 'ann' },
+      reason: "canary 2.0.0 of shop/orders: stopped by ann: a person's decision, whatever its figures say"
+    })
     expect(order({ order: 'abort' }, 72)).toEqual([{ kind: 'ignored', reason: 'no_change' }])
   })
 

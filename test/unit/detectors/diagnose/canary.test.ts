@@ -21,6 +21,15 @@ describe('a canary in an incident', () => {
     expect(published.at(-1)!.title).toMatch(/lab\/orders@2\.0\.0 is a canary worse than its baseline/)
   })
 
+  it('that a person stopped is told as that, and not as worse than its baseline', () => {
+    const { feed, published } = reducer()
+    const reason = "canary 2.0.0 of lab/orders: stopped by ada: a person's decision, whatever its figures say"
+    feed({ kind: 'anomaly', record: { ...canary('error_difference'), attributes: { stopped_by: 'ada' }, reason } }, 4)
+    const { title, causes } = published.at(-1)!
+    expect(title).toBe('lab/orders@2.0.0 is a canary that ada stopped')
+    expect(causes[0]).toMatchObject({ signature: 'canary', evidence: [`canary of its own: ${reason}`] })
+  })
+
   it('stays the cause when what it calls is in trouble: both arms call it', () => {
     const { feed, published } = reducer()
     feed({ kind: 'anomaly', record: anAnomaly({ entity: 'lab/payments@payments-1', metric: 'homeostat.span.error_ratio', severity: 'critical', atS: 0 }) }, 2)
