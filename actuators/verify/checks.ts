@@ -161,8 +161,10 @@ async function stateLook(ports: CheckPorts, subject: CheckSubject, check: Extrac
   const observed = await driver.observe(check.target ?? subject.actTarget)
   if (observed.state === 'unknown') return unknown(ports, check, 'the driver cannot see the target')
   const facts = factsOf(observed)
-  const { answer, reason } = ports.conditions.ask(check.expect, STATE_VARIABLES, { ...scope(subject.command), facts })
-  const seen = Object.entries(facts).map(([name, fact]) => `${name} ${fact}`)
+  const { answer, reason, reads } = ports.conditions.ask(check.expect, STATE_VARIABLES, { ...scope(subject.command), facts })
+  const asked = Object.keys(facts).filter(name => reads.some(({ variable, field }) => variable === 'facts' && field === name))
+  // A driver knows a dozen facts of a target: those that were asked for say why. All of them where that cannot be told (`facts["a-b"]`).
+  const seen = (asked.length > 0 ? asked : Object.keys(facts)).map(name => `${name} ${facts[name]}`)
   const detail = cut(`${seen.join(', ')}: ${reason}`)
   const result = answer === 'yes' ? 'pass' : answer === 'no' ? 'fail' : 'no_data'
   const startedAtMs = typeof facts.startedAtMs === 'number' ? facts.startedAtMs : null

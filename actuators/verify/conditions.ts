@@ -3,7 +3,7 @@
 // A condition has three answers: it holds, it does not, or it cannot be known (a missing fact, a null compared). The
 // third is never the first: an unknown precondition stops a command and an unknown check is `no_data`.
 
-import { type CelType, type CompiledExpression, compileCondition } from '../cel.ts'
+import { type CelType, type CompiledExpression, compileCondition, type FieldRead } from '../cel.ts'
 
 /** What `when` of a step sees: facts are read again at the moment of acting and hold `state` beside the driver's own. */
 export const STEP_VARIABLES = { incident: 'map', cause: 'map', target: 'string', facts: 'map' } as const satisfies Record<string, CelType>
@@ -15,7 +15,12 @@ export const METRIC_VARIABLES = { incident: 'map', cause: 'map', target: 'string
 /** What `expect` of a state check sees. */
 export const STATE_VARIABLES = STEP_VARIABLES
 
-export type Answer = { answer: 'yes' | 'no' | 'unknown'; reason: string }
+export interface Answer {
+  answer: 'yes' | 'no' | 'unknown'
+  reason: string
+  /** Fields that it was read from; none where it could not be read. */
+  reads: readonly FieldRead[]
+}
 export type Values = Readonly<Record<string, unknown>>
 
 export interface Conditions {
@@ -45,11 +50,12 @@ export function conditions(): Conditions {
   return {
     ask(text, variables, values) {
       const condition = compile(text, variables)
-      if ('fault' in condition) return { answer: 'unknown', reason: condition.fault }
+      if ('fault' in condition) return { answer: 'unknown', reason: condition.fault, reads: [] }
+      const { reads } = condition
       const result = condition.evaluate(values)
-      if (!result.ok) return { answer: 'unknown', reason: result.reason }
-      if (typeof result.value !== 'boolean') return { answer: 'unknown', reason: `gave ${typeof result.value} where true or false is expected` }
-      return result.value ? { answer: 'yes', reason: 'holds' } : { answer: 'no', reason: 'does not hold' }
+      if (!result.ok) return { answer: 'unknown', reason: result.reason, reads }
+      if (typeof result.value !== 'boolean') return { answer: 'unknown', reason: `gave ${typeof result.value} where true or false is expected`, reads }
+      return result.value ? { answer: 'yes', reason: 'holds', reads } : { answer: 'no', reason: 'does not hold', reads }
     }
   }
 }

@@ -3,10 +3,12 @@
 import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
 import type { Incident } from '../../schemas/incident.ts'
-import type { Outcome } from '../../schemas/outcome.ts'
+import type { CheckResult, Outcome } from '../../schemas/outcome.ts'
 import { formatDuration, formatTable, formatTime, formatUtcSecond, paint, wrapped } from './output.ts'
 
 const MEMBERS_SHOWN_MAX = 8
+/** As wide as a time with the spaces around it. */
+const BELOW_TIME = ' '.repeat(13)
 
 export function incidentRow(incident: Incident): Record<string, unknown> {
   const cause = incident.causes[0]
@@ -35,10 +37,10 @@ export function incidentText(story: IncidentStory & { explanation: string[] }): 
     ...explained.map(inLines)
   ]
   lines.push('', paint('bold', 'What was seen'))
-  for (const member of incident.members.slice(0, MEMBERS_SHOWN_MAX)) lines.push(`  ${clock(member.sinceMs)}  ${member.reason}`)
+  for (const member of incident.members.slice(0, MEMBERS_SHOWN_MAX)) lines.push(`  ${clock(member.sinceMs)}  ${wrapped(member.reason, BELOW_TIME).trimStart()}`)
   const more = incident.members.length + incident.membersOmitted - MEMBERS_SHOWN_MAX
   if (more > 0) lines.push(`  … and ${more} more`)
-  for (const outcome of outcomes) lines.push('', ...outcomeText(outcome))
+  for (const outcome of outcomes) lines.push('', ...outcomeText(outcome).map(inLines))
   return lines.join('\n')
 }
 
@@ -46,6 +48,12 @@ export function incidentText(story: IncidentStory & { explanation: string[] }): 
 function inLines(line: string): string {
   const text = line.trimStart()
   return wrapped(text, ' '.repeat(line.length - text.length))
+}
+
+/** The value of a check that has one; '' of others, which say what they saw. */
+function measured({ value, samples }: CheckResult): string {
+  if (value === null) return ''
+  return `, value ${Number(value.toPrecision(3))}${samples === 1 ? '' : ` of ${samples} samples`}`
 }
 
 /** UTC, as reasons and logs have it: nobody translates between two clocks at night. */
@@ -63,9 +71,7 @@ function outcomeText(outcome: Outcome): string[] {
       `  ${step.begunAtMs === null ? '        ' : clock(step.begunAtMs)}  ${step.name}: ${step.driver} ${step.verb} ${step.target}, ${step.result}${step.waited?.untilMs ? ` after a wait of ${formatDuration(step.waited.untilMs - step.waited.sinceMs)}` : ''}${step.detail ? ` (${step.detail})` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}`
     )
     for (const check of step.checks)
-      lines.push(
-        `            check ${check.name}: ${check.result}, value ${check.value ?? '–'} of ${check.samples} samples, wanted ${check.expect}${check.detail ? `: ${check.detail}` : ''}`
-      )
+      lines.push(`            check ${check.name}: ${check.result}${measured(check)}, wanted ${check.expect}${check.detail ? `: ${check.detail}` : ''}`)
   }
   return lines
 }

@@ -87,6 +87,7 @@ describe('act worker', () => {
     const verify = { deadline: 10_000, holdFor: 1_000, checks: [latency!, { ...stateCheck, expect: 'facts.state == "perfect"' }] }
     const [outcome] = await runOne(world, aCommand({ steps: [aStep('restart', { verify })] }))
     expect(outcome!.verdict).toBe('partial')
+    expect(outcome!.steps[0]!.checks[1]!.detail).toBe('state running: does not hold') // Of all facts, what was asked for.
   })
 
   it('undoes what did harm, verifies the undo, and stops', async () => {
