@@ -139,7 +139,7 @@ export function callSender(options: CallSenderOptions): CallSender {
       logger.warn({ error, entity }, 'the owner cannot be looked up now')
       return undefined
     } finally {
-      abort.abort()
+      abort.abort('answered') // A reason of our own: the default one is an exception with a stack.
     }
   }
 

@@ -70,6 +70,7 @@ async function inTime<T>(ports: EvidencePorts, command: Command, what: string, r
   const abort = new AbortController()
   try {
     const late = ports.clock.sleep(ANSWER_MS_MAX, abort.signal).then((): T => {
+      if (abort.signal.aborted) return without // Nobody waits for it any more.
       throw new Error(`no answer within ${ANSWER_MS_MAX} ms`)
     })
     late.catch(() => undefined) // The one that lost the race has nobody to tell.
@@ -79,6 +80,6 @@ async function inTime<T>(ports: EvidencePorts, command: Command, what: string, r
     ports.logger.warn({ commandId: command.id, what, error }, 'evidence could not be read; acting without it')
     return without
   } finally {
-    abort.abort()
+    abort.abort('answered') // A reason of our own: the default one is an exception with a stack.
   }
 }

@@ -145,6 +145,6 @@ async function notify({ escalations, clock }: OutboxPorts, row: PageOutboxRow): 
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   } finally {
-    abort.abort()
+    abort.abort('answered') // A reason of our own: the default one is an exception with a stack.
   }
 }

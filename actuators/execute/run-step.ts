@@ -98,7 +98,7 @@ async function observe(context: ExecuteContext, row: StepRow): Promise<Observati
     context.logger.warn({ commandId: row.commandId, target: row.order.target, error }, 'the target could not be observed; its facts are unknown')
     return unknown
   } finally {
-    abort.abort()
+    abort.abort('answered') // A reason of our own: the default one is an exception with a stack.
   }
 }
 

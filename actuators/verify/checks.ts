@@ -61,10 +61,7 @@ export function lookAtAll(ports: CheckPorts, subject: CheckSubject, checks: read
 async function lookAt(ports: CheckPorts, subject: CheckSubject, check: Check): Promise<Look> {
   const abort = new AbortController()
   const allowedMs = 'timeout' in check ? check.timeout + LOOK_TIMEOUT_MS : LOOK_TIMEOUT_MS
-  const late = ports.clock.sleep(allowedMs, abort.signal).then(() => {
-    throw new Error(`no answer within ${allowedMs} ms`)
-  })
-  late.catch(() => undefined) // The one that lost the race has nobody to tell.
+  const late = ports.clock.sleep(allowedMs, abort.signal).then(() => unknown(ports, check, `no answer within ${allowedMs} ms`))
   try {
     return await Promise.race([lookOnce(ports, subject, check), late])
   } catch (error) {
