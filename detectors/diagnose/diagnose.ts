@@ -8,11 +8,10 @@ import type { Config } from '../../schemas/config.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import { incidentId } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
-import type { Outcome } from '../../schemas/outcome.ts'
 import type { Edge, Instance } from '../../schemas/topology.ts'
 import { CANARY_DETECTOR, STOPPED_BY } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
-import { advance, applyOutcome, QUIET_LOOKS_MIN } from './lifecycle.ts'
+import { advance, applyOutcome, type Ended, QUIET_LOOKS_MIN } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
 import { endAbsence, noteInstanceNews, replaceMember, replaceSilent } from './replacements.ts'
@@ -28,7 +27,7 @@ export type DiagnoseEvent =
   | { kind: 'edge'; record: Edge }
   | { kind: 'instance'; record: Instance }
   | { kind: 'decision'; record: Decided }
-  | { kind: 'outcome'; record: Outcome }
+  | { kind: 'outcome'; record: Ended }
   | { kind: 'tick' }
 
 export type DiagnoseEffect =

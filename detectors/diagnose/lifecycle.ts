@@ -20,6 +20,9 @@ export const QUIET_LOOKS_MIN = 3
 /** An incident that nothing changed for this long: its closing record was lost or its entity is gone for good. */
 export const EXPIRE_AFTER_MS = 24 * 3_600_000
 
+/** What of an outcome is asked here. */
+export type Ended = Pick<Outcome, 'incidentId' | 'commandId' | 'attempt' | 'target' | 'verdict' | 'healedAtMs' | 'recordedAtMs'>
+
 export interface LifecycleConfig {
   /** ms without an open member before an incident closes by itself. */
   resolveAfter: number
@@ -55,7 +58,7 @@ export function advance(entry: Tracked, nowMs: number, watchedMs: number, config
 }
 
 /** Takes an outcome in. @returns true when the incident changed */
-export function applyOutcome(entry: Tracked, outcome: Outcome): boolean {
+export function applyOutcome(entry: Tracked, outcome: Ended): boolean {
   if (entry.settledCommandIds.includes(outcome.commandId)) return false
   settle(entry, outcome.commandId)
   const { incident } = entry

@@ -10,7 +10,7 @@ import type { Config } from '../../schemas/config.ts'
 import { decisionRecord, decisionSchema } from '../../schemas/decision.ts'
 import { decodeRecord, encodeRecord } from '../../schemas/envelope.ts'
 import { incidentRecord } from '../../schemas/incident.ts'
-import { outcomeRecord } from '../../schemas/outcome.ts'
+import { outcomeRecord, outcomeSchema } from '../../schemas/outcome.ts'
 import type { Log, LogRecord } from '../../schemas/ports.ts'
 import { readWholeTopic } from '../../schemas/read-whole-topic.ts'
 import { type DecodedEvent, type RunningWorker, type StatefulPorts, statefulWorker } from '../../schemas/stateful-worker.ts'
@@ -26,6 +26,10 @@ const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are
 
 /** Of a decision only what is asked here: every guard with its inputs is the most of it. */
 const decidedSchema = decisionSchema.pick({ incidentId: true, outcome: true, commandId: true, attempt: true, decidedAtMs: true })
+/** Of an outcome the same: its evidence is the most of it. */
+const endedSchema = outcomeSchema.pick({
+  ...{ incidentId: true, commandId: true, attempt: true, target: true, verdict: true, healedAtMs: true, recordedAtMs: true }
+})
 
 export interface DiagnoseWorkerOptions extends StatefulPorts {
   /** groupWindow and resolveAfter, ms. */
@@ -83,7 +87,7 @@ function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {
     case TOPICS.decisions.name:
       return event('decision', decodeRecord({ type: decisionRecord.type, schema: decidedSchema }, record))
     default:
-      return event('outcome', decodeRecord(outcomeRecord, record))
+      return event('outcome', decodeRecord({ type: outcomeRecord.type, schema: endedSchema }, record))
   }
 }
 

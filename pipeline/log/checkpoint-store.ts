@@ -57,6 +57,8 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
   const chunkBytesMax = options.chunkBytesMax ?? CHUNK_BYTES_MAX
   const manifests = checkpointManifests()
   const lastSave = new Map<string, Promise<void>>()
+  /** Each name's manifest as it was saved here last, and its bytes in the log: the next save asks what it says. */
+  const lastSaved = new Map<string, { value: Uint8Array; manifest: Manifest }>()
   let scanned = 0
   let reading: Promise<void> | undefined
   let queued: Promise<void> | undefined
@@ -121,7 +123,9 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
   async function saveNow(name: string, checkpoint: Checkpoint, owner: string): Promise<void> {
     await refresh()
     if (!manifests.owns(name, owner)) throw fenced(name)
-    const last = readManifest(manifests.value(name))
+    const value = manifests.value(name)
+    const own = lastSaved.get(name)
+    const last = own !== undefined && own.value === value ? own.manifest : readManifest(value)
     const base = last?.version === checkpoint.version ? last : undefined
     const parts: Record<string, PartPlace> = { ...base?.parts }
     const left: string[] = base === undefined ? Object.entries(last?.parts ?? {}).flatMap(([part, place]) => chunkKeys(name, part, place)) : []
@@ -143,6 +147,7 @@ export function checkpointStore(log: Log, options: CheckpointStoreOptions = {}):
       if (isVoid) await empty([...checkpoint.parts.keys()].flatMap(part => chunkKeys(name, part, parts[part]!)))
       throw fenced(name)
     }
+    lastSaved.set(name, { value: manifests.value(name)!, manifest })
     if (left.length > 0) await empty(left)
     await emptyLeft([name])
   }

@@ -44,6 +44,7 @@ export const storm: Guard = ({ nowMs, incident, state }) => {
 
 /** The latest moment at which more than `max` had come within one window. */
 function lastBurst(timesMs: number[], max: number): number | null {
+  if (timesMs.length <= max) return null
   timesMs.sort((a, b) => a - b)
   for (let index = timesMs.length - 1; index >= max; index--) {
     if (timesMs[index]! - timesMs[index - max]! <= STORM_WINDOW_MS) return timesMs[index]!
