@@ -6,6 +6,7 @@
 // Longer than 300 lines because the list of what is promised is one list.
 
 import { deadlineOf } from '../../actuators/decide/command.ts'
+import type { Command } from '../../schemas/command.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
@@ -14,7 +15,7 @@ import type { Batch, BatchFate, DriverClass, DriverOrder, LedgerKind, LogRecord,
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { AuditWitness } from './audit-witness.ts'
 import { CheckpointWitness } from './checkpoint-witness.ts'
-import { FORGER, Facts, type KnownCommand, type Said } from './facts.ts'
+import { FORGER, Facts, isOrder, type KnownCommand, type Said } from './facts.ts'
 import type { Ledgers } from './ledgers.ts'
 import { LogWitness } from './log-witness.ts'
 import type { Marks } from './marks.ts'
@@ -32,6 +33,8 @@ const STAGES = '23 stages'
 const AT_ACTING = '4 policy at the time of acting'
 const KILL_WITHIN_MS = 1_000 // From durable to obeyed.
 const ATTEMPTS_MAX = 3 // Driver calls for one key of a convergent driver.
+const COMMANDS = commandsTopic(ENVIRONMENT)
+const decoder = new TextDecoder()
 const STEP_ARROWS: Readonly<Record<string, readonly string[]>> = {
   new: ['accepted'],
   accepted: ['accepted', 'begun', 'recorded'],
@@ -45,7 +48,7 @@ const STEP_ARROWS: Readonly<Record<string, readonly string[]>> = {
 }
 /** Group → topics that it reads; each has one partition here. */
 const READERS: readonly (readonly [string, readonly string[]])[] = [
-  [`homeostat-act-${ENVIRONMENT}`, [commandsTopic(ENVIRONMENT)]],
+  [`homeostat-act-${ENVIRONMENT}`, [COMMANDS]],
   ['homeostat-decide', [TOPICS.incidents.name, TOPICS.outcomes.name, TOPICS.control.name]],
   ['homeostat-diagnose', [TOPICS.anomalies.name, TOPICS.decisions.name, TOPICS.outcomes.name]]
 ]
@@ -66,8 +69,6 @@ export interface CheckerOptions {
   driverClass: DriverClass
   policy: SimPolicy
   ledgers: Ledgers
-  /** All records of a topic. */
-  records: (topic: string) => readonly LogRecord[]
   /** Running time within which the end of an incident must be known to who acts for it. */
   clearedWithinMs: number
   /** Whether clocks may be wrong in this world: then stamps of different machines are not compared. */
@@ -108,7 +109,11 @@ export class Checker implements Observer, Witness {
     const fail = (invariant: string, detail: string): void => this.fail(invariant, detail)
     this.log = new LogWitness(fail)
     this.#audit = new AuditWitness(fail)
-    this.checkpoints = new CheckpointWitness({ records: options.records, fail, wasExecuted: id => options.ledgers.hasAccepted(id) })
+    this.checkpoints = new CheckpointWitness({
+      records: topic => this.facts.records.get(topic) ?? [],
+      fail,
+      wasExecuted: id => options.ledgers.hasAccepted(id)
+    })
   }
 
   fail(invariant: string, detail: string): void {
@@ -122,20 +127,20 @@ export class Checker implements Observer, Witness {
     this.log.onAppend(record, position)
     this.#audit.onAppend(topic, record, by)
     if (topic === TOPICS.checkpoints.name) return
-    const text = record.value === null ? '' : Buffer.from(record.value).toString()
+    const text = record.value === null ? '' : decoder.decode(record.value)
     trace.add(timeline.nowMs, `${by} → ${topic.slice('homeostat.'.length)} ${record.headers?.ce_id ?? '?'} ${summaryOf(record, text)}`)
-    if (text === '') return
-    if (topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq') && by !== FORGER) this.#beforeCommand(text)
-    if (topic === TOPICS.outcomes.name) this.#outcome(text)
-    const taken = this.facts.take(topic, text, position, by, timeline.nowMs)
-    if (topic === TOPICS.decisions.name) this.#decided(taken as Decision)
+    if (text === '' || by === FORGER) return
+    const json: unknown = JSON.parse(text)
+    if (isOrder(topic)) this.#beforeCommand(json as Command, text)
+    if (topic === TOPICS.outcomes.name) this.#outcome(json as Outcome, text)
+    this.facts.take(topic, json, text, position, timeline.nowMs)
+    if (topic === TOPICS.decisions.name) this.#decided(json as Decision)
   }
 
   // ── 3, 4, 5, 6, 12: when a command is ordered ───────────────────────────────────────────────────────────────────
 
-  #beforeCommand(text: string): void {
+  #beforeCommand(command: Command, text: string): void {
     const { policy, clocksAreOff, marks } = this.#options
-    const command = JSON.parse(text) as KnownCommand['command']
     const known = this.facts.commands.get(command.id)
     if (known !== undefined) {
       marks.reach('command published again')
@@ -166,7 +171,7 @@ export class Checker implements Observer, Witness {
   }
 
   /** Order and verdicts are those of the log, and so is the size of the group; where stages end is computed here anew. */
-  #inStages(command: KnownCommand['command'], earlier: readonly KnownCommand[]): void {
+  #inStages(command: Command, earlier: readonly KnownCommand[]): void {
     const { policy, marks } = this.#options
     if (command.rollout === undefined) return
     const outcomeOf = (id: string): Outcome | undefined => this.facts.outcomeList.findLast(({ commandId }) => commandId === id)
@@ -360,8 +365,7 @@ export class Checker implements Observer, Witness {
 
   // ── 15: outcomes ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #outcome(text: string): void {
-    const outcome = JSON.parse(text) as Outcome
+  #outcome(outcome: Outcome, text: string): void {
     this.#options.marks.reach(`verdict ${outcome.verdict}`)
     if (outcome.refusedBy !== null) this.#options.marks.reach(`refused by ${outcome.refusedBy}`)
     if (outcome.id !== derivedId('outcome', outcome.commandId)) return
@@ -392,7 +396,7 @@ export class Checker implements Observer, Witness {
     const endOffset = batch.records.at(-1)!.offset + 1
     const place = `${group} ${batch.topic}`
     this.settled.set(place, Math.max(this.settled.get(place) ?? 0, endOffset))
-    if (batch.topic === commandsTopic(ENVIRONMENT)) {
+    if (batch.topic === COMMANDS) {
       for (const record of batch.records) {
         const id = record.headers.ce_id ?? ''
         const known = this.facts.commands.get(id)

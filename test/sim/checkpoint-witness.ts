@@ -8,7 +8,7 @@ import type { Control } from '../../schemas/control.ts'
 import type { Anomaly } from '../../schemas/anomaly.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import type { Checkpoint, LogRecord } from '../../schemas/ports.ts'
+import type { Checkpoint } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 
 const RULE = '10 checkpoint consistency'
@@ -28,7 +28,7 @@ interface Diagnosed {
 }
 
 export class CheckpointWitness {
-  readonly #records: (topic: string) => readonly LogRecord[]
+  readonly #records: (topic: string) => readonly unknown[]
   readonly #fail: (invariant: string, detail: string) => void
   readonly #wasExecuted: (commandId: string) => boolean
   /** Name → what was saved since the last save that was acknowledged, that one first. */
@@ -36,7 +36,8 @@ export class CheckpointWitness {
   readonly #last = new Map<string, Checkpoint>()
 
   constructor(options: {
-    records: (topic: string) => readonly LogRecord[]
+    /** All records of a topic of one partition, as JSON. */
+    records: (topic: string) => readonly unknown[]
     fail: (invariant: string, detail: string) => void
     /** Whether some ledger took the command. */
     wasExecuted: (commandId: string) => boolean
@@ -80,9 +81,7 @@ export class CheckpointWitness {
     const { inner } = JSON.parse(decoder.decode(checkpoint.parts.get('state'))) as { inner: unknown }
     const upTo = <T>(topic: string): T[] => {
       const end = checkpoint.positions.find(position => position.topic === topic)?.offset ?? 0
-      return this.#records(topic)
-        .slice(0, end)
-        .flatMap(({ value }) => (value === null ? [] : [JSON.parse(decoder.decode(value)) as T]))
+      return this.#records(topic).slice(0, end) as T[]
     }
     if (name === 'diagnose') this.#diagnosed(inner as Diagnosed, upTo(TOPICS.anomalies.name))
     else this.#decided(inner as Decided, upTo(TOPICS.control.name), upTo(TOPICS.incidents.name), upTo(TOPICS.outcomes.name))

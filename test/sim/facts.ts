@@ -42,68 +42,71 @@ export class Facts {
   readonly claims = new Map<string, string>()
   readonly outcomeList: Outcome[] = []
   readonly said: Said[] = []
+  /** Topic → the JSON of all its records in order; of the commands those that nobody forged. Each topic has one partition here. */
+  readonly records = new Map<string, unknown[]>()
 
-  /** @param text the record's value. @returns it as JSON, when it is one of these */
-  take(topic: string, text: string, position: Position, by: string, nowMs: number): unknown {
+  /** @param json the record's value, and its text: none of the forger's */
+  take(topic: string, json: unknown, text: string, position: Position, nowMs: number): void {
+    const records = this.records.get(topic) ?? []
+    this.records.set(topic, records)
+    records.push(json)
     switch (topic) {
       case TOPICS.anomalies.name:
-        this.anomalies.add((JSON.parse(text) as { id: string }).id)
-        return undefined
+        this.anomalies.add((json as { id: string }).id)
+        break
       case TOPICS.incidents.name: {
-        const incident = JSON.parse(text) as Incident
+        const incident = json as Incident
         const known = this.incidents.get(incident.id)
-        if (known === undefined || known.version < incident.version) {
-          this.incidents.set(incident.id, incident)
-          this.incidentAtMs.set(incident.id, nowMs)
-        }
-        return incident
+        if (known !== undefined && known.version >= incident.version) break
+        this.incidents.set(incident.id, incident)
+        this.incidentAtMs.set(incident.id, nowMs)
+        break
       }
       case TOPICS.decisions.name: {
-        const decision = JSON.parse(text) as Decision
+        const decision = json as Decision
         this.decisions.set(decision.id, decision)
-        return decision
+        break
       }
       case TOPICS.executions.name: {
-        const { commandId, ledgerId } = JSON.parse(text) as Execution
+        const { commandId, ledgerId } = json as Execution
         if (!this.claims.has(commandId)) this.claims.set(commandId, ledgerId)
-        return undefined
+        break
       }
       case TOPICS.outcomes.name:
-        return this.#outcome(text, nowMs)
-      case TOPICS.control.name: {
-        const control = JSON.parse(text) as Control
-        this.said.push({ control, atMs: nowMs, offset: position.offset })
-        return control
-      }
+        this.#outcome(json as Outcome, nowMs)
+        break
+      case TOPICS.control.name:
+        this.said.push({ control: json as Control, atMs: nowMs, offset: position.offset })
+        break
       default:
-        return topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq') && by !== FORGER ? this.#command(text, nowMs) : undefined
+        if (isOrder(topic)) this.#command(json as Command, text, nowMs)
     }
   }
 
-  #command(text: string, nowMs: number): KnownCommand {
-    const command = JSON.parse(text) as Command
-    const known = this.commands.get(command.id)
-    if (known !== undefined) return known
+  #command(command: Command, text: string, nowMs: number): void {
+    if (this.commands.has(command.id)) return
     const made: KnownCommand = { command, text, atMs: nowMs, endedAtMs: undefined }
     this.commands.set(command.id, made)
     for (const { idempotencyKey } of command.steps) {
       this.byKey.set(idempotencyKey, made)
       this.byKey.set(derivedId('undo', idempotencyKey), made)
     }
-    return made
   }
 
-  #outcome(text: string, nowMs: number): Outcome {
-    const outcome = JSON.parse(text) as Outcome
+  #outcome(outcome: Outcome, nowMs: number): void {
     this.outcomeList.push(outcome)
     // What nobody vouches for has outcomes of its own, by the record's place.
-    if (outcome.id !== derivedId('outcome', outcome.commandId)) return outcome
+    if (outcome.id !== derivedId('outcome', outcome.commandId)) return
     const texts = this.outcomes.get(outcome.commandId) ?? new Map<string, string>()
     this.outcomes.set(outcome.commandId, texts)
     const known = this.commands.get(outcome.commandId)
     if (known !== undefined) known.endedAtMs ??= nowMs
-    return outcome
   }
+}
+
+/** Whether it is a topic of commands, and not of their dead letters. */
+export function isOrder(topic: string): boolean {
+  return topic.startsWith('homeostat.commands.') && !topic.endsWith('.dlq')
 }
 
 /** Who appends commands that nobody may obey. */

@@ -28,6 +28,8 @@ export class Ledgers {
   readonly #frozen = new Set<string>()
   readonly #open = new Set<string>()
   readonly #accepted = new Set<string>()
+  /** Machine, kind and key → the row that was committed last, of steps and commands. */
+  readonly #committed = new Map<string, Row>()
   /** Ledger id → machine. */
   readonly #identities = new Map<string, string>()
 
@@ -49,7 +51,7 @@ export class Ledgers {
         if (fails) this.#marks.reach('ledger refused a transaction')
         if (fails && disturb.chance(0.5)) throw new AppError('log_full', 'the disk is full')
         const puts: Put[] = []
-        const result = store.transaction(rows => work(this.#watched(rows, puts, process, fails)))
+        const result = store.transaction(rows => work(this.#watched(machine, rows, puts, process, fails)))
         for (const put of puts) this.#note(machine, put)
         if (puts.length > 0) onCommit(puts)
         process.mustLive('after transaction')
@@ -59,11 +61,12 @@ export class Ledgers {
     }
   }
 
-  #watched(rows: LedgerRows, puts: Put[], process: SimProcess, fails: boolean): LedgerRows {
+  #watched(machine: string, rows: LedgerRows, puts: Put[], process: SimProcess, fails: boolean): LedgerRows {
     return {
       ...rows,
       put: (kind, key, row) => {
-        const old = kind === 'step' || kind === 'command' ? rows.get(kind, key) : undefined
+        const earlier = puts.findLast(put => put.kind === kind && put.key === key)?.row
+        const old = earlier ?? this.#committed.get(`${machine} ${kind} ${key}`)
         rows.put(kind, key, row)
         if (!process.boundary('within transaction')) {
           this.#marks.reach('process died within a transaction')
@@ -76,6 +79,7 @@ export class Ledgers {
   }
 
   #note(machine: string, { kind, key, row }: Put): void {
+    if (kind === 'command' || kind === 'step') this.#committed.set(`${machine} ${kind} ${key}`, row)
     if (kind === 'command' && row.state === 'accepted') {
       const holders = this.#held.get(key) ?? new Set()
       this.#held.set(key, holders.add(machine))

@@ -33,6 +33,7 @@ export class SimProcess {
   readonly stops: { fromMs: number; toMs: number }[] = []
   readonly timeline: Timeline
   #resumed: PromiseWithResolvers<void> | undefined
+  readonly #sleepers = new WeakMap<AbortSignal, Set<() => void>>()
 
   constructor(name: string, timeline: Timeline, skew: Skew) {
     this.name = name
@@ -90,18 +91,23 @@ export class SimProcess {
 
   /** Something outside that the process waits for. */
   async call<T>(what: string, work: () => Promise<T>): Promise<T> {
-    await this.awake()
+    await this.#whenAwake()
     if (!this.boundary(`before ${what}`)) return never()
     let answer: T
     try {
       answer = await work()
     } catch (error) {
-      await this.awake()
+      await this.#whenAwake()
       throw error
     }
-    await this.awake()
+    await this.#whenAwake()
     if (!this.boundary(`after ${what}`)) return never()
     return answer
+  }
+
+  /** As `awake`, without a promise where nothing is in the way: it is asked at every call. */
+  #whenAwake(): Promise<void> | undefined {
+    return this.isAlive && this.#resumed === undefined ? undefined : this.awake()
   }
 
   /** Resolves when it runs; never when it is dead. */
@@ -113,14 +119,28 @@ export class SimProcess {
   #sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.resolve()
     return new Promise(resolve => {
+      const sleepers = signal && this.#sleepersOf(signal)
       const wake = (): void => {
         cancel()
-        signal?.removeEventListener('abort', wake)
+        sleepers?.delete(wake)
         if (this.#resumed !== undefined) void this.awake().then(resolve)
         else if (this.boundary('sleep')) resolve()
       }
       const cancel = this.timeline.after(ms, wake)
-      signal?.addEventListener('abort', wake, { once: true })
+      sleepers?.add(wake)
     })
+  }
+
+  /** Who sleeps until the signal aborts at the latest: one listener for all, since a loop sleeps on the same signal for as long as it runs. */
+  #sleepersOf(signal: AbortSignal): Set<() => void> {
+    const known = this.#sleepers.get(signal)
+    if (known !== undefined) return known
+    const made = new Set<() => void>()
+    this.#sleepers.set(signal, made)
+    const wakeAll = (): void => {
+      for (const wake of made) wake()
+    }
+    signal.addEventListener('abort', wakeAll, { once: true })
+    return made
   }
 }

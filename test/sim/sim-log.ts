@@ -123,8 +123,10 @@ export class SimLog {
   /** Members of each process, for its coming back. */
   readonly #outcasts = new Map<SimProcess, Member[]>()
 
-  async #delay({ delay, disturb }: LogFaults): Promise<void> {
-    if (disturb.chance(delay)) await this.#timeline.wait(disturb.chance(0.1) ? disturb.between(500, 8_000) : disturb.between(1, 300))
+  /** What an answer waits for; most are not delayed. */
+  #delay({ delay, disturb }: LogFaults): Promise<void> | undefined {
+    if (!disturb.chance(delay)) return undefined
+    return this.#timeline.wait(disturb.chance(0.1) ? disturb.between(500, 8_000) : disturb.between(1, 300))
   }
 
   async #subscribe(process: SimProcess, faults: LogFaults, options: SubscribeOptions): Promise<Subscription> {

@@ -1,6 +1,6 @@
 // Named streams of chance: a draw more in one place does not move the draws of another, so that a world can be shrunk.
 
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Random } from '../../schemas/ports.ts'
 import { seededRandom } from '../support/virtual-clock.ts'
 
@@ -14,7 +14,7 @@ export interface Stream extends Random {
 
 /** The stream of that name in the world of that seed. */
 export function stream(seed: number, name: string): Stream {
-  const random = seededRandom(createHash('sha256').update(`${seed}/${name}`).digest().readUInt32LE(0))
+  const random = seededRandom(hash('sha256', `${seed}/${name}`, 'buffer').readUInt32LE(0))
   return {
     ...random,
     chance: p => p > 0 && random.next() < p,

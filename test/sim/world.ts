@@ -73,7 +73,6 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
     trace,
     marks,
     ledgers,
-    records: topic => log.memory.records(topic),
     driverClass: settings.driverClass,
     policy: policies[0],
     clearedWithinMs: settings.faults.delay === undefined ? CLEARED_WITHIN_MS : CLEARED_WITHIN_DELAYED_MS,
