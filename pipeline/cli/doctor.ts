@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import type { Config } from '../../schemas/config.ts'
 import { loadConfig } from '../config/load.ts'
 import { readAddresses, readInstance } from '../instance.ts'
+import { counted } from './output.ts'
 
 const DISK_FREE_MIN_BYTES = 2 * 2 ** 30
 const STORE_TIMEOUT_MS = 3_000
@@ -35,7 +36,7 @@ export async function doctor(file: string | undefined, folder: string, environme
   try {
     const { loadRunbookSet } = await import('../roles/control.ts')
     const { policies, runbooks, problems } = loadRunbookSet(config)
-    add('policies', problems.length === 0 ? 'yes' : 'no', problems[0] ?? `${policies} policies, ${runbooks} runbooks`, 'correct the place it names')
+    add('policies', problems.length === 0 ? 'yes' : 'no', problems[0] ?? `${counted(policies, 'policy', 'policies')}, ${counted(runbooks, 'runbook')}`, 'correct the place it names')
   } catch (cause) {
     add('policies', 'no', cause instanceof Error ? cause.message : String(cause), 'correct the place it names')
   }
