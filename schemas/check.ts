@@ -4,10 +4,12 @@ import { z } from 'zod'
 import { durationSchema, nameSchema as name } from './yaml-values.ts'
 
 const expression = z.string().min(1)
+const checkName = name.describe('Unique within the step.')
+const answerTimeout = durationSchema.prefault('2s').describe('No answer within it is a failure.')
 
 const metricCheck = z
   .strictObject({
-    name: name.describe('Unique within the step.'),
+    name: checkName,
     type: z.literal('metric').describe('A value from stored telemetry, never from an alert.'),
     entity: z.string().optional().describe('`namespace/service@instance` whose telemetry is read. Default: the target of the command.'),
     metric: z.string().describe('Name of the metric, as its sender wrote it.'),
@@ -23,16 +25,16 @@ const metricCheck = z
   .describe('A metric check.')
 const httpCheck = z
   .strictObject({
-    name: name.describe('Unique within the step.'),
+    name: checkName,
     type: z.literal('http').describe('One GET, redirects are not followed. This machine, and the hosts of `act.probeHosts`.'),
     url: z.string().describe('What is asked.'),
     status: z.number().int().default(200).describe('The answer that passes.'),
-    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
+    timeout: answerTimeout
   })
   .describe('An HTTP check.')
 const stateCheck = z
   .strictObject({
-    name: name.describe('Unique within the step.'),
+    name: checkName,
     type: z.literal('state').describe('What a driver knows of a target.'),
     driver: z.string().describe('A driver of `act.drivers`.'),
     target: z.string().optional().describe("As the driver names it. Default: the step's own target."),
@@ -41,7 +43,7 @@ const stateCheck = z
   .describe('A state check.')
 const tcpCheck = z
   .strictObject({
-    name: name.describe('Unique within the step.'),
+    name: checkName,
     type: z.literal('tcp').describe('One connection. This machine, and the hosts of `act.probeHosts`.'),
     address: z
       .string()
@@ -54,7 +56,7 @@ const tcpCheck = z
       .max(1_024)
       .optional()
       .describe('Text that must come back. Absent: that the connection stands is enough, which a hung process still grants (its kernel accepts).'),
-    timeout: durationSchema.prefault('2s').describe('No answer within it is a failure.')
+    timeout: answerTimeout
   })
   .describe('A TCP check.')
 export const checkSchema = z.discriminatedUnion('type', [metricCheck, httpCheck, stateCheck, tcpCheck])

@@ -5,6 +5,7 @@ import { type LiveView, openLiveView } from '../../pipeline/console/live-view.ts
 import { type ConsoleServer, openConsole } from '../../pipeline/console/server.ts'
 import { systemClock } from '../../pipeline/system.ts'
 import type { Log } from '../../schemas/ports.ts'
+import { aHealth } from './health.ts'
 import { quiet } from './quiet.ts'
 
 export interface TestConsole extends ConsoleServer {
@@ -29,18 +30,7 @@ export async function openTestConsole(log: Log, { tokens = [], isReady }: { toke
       overview: async () => ({ ...overviewOf([], { memoryMax: 2 ** 20, seriesRefused: 0 }), from: 'process', asOfMs: 5_000 })
     },
     probes: {
-      health: async () => ({
-        ready: isReady,
-        version: '0',
-        environment: 'lab',
-        roles: [],
-        startedAtMs: 0,
-        addresses: {},
-        checks: [],
-        warnings: {},
-        lag: {},
-        counters: {}
-      }),
+      health: async () => aHealth({ ready: isReady }),
       live: async () => ({ ok: true, checks: [] }),
       readings: () => [{ name: 'homeostat.seen', kind: 'counter', attributes: { door: 'grpc' }, value: 3 }]
     },

@@ -1,22 +1,11 @@
 // The health server of a process without a console: status codes for probes, counters for a scraper.
 
 import { afterEach, describe, expect, it } from 'vitest'
-import type { HealthCheck, PipelineHealth, Probes } from '../../../../pipeline/self/health-routes.ts'
+import type { HealthCheck, Probes } from '../../../../pipeline/self/health-routes.ts'
 import { type HealthServer, openHealthServer } from '../../../../pipeline/self/health-server.ts'
 import { prometheusText } from '../../../../pipeline/self/prometheus-text.ts'
+import { aHealth } from '../../../support/health.ts'
 
-const aHealth: PipelineHealth = {
-  ready: true,
-  version: '1',
-  environment: 'e',
-  roles: [],
-  startedAtMs: 0,
-  addresses: {},
-  checks: [],
-  warnings: {},
-  lag: {},
-  counters: {}
-}
 const failed: HealthCheck = { name: 'detect role', ok: false, detail: 'not heard for 61 s' }
 const somewhere = { host: '127.0.0.1', port: 0 }
 
@@ -27,7 +16,7 @@ async function ask(path: string, probes: Partial<Probes> = {}): Promise<{ status
   server = await openHealthServer({
     section: 'health',
     listen: somewhere,
-    probes: { health: async () => aHealth, live: async () => ({ ok: true, checks: [] }), readings: () => [], ...probes }
+    probes: { health: async () => aHealth(), live: async () => ({ ok: true, checks: [] }), readings: () => [], ...probes }
   })
   const response = await fetch(`${server.address}${path}`)
   return { status: response.status, type: response.headers.get('content-type') ?? '', text: await response.text() }
@@ -43,7 +32,7 @@ describe('the health server', () => {
 
   it('stays ready with something to mend, and says what about, not what is in it', async () => {
     const warnings = { policies: 'web.yaml:7:13: spec.autonomy: …' }
-    const { status, text } = await ask('/readyz', { health: async () => ({ ...aHealth, warnings }) })
+    const { status, text } = await ask('/readyz', { health: async () => aHealth({ warnings }) })
     expect(status).toBe(200)
     expect(JSON.parse(text)).toEqual({ ready: true, checks: [], warnings: ['policies'] })
   })
@@ -53,7 +42,7 @@ describe('the health server', () => {
     expect(live.status).toBe(503)
     expect(JSON.parse(live.text)).toEqual({ ok: false, checks: [failed] })
     await server?.close()
-    const ready = await ask('/readyz', { health: async () => ({ ...aHealth, ready: false, checks: [failed] }) })
+    const ready = await ask('/readyz', { health: async () => aHealth({ ready: false, checks: [failed] }) })
     expect(ready.status).toBe(503)
     expect(JSON.parse(ready.text)).toEqual({ ready: false, checks: [failed], warnings: [] })
   })
