@@ -1,6 +1,6 @@
 // The invariants (README.md numbers them), checked outside of the code under test as things happen, and at the end.
 //
-// Held here: all but 10 and 21 (checkpoint-witness.ts), 11 (log-witness.ts), 18 (audit-witness.ts), and 22, which is for whoever runs a
+// Held here: all but 10 and 21 (checkpoint-witness.ts), 11 (log-witness.ts), 18 (audit-witness.ts), 24 (call-witness.ts), and 22, for whoever runs a
 // seed twice. 16 is held for alarms. The parts that are not simulated have tests of their own: the detector's table and its telemetry
 // (test/crash), the log's storage (test/contract and test/crash), the failure predictor's rows (test/unit/models).
 // Longer than 300 lines because the list of what is promised is one list.
@@ -11,9 +11,10 @@ import { derivedId } from '../../schemas/ids.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
-import type { Batch, BatchFate, DriverClass, DriverOrder, LedgerKind, LogRecord, LogRecordInput, Position } from '../../schemas/ports.ts'
+import type { Batch, BatchFate, DriverClass, DriverOrder, LedgerKind, LogRecord, LogRecordInput, Page, Position } from '../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../schemas/topics.ts'
 import { AuditWitness } from './audit-witness.ts'
+import { CallWitness } from './call-witness.ts'
 import { CheckpointWitness } from './checkpoint-witness.ts'
 import { FORGER, Facts, isOrder, type KnownCommand, type Said } from './facts.ts'
 import type { Ledgers } from './ledgers.ts'
@@ -71,6 +72,12 @@ export interface CheckerOptions {
   ledgers: Ledgers
   /** Running time within which the end of an incident must be known to who acts for it. */
   clearedWithinMs: number
+  /** What control may take from a moment when people are due to be called to the record of it. */
+  calledWithinMs: number
+  /** The processes of control, those that are to be. */
+  controls: () => readonly (SimProcess | undefined)[]
+  /** What people were told, in order. */
+  pages: () => readonly Page[]
   /** Whether clocks may be wrong in this world: then stamps of different machines are not compared. */
   clocksAreOff: boolean
 }
@@ -88,6 +95,7 @@ export class Checker implements Observer, Witness {
   readonly log: LogWitness
   readonly checkpoints: CheckpointWitness
   readonly #audit: AuditWitness
+  readonly #calls: CallWitness
   readonly violations: Violation[] = []
   /** Commands that acted on what was well. */
   readonly wrongActions = new Set<string>()
@@ -109,6 +117,7 @@ export class Checker implements Observer, Witness {
     const fail = (invariant: string, detail: string): void => this.fail(invariant, detail)
     this.log = new LogWitness(fail)
     this.#audit = new AuditWitness(fail)
+    this.#calls = new CallWitness({ facts: this.facts, policy: options.policy, fail, slackMs: options.calledWithinMs })
     this.checkpoints = new CheckpointWitness({
       records: topic => this.facts.records.get(topic) ?? [],
       fail,
@@ -135,6 +144,21 @@ export class Checker implements Observer, Witness {
     if (topic === TOPICS.outcomes.name) this.#outcome(json as Outcome, text)
     this.facts.take(topic, json, text, position, timeline.nowMs)
     if (topic === TOPICS.decisions.name) this.#decided(json as Decision)
+    this.#news(topic, json)
+  }
+
+  // ── 24: who is called ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #news(topic: string, json: unknown): void {
+    const { nowMs } = this.#options.timeline
+    if (topic === TOPICS.incidents.name) this.#calls.onNews((json as Incident).id, nowMs)
+    if (topic === TOPICS.decisions.name) this.#calls.onNews((json as Decision).incidentId, nowMs, json as Decision)
+    if (topic === TOPICS.outcomes.name) this.#calls.onNews((json as Outcome).incidentId, nowMs, undefined, (json as Outcome).escalated)
+  }
+
+  checkCalls(): void {
+    const { clocksAreOff, controls, timeline } = this.#options
+    if (!clocksAreOff) this.#calls.look(controls(), timeline.nowMs)
   }
 
   // ── 3, 4, 5, 6, 12: when a command is ordered ───────────────────────────────────────────────────────────────────
@@ -204,6 +228,7 @@ export class Checker implements Observer, Witness {
   #decided(decision: Decision): void {
     const { marks, policy } = this.#options
     marks.reach(`decision ${decision.outcome}`)
+    if (decision.outcome === 'blocked' && decision.calledPeople) marks.reach('called for what stays blocked')
     for (const reason of decision.blockedBy) marks.reach(`blocked by ${reason}`)
     for (const { guard, inputs, reason } of decision.guards) {
       if (guard === 'target_frozen' && typeof inputs.quarantinedSinceMs === 'number') marks.reach('quarantine')
@@ -439,7 +464,7 @@ export class Checker implements Observer, Witness {
 
   /** What liveness still lacks; empty when all is well. */
   missing(): string[] {
-    const found: string[] = []
+    const found = this.#calls.missing(this.#options.pages())
     for (const { id, status } of this.facts.incidents.values()) if (status !== 'resolved') found.push(`20 liveness: incident ${id} is ${status}`)
     for (const id of this.facts.commands.keys()) if (!this.facts.outcomes.has(id)) found.push(`15 one outcome: command ${id} has none`)
     for (const [group, topics] of READERS) {

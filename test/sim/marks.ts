@@ -51,6 +51,7 @@ export const MARKS = [
   'verdict undone',
   'second stage',
   'decision escalate',
+  'called for what stays blocked',
   'orphan',
   'state worker fenced',
   'session lost and regained',

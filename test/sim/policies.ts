@@ -18,6 +18,8 @@ export interface SimPolicy {
   confirmMs: number
   /** Of the planned windows, one every WINDOW_EVERY_S; 0: none. */
   windowOpenMs: number
+  /** After so long without an act, a question or a call people are called. */
+  blockedForMs: number
   /** Of its first runbook, which goes through the instances of a service; none: it acts on one target. */
   stages: readonly (number | string)[]
 }
@@ -26,7 +28,7 @@ type Limits = Omit<SimPolicy, 'set'>
 
 /** Seconds between the planned windows' openings, from each minute on. */
 export const WINDOW_EVERY_S = 10
-const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0, stages: [] } as const
+const HOLDS = { handsOffMs: 8_000, settleMs: 3_000, windowOpenMs: 0, confirmMs: 0, blockedForMs: 300_000, stages: [] } as const
 const LIMITS: readonly Limits[] = [
   { cooldownMs: 10_000, attemptsMax: 3, windowMs: 600_000, concurrentMax: 1, approvers: 0, approvalMs: 0, ...HOLDS },
   { cooldownMs: 5_000, attemptsMax: 2, windowMs: 600_000, concurrentMax: 2, approvers: 0, approvalMs: 0, ...HOLDS },
@@ -51,7 +53,8 @@ const stagedRunbook = (stages: Limits['stages']): string =>
 
 /** One more or less of something that changes nothing but the version. */
 function policyYaml(limits: Limits, version: number): string {
-  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs, handsOffMs, settleMs, windowOpenMs, confirmMs, stages } = limits
+  const { cooldownMs, attemptsMax, windowMs, concurrentMax, approvers, approvalMs, handsOffMs, settleMs, windowOpenMs, confirmMs, blockedForMs, stages } =
+    limits
   return `apiVersion: homeostat.io/v1
 kind: Policy
 metadata: {name: sim, description: version ${version}}
@@ -68,6 +71,7 @@ spec:
   deploys: {settle: ${settleMs}ms}
 ${windowOpenMs > 0 ? `  maintenanceWindows: [{schedule: '*/${WINDOW_EVERY_S} * * * * *', duration: ${windowOpenMs}ms}]\n` : ''}\
   recurrenceWindow: 60s
+  escalate: {blockedFor: ${blockedForMs}ms}
 ${approvers > 0 ? `  approval: {approvers: ${approvers}, expiresAfter: ${approvalMs}ms}\n` : ''}`
 }
 
@@ -80,6 +84,8 @@ function load(limits: Limits, version: number): SimPolicy {
 
 /** Each in two versions, so that people can change it. */
 export const POLICIES = LIMITS.map(inTwoVersions)
+/** The same, which call people soon when nothing is done. */
+export const CALLING = LIMITS.map(limits => inTwoVersions({ ...limits, blockedForMs: 3_000 }))
 /** For worlds of random alarms: looks for some seconds before it decides. */
 export const CONFIRMING = inTwoVersions({ ...LIMITS[1]!, confirmMs: 4_000 })
 /** For worlds whose targets are the instances of one service: two at once within a stage, so that stages and not the radius part them. */

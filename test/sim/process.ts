@@ -32,6 +32,7 @@ export class SimProcess {
   /** World time that it spent stopped: [from, to). */
   readonly stops: { fromMs: number; toMs: number }[] = []
   readonly timeline: Timeline
+  readonly startedAtMs: number
   #resumed: PromiseWithResolvers<void> | undefined
   readonly #sleepers = new WeakMap<AbortSignal, Set<() => void>>()
 
@@ -39,6 +40,7 @@ export class SimProcess {
     this.name = name
     this.timeline = timeline
     const startMs = timeline.nowMs
+    this.startedAtMs = startMs
     this.clock = {
       nowMs: () => Math.round(timeline.nowMs + (timeline.nowMs - startMs) * (skew.rate - 1) + skew.offsetMs),
       monotonicMs: () => (timeline.nowMs - startMs) * skew.rate,

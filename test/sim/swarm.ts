@@ -28,6 +28,7 @@ export const HEALTH_MODELS = ['plain', 'slow', 'self', 'worse', 'stubborn', 'fla
 export type HealthModel = (typeof HEALTH_MODELS)[number]
 
 const STAGED_CHANCE = 0.12
+const CALLING_CHANCE = 0.15
 
 export interface Settings {
   seed: number
@@ -46,6 +47,8 @@ export interface Settings {
   isLong: boolean
   /** Targets are the instances of one service, and the policy goes through them in stages. */
   isStaged: boolean
+  /** Policies call people soon when nothing is done. */
+  isCalling: boolean
   /** Of all alarms, how many are raised at random for targets that are well, 0..1. */
   randomAlarmRatio: number
 }
@@ -82,6 +85,7 @@ export function settingsOf(seed: number, policies: number, without: Without = {}
     isLong,
     // Drawn by itself, so that the worlds of other seeds stay what they were.
     isStaged: randomAlarmRatio === 0 && stream(seed, 'stages').chance(STAGED_CHANCE),
+    isCalling: stream(seed, 'calling').chance(CALLING_CHANCE),
     randomAlarmRatio,
     models: models.length > 0 ? models : ['plain']
   }

@@ -11,7 +11,7 @@ import { Marks } from './marks.ts'
 import { type Mutant, NO_MUTANT } from './mutants/mutant.ts'
 import { Nodes, type Weights } from './nodes.ts'
 import { Operator } from './operator.ts'
-import { CONFIRMING, POLICIES, STAGED } from './policies.ts'
+import { CALLING, CONFIRMING, POLICIES, STAGED } from './policies.ts'
 import { SimLog } from './sim-log.ts'
 import { type Stream, stream } from './streams.ts'
 import { type Settings, settingsOf, type Without } from './swarm.ts'
@@ -22,11 +22,14 @@ import { START_MS, Trace } from './trace.ts'
 /** Within this time after the last fault everything must be well: an orphan's deadline (144 s), a page's pause, a cooldown. */
 export const LIVENESS_MS = 400_000
 const LOOK_MS = 5_000
+const CALLS_LOOK_MS = 2_000
 /** The service whose instances a step goes through, and how many it has at least: fewer have no second stage. */
 const FLEET = 'sim/fleet'
 const INSTANCES_MIN = 3
 const CLEARED_WITHIN_MS = 1_000
 const CLEARED_WITHIN_DELAYED_MS = 30_000 // Some reads of some seconds each lie between the look at the incident and the act.
+const CALLED_WITHIN_MS = 5_000
+const CALLED_WITHIN_DELAYED_MS = 30_000
 /** Clocks jump forward as far as that, and back by seconds: after a jump back by an hour diagnose keeps quiet incidents open for that hour. */
 const JUMP_MS_MAX = 3_600_000
 
@@ -67,7 +70,7 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
     : Array.from({ length: settings.targets }, (_, index) => `sim/svc${index}@svc${index}-1`)
   const targets = new Targets(entities, timeline, stream(seed, 'target'), what => trace.add(timeline.nowMs, what))
   const ledgers = new Ledgers(targets, marks)
-  const policies = settings.isStaged ? STAGED : settings.randomAlarmRatio > 0 ? CONFIRMING : POLICIES[settings.policy]!
+  const policies = settings.isStaged ? STAGED : settings.randomAlarmRatio > 0 ? CONFIRMING : (settings.isCalling ? CALLING : POLICIES)[settings.policy]!
   const checker = new Checker({
     timeline,
     trace,
@@ -76,7 +79,10 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
     driverClass: settings.driverClass,
     policy: policies[0],
     clearedWithinMs: settings.faults.delay === undefined ? CLEARED_WITHIN_MS : CLEARED_WITHIN_DELAYED_MS,
-    clocksAreOff: settings.faults.clock !== undefined
+    clocksAreOff: settings.faults.clock !== undefined,
+    calledWithinMs: settings.faults.delay === undefined ? CALLED_WITHIN_MS : CALLED_WITHIN_DELAYED_MS,
+    controls: () => nodes.machines.filter(({ role }) => role === 'control').map(({ process }) => process),
+    pages: () => nodes.pages
   })
   const log = new SimLog(timeline, checker)
   const weights = weightsOf(settings)
@@ -111,6 +117,7 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
   try {
     if (settings.isStaged) void log.append(TOPICS.control.name, [encodeRecord(controlRecord, membersOf(entities))], 'operator')
     for (const machine of nodes.machines) nodes.start(machine)
+    lookAtCalls(timeline, checker)
     detector.start()
     operator.start()
     forger.start()
@@ -182,6 +189,13 @@ function disturb({ faults, safetyMs }: Settings, timeline: Timeline, nodes: Node
   again(faults.clock, 20_000, () => {
     const { skew } = random.pick(nodes.machines)
     skew.offsetMs = Math.round(random.chance(0.2) ? skew.offsetMs + random.between(0, JUMP_MS_MAX) : skew.offsetMs + random.between(-4_000, 4_000))
+  })
+}
+
+function lookAtCalls(timeline: Timeline, checker: Checker): void {
+  timeline.after(CALLS_LOOK_MS, () => {
+    checker.checkCalls()
+    lookAtCalls(timeline, checker)
   })
 }
 

@@ -102,6 +102,10 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'all stages are one',
     policies: set => ({ ...set, runbooks: new Map([...set.runbooks].map(([name, runbook]) => [name, inOneStage(runbook)])) })
   },
+  {
+    name: 'nobody is called for what stays blocked',
+    policies: set => withSpec(set, spec => ({ ...spec, escalate: { ...spec.escalate, blockedFor: 86_400_000 } }))
+  },
   { name: 'nobody is asked', policies: set => withSpec(set, spec => ({ ...spec, autonomy: 'auto' })) },
   {
     name: 'the offset is committed before the ledger has the command',
