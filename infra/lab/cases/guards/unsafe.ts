@@ -17,6 +17,7 @@ import { derivedId } from '../../../../schemas/ids.ts'
 import { commandsTopic } from '../../../../schemas/topics.ts'
 import { judge, that } from '../assertions.ts'
 import { readEffects } from '../effects.ts'
+import { explains, explanationOf } from '../people.ts'
 import { until } from '../rig.ts'
 import type { GuardCase } from './stage.ts'
 import { entityOf } from './watcher.ts'
@@ -34,6 +35,7 @@ export const unsafeCommands: GuardCase = {
     // One act that control decided: from then on a command that it did not seal is known for one.
     const decidedAtMs = await stage.enterBroken('flap')
     await stage.untilResolved('flap', decidedAtMs)
+    const decided = (await stage.stories(['flap'], decidedAtMs)).at(-1)
     await stage.watcher.unwatch('flap') // The restart to come must not look like a fault.
     const { config } = loadConfig(join(stage.folder, 'homeostat.yaml'), stage.folder, process.env)
     const own = commandSigner(openSigningKey(config).privateKeyPem)
@@ -69,6 +71,7 @@ export const unsafeCommands: GuardCase = {
     await stage.wait(TWICE_MS)
     const effects = readEffects(stage.folder, injectedAtMs)
     const facts = await stage.over(['flap'], injectedAtMs)
+    const explanation = await explanationOf(stage, 'flap', decided)
     const refused = rows.filter(({ verdict }) => verdict === 'refused').map(({ refusedBy }) => refusedBy)
     const wanted = bad.map(([refusedBy]) => refusedBy)
     // One each, and one that counts those of an environment without a chain.
@@ -84,6 +87,12 @@ export const unsafeCommands: GuardCase = {
           `${effects.length} effects of one good command that came twice`
         ),
         that('refused', refused.sort().join() === wanted.sort().join(), `refused by ${refused.join(', ') || 'nothing'}; ${wanted.join(', ')} expected`),
+        explains({ explanation }, `restart-flap healed ${entityOf('flap')}`, 'Nothing is left to do'),
+        that(
+          'explained alone',
+          !/refused|may or may not/.test(explanation),
+          'the incident that control decided tells of its own act and of none that was forged'
+        ),
         that('audited', unsealed.length === given, `${unsealed.length} of ${given} commands that control never sealed are named by the audit`)
       ])
     ]
