@@ -18,7 +18,7 @@ const channel = z.discriminatedUnion('kind', [
 ])
 const channelNames = z.array(z.string()).min(1)
 
-/** Who is told when automation asks or gives up, and how. Without anything here nobody is. */
+/** Who is told when automation asks, gives up or stays blocked, and how. Without anything here nobody is. */
 export const escalationSchema = z
   .strictObject({
     /** Ways to reach people. Policies name them in `escalate.channels`; `default` there stands for who is on call. */

@@ -136,7 +136,7 @@ function channelFindings(found: Found<Policy>, { channels, isSomebodyOnCall }: L
   })
   const isAlone = autonomy === 'auto' || autonomy === 'approve'
   if (isAlone && findings.length === 0 && escalate.channels.every(name => name === 'default') && isSomebodyOnCall === false) {
-    const message = 'nobody would be told when it asks or gives up: act.escalation has neither onCall nor a channel named default'
+    const message = 'nobody would be told when it asks, gives up or stays blocked: act.escalation has neither onCall nor a channel named default'
     findings.push(finding('warning', 'nobody-told', found, ['spec', 'autonomy'], message, 'Give act.escalation.channels a default, or onCall its people.'))
   }
   return findings
