@@ -40,6 +40,8 @@ export const anomalySchema = z.object({
   observedAtMs: z.number(),
   /** When the detector said so, by its clock. */
   detectedAtMs: z.number(),
+  /** Of an absence that closes: its entity was not heard again, it counts as removed. Absent means false. */
+  givenUp: z.boolean().optional(),
   /** In shadow: stored and scored, but opens no incident. */
   shadow: z.boolean().default(false),
   /** One sentence: what was expected, what was seen, since when, how rare. */

@@ -13,9 +13,24 @@ export const causeSchema = z.object({
   /** 0..1, the first is the highest. */
   score: z.number(),
   /** What kind of trouble its own signals show. */
-  signature: z.enum(['silent', 'crash_loop', 'errors', 'latency', 'saturation', 'traffic', 'logs', 'failure_predicted', 'canary', 'canary_undecided', 'other']),
+  signature: z.enum([
+    'silent',
+    'crash_loop',
+    'errors',
+    'latency',
+    'saturation',
+    'traffic',
+    'logs',
+    'failure_predicted',
+    'canary',
+    'canary_undecided',
+    'telemetry_gap',
+    'other'
+  ]),
   /** Whether an open anomaly still shows it; false: its signs have closed, so there is nothing to act upon. Absent means true. */
   open: z.boolean().optional(),
+  /** Of a silence that stands alone: until then it may prove to be one of many, and is not to be acted upon. Absent: nothing to wait for. */
+  waitUntilMs: z.number().optional(),
   /** Sentences, each restating evidence: position in the graph, time order, severity. */
   evidence: z.array(z.string())
 })
@@ -34,6 +49,8 @@ export const memberSchema = z.object({
   observed: z.number().nullable(),
   expected: z.number().nullable(),
   sinceMs: z.number(),
+  /** When the detector said so, by its clock; records of earlier releases lack it. */
+  detectedAtMs: z.number().optional(),
   closedAtMs: z.number().nullable(),
   reason: z.string()
 })

@@ -4,13 +4,14 @@
 //   all allow → act                        a person is asked → ask
 //   budget used up, flapping, frozen, unanswered question → escalate          else → blocked, looked at again
 
-import type { Autonomy, Decision, GuardResult } from '../../schemas/decision.ts'
+import type { Autonomy, BlockReason, Decision, GuardResult } from '../../schemas/decision.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import { entityService } from '../../schemas/entity.ts'
 import { evaluateCondition } from '../cel.ts'
 import { type Candidate, candidateOf, rankCandidates } from './candidates.ts'
 import { decidingLevel } from './guards/approval.ts'
 import type { GuardContext } from './guards/guard.ts'
+import { telemetryBack, telemetryMissing } from './guards/freshness.ts'
 import { askGuards, GUARDS, UNDO_GUARDS } from './guards/guards.ts'
 import type { LoadedPolicy, PolicySet } from './policy-file.ts'
 import type { MemberAct, Rollout } from './rollout.ts'
@@ -35,6 +36,7 @@ export function judge(state: DecideState, watch: Watch, set: PolicySet, nowMs: n
   const { incident } = watch
   const cause = incident.causes[0]
   if (cause === undefined) return nothing(watch, nowMs, null, null, 'no_policy', 'the incident has no cause yet')
+  if (cause.signature === 'telemetry_gap') return blind(watch, set, cause, nowMs)
   const policy = policyFor(incident, cause, set)
   if (policy === undefined) return nothing(watch, nowMs, null, cause, 'no_policy', `no policy matches ${cause.entity} (${cause.signature})`)
   const attempts = state.targets[targetKey(incident.environment, cause.entity)]?.attempts ?? []
@@ -178,14 +180,7 @@ function reasonOf(
   }
 }
 
-function nothing(
-  watch: Watch,
-  nowMs: number,
-  policy: LoadedPolicy | null,
-  cause: Cause | null,
-  blockedBy: 'no_policy' | 'no_runbook',
-  reason: string
-): Judgement {
+function nothing(watch: Watch, nowMs: number, policy: LoadedPolicy | null, cause: Cause | null, blockedBy: BlockReason, reason: string): Judgement {
   return {
     ...common(watch.incident, nowMs),
     policy: policy?.name ?? null,
@@ -203,6 +198,25 @@ function nothing(
     retryAtMs: null,
     chosen: null
   }
+}
+
+/** Telemetry is missing: no runbook acts on that. A policy of what is silent says who is called when it stays so (unattended.ts). */
+function blind(watch: Watch, set: PolicySet, cause: Cause, nowMs: number): Judgement {
+  const { incident } = watch
+  const guard = cause.open === false ? telemetryBack() : telemetryMissing(incident, cause)
+  return {
+    ...nothing(watch, nowMs, policyOfSilent(incident, cause, set) ?? null, cause, guard.guard, guard.reason),
+    outcome: 'blocked',
+    guards: [guard]
+  }
+}
+
+/** The policy about what is missing, else one about an entity that is silent; one that may act before one that may not. */
+function policyOfSilent(incident: Incident, cause: Cause, set: PolicySet): LoadedPolicy | undefined {
+  const silent = incident.members.filter(({ direction }) => direction === 'absent')
+  const causes = [cause, ...silent.map(({ entity, service }): Cause => ({ ...cause, entity, service, signature: 'silent' }))]
+  const found = causes.flatMap(one => policyFor(incident, one, set) ?? [])
+  return found.find(({ spec }) => spec.autonomy === 'auto' || spec.autonomy === 'approve') ?? found[0]
 }
 
 function common(incident: Incident, nowMs: number) {

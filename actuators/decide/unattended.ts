@@ -19,7 +19,7 @@ const HELD: Readonly<Partial<Record<GuardResult['guard'], (result: GuardResult) 
   // Hands off after another's change; a command in flight elsewhere is nobody's will.
   ownership: ({ verdict, inputs }) => verdict === 'wait' && inputs.commandInFlight === null,
   storm: () => true,
-  // `confirmFor` is the only wait for evidence that ends by time.
+  // `confirmFor`, and a silence that may yet prove to be one of many, are the only waits for evidence that end by time.
   evidence: ({ retryAtMs }) => retryAtMs !== null
 }
 

@@ -1,4 +1,4 @@
-// Finds the incident that an anomaly belongs to: near in time to a member, and connected to its service.
+// Finds the incident that an anomaly belongs to: near in time to a member, and connected to its service; or silent since the same moment.
 //
 // Pure. Several incidents may fit when symptoms came before what joins them; the oldest takes the anomaly, and those on
 // which nothing was decided yet are to be merged into it.
@@ -7,6 +7,8 @@ import type { Anomaly } from '../../schemas/anomaly.ts'
 import type { Incident, IncidentMember } from '../../schemas/incident.ts'
 import { memberNode } from './rank-causes.ts'
 import { connected, type ServiceGraph } from './service-graph.ts'
+import { beganTogether, isSilence } from './silence.ts'
+import { isSilenceOnly } from './telemetry-gap.ts'
 
 /** What of an anomaly a member keeps. */
 export function memberOf(anomaly: Anomaly): IncidentMember {
@@ -23,6 +25,7 @@ export function memberOf(anomaly: Anomaly): IncidentMember {
     observed: anomaly.observed,
     expected: anomaly.expected,
     sinceMs: anomaly.sinceMs,
+    detectedAtMs: anomaly.detectedAtMs,
     closedAtMs: anomaly.status === 'close' ? anomaly.observedAtMs : null,
     reason: anomaly.reason
   }
@@ -47,7 +50,9 @@ export function incidentsFor(anomaly: Anomaly, open: Iterable<Incident>, graph: 
     anomaly.sinceMs >= member.sinceMs - groupWindowMs &&
     (member.closedAtMs === null || anomaly.sinceMs <= member.closedAtMs + groupWindowMs) &&
     (member.entity === anomaly.entity || isNear(memberNode(member, graph)))
+  const fellSilentWith = ({ members }: Incident) =>
+    isSilence(anomaly) && isSilenceOnly(members) && members.some(member => member.closedAtMs === null && isSilence(member) && beganTogether(anomaly, member))
   return [...open]
-    .filter(incident => incident.environment === anomaly.environment && incident.members.some(fits))
+    .filter(incident => incident.environment === anomaly.environment && (incident.members.some(fits) || fellSilentWith(incident)))
     .sort((a, b) => a.openedAtMs - b.openedAtMs || (a.id < b.id ? -1 : 1))
 }

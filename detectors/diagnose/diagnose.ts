@@ -9,15 +9,17 @@ import type { Decision } from '../../schemas/decision.ts'
 import { incidentId } from '../../schemas/ids.ts'
 import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Edge, Instance } from '../../schemas/topology.ts'
-import { CANARY_DETECTOR, STOPPED_BY } from '../canary/alarm.ts'
+import { CANARY_DETECTOR } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
 import { advance, applyOutcome, type Ended, QUIET_LOOKS_MIN } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
-import { memberNode, rankCauses, serviceName } from './rank-causes.ts'
+import { memberNode, rankCauses } from './rank-causes.ts'
 import { endAbsence, noteInstanceNews, replaceMember, replaceSilent } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
 import { readSignal } from './signal-kind.ts'
 import { adopt, type DiagnoseState, graphOf, moveWatch, noteInstance, retire, type Tracked, tracked } from './state.ts'
+import { isLeftBehind, telemetryGap } from './telemetry-gap.ts'
+import { titleOf } from './title.ts'
 
 /** What of a decision is asked here. */
 export type Decided = Pick<Decision, 'incidentId' | 'outcome' | 'commandId' | 'attempt' | 'decidedAtMs'>
@@ -151,6 +153,7 @@ function absorb(state: DiagnoseState, main: Tracked, other: Tracked, nowMs: numb
     if (main.omitted.size < OMITTED_IDS_MAX) main.omitted.set(anomalyId, open)
   }
   main.incident.membersOmitted += incident.membersOmitted
+  main.givenUp.push(...other.givenUp)
   const record: Incident = {
     ...kept,
     status: 'resolved',
@@ -173,6 +176,11 @@ function updateMember(entry: Tracked, anomaly: Anomaly): boolean {
   }
   // A repeated `open` says nothing new, and nothing reopens a closed anomaly: the next one has its own id.
   if (anomaly.status === 'open' || members[index]!.closedAtMs !== null) return false
+  // Nobody was heard, so nobody can tell who was removed: that shows when the others are back.
+  if (anomaly.givenUp === true && isGap(entry.incident)) {
+    entry.givenUp.push(anomaly.id)
+    return false
+  }
   // What closed it is that nothing is wrong any more: the member goes on saying what was.
   members[index] = anomaly.status === 'close' ? { ...members[index]!, closedAtMs: memberOf(anomaly).closedAtMs } : memberOf(anomaly)
   return true
@@ -195,9 +203,10 @@ function onDecision(state: DiagnoseState, decision: Decided, nowMs: number, conf
 }
 
 function onTick(state: DiagnoseState, entry: Tracked, nowMs: number, config: DiagnoseConfig): DiagnoseEffect[] {
-  if (advance(entry, nowMs, state.watch.watchedMs, config)) return publish(state, entry, nowMs, config)
-  // Ranking may change by time alone: an accused callee that stays well clears itself.
-  const causes = entry.healed === null ? causesOf(state, entry.incident, nowMs, config) : entry.incident.causes
+  const isLeft = closeLeftBehind(entry, nowMs)
+  if (advance(entry, nowMs, state.watch.watchedMs, config) || isLeft) return publish(state, entry, nowMs, config)
+  // Ranking may change by time alone: an accused callee that stays well clears itself, and what came back leaves others behind.
+  const causes = entry.healed === null ? conclude(state, entry.incident, nowMs, config).causes : entry.incident.causes
   return sameRanking(causes, entry.incident.causes) ? [] : publish(state, entry, nowMs, config)
 }
 
@@ -206,11 +215,9 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
   const { incident } = entry
   if (incident.status !== 'resolved') {
     advance(entry, nowMs, state.watch.watchedMs, config)
-    incident.causes = causesOf(state, incident, nowMs, config)
-    incident.severity = worstSeverity(incident.members)
-    incident.startedAtMs = onsetOf(incident)
+    Object.assign(incident, conclude(state, incident, nowMs, config))
+    incident.startedAtMs = onsetOf(incident.members)
     incident.unknownEntities = unknownEntities(incident.members)
-    incident.title = titleOf(incident)
   }
   incident.updatedAtMs = nowMs
   incident.version++
@@ -219,8 +226,32 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
   return [{ kind: 'publish', record: { ...incident, members: incident.members.map(member => ({ ...member })) } }]
 }
 
-/** The earliest onset of a member as severe as the incident is: a passing wobble just before must not lengthen the time to repair. */
-function onsetOf({ members, severity }: Incident): number {
+/** Absences that the detector gave up end when those that fell silent with them are back, or when something else proved to be wrong. */
+function closeLeftBehind({ incident, givenUp }: Tracked, nowMs: number): boolean {
+  const { members } = incident
+  const left = members.filter(one => one.closedAtMs === null && givenUp.includes(one.anomalyId) && (!isGap(incident) || isLeftBehind(one, members, nowMs)))
+  for (const member of left) member.closedAtMs = nowMs
+  return left.length > 0
+}
+
+/** What the members mean: whose trouble it is, or that nobody can say because telemetry is missing. */
+function conclude(state: DiagnoseState, incident: Incident, nowMs: number, config: DiagnoseConfig): Pick<Incident, 'causes' | 'severity' | 'title'> {
+  const graph = graphOf(state, incident.environment)
+  const knownNodes = () => [...(state.instances.get(incident.environment) ?? [])].map(entity => memberNode({ entity }, graph))
+  const gap = telemetryGap(incident.members, graph, nowMs, knownNodes)
+  if (gap !== undefined) return { causes: [gap.cause], severity: gap.severity, title: gap.title }
+  const causes = causesOf(state, incident, nowMs, config)
+  const { severity, title } = incident
+  return isGap({ causes }) ? { causes, severity, title } : { causes, severity: worstSeverity(incident.members), title: titleOf({ ...incident, causes }) }
+}
+
+function isGap({ causes }: Pick<Incident, 'causes'>): boolean {
+  return causes[0]?.signature === 'telemetry_gap'
+}
+
+/** The earliest onset of the most severe members: a passing wobble just before must not lengthen the time to repair. */
+function onsetOf(members: Incident['members']): number {
+  const severity = worstSeverity(members)
   return Math.min(...members.filter(member => member.severity === severity).map(member => member.sinceMs))
 }
 
@@ -248,31 +279,4 @@ function sameRanking(a: readonly Cause[], b: readonly Cause[]): boolean {
         cause.entity === b[index]!.entity && cause.score === b[index]!.score && cause.signature === b[index]!.signature && cause.open === b[index]!.open
     )
   )
-}
-
-const PHRASES: Readonly<Record<Cause['signature'], string>> = {
-  silent: 'sends nothing',
-  crash_loop: 'keeps crashing',
-  errors: 'fails',
-  latency: 'is slow',
-  saturation: 'runs out of a resource',
-  traffic: 'has unusual traffic',
-  logs: 'logs trouble',
-  failure_predicted: 'is about to fail',
-  canary: 'is a canary worse than its baseline',
-  canary_undecided: 'is a canary that cannot be judged',
-  other: 'behaves unusually'
-}
-
-function phraseOf({ members }: Incident, { entity, signature }: Cause): string {
-  const alarm = members.findLast(member => member.entity === entity && member.detector === CANARY_DETECTOR)
-  const person = signature === 'canary' ? alarm?.attributes[STOPPED_BY] : undefined
-  return person === undefined ? PHRASES[signature] : `is a canary that ${person} stopped`
-}
-
-function titleOf(incident: Incident): string {
-  const cause = incident.causes[0]
-  if (cause === undefined) return 'anomalies without a cause'
-  const others = new Set(incident.members.map(member => serviceName(member.entity)).filter(service => service !== cause.service)).size
-  return `${cause.entity} ${phraseOf(incident, cause)}${others === 0 ? '' : `, ${others} other ${others === 1 ? 'service' : 'services'} affected`}`
 }

@@ -8,6 +8,7 @@ import { entityService } from '../../schemas/entity.ts'
 import type { Cause, IncidentMember } from '../../schemas/incident.ts'
 import { callersOf, hopsDown, isInstrumented, nodeOf, PATH_HOPS_MAX, type ServiceGraph } from './service-graph.ts'
 import { readSignal, type SignalKind } from './signal-kind.ts'
+import { aloneFromMs } from './silence.ts'
 
 /** Causes kept: people read three, guards read one. */
 export const CAUSES_MAX = 5
@@ -27,6 +28,7 @@ const STRENGTH: Readonly<Record<SignalKind, number>> = {
   logs: 0.5,
   failure_predicted: 0.55,
   canary_undecided: 0.5,
+  telemetry_gap: 0.5, // Never a sign of one series: telemetry-gap.ts concludes it from many.
   other: 0.4,
   traffic: 0.25
 }
@@ -164,6 +166,7 @@ function causesOf(
   else if (suspects.size > 1 && isTroubled(suspect)) evidence.push('nothing that it calls is in trouble')
   if (first && suspects.size > 1) evidence.push('among the first to deviate')
   const factor = culprit !== undefined ? EFFECT_FACTOR : starved !== undefined ? TRAFFIC_EFFECT_FACTOR : 1
+  const mayBeOneOfMany = suspect.accusations.length === 0 && suspect.own.length > 0 && suspect.own.every(({ kind }) => kind === 'silent')
   const score = clamp((baseScore(suspect, graph) + bonus(suspect) + (first ? FIRST_BONUS : 0)) * factor)
   return entitiesOf(suspect, signature, instancesOf).map((entity, index) => ({
     entity,
@@ -172,6 +175,7 @@ function causesOf(
     score: round(clamp(score - index * 0.01)),
     signature,
     open: isOpen(suspect),
+    ...(mayBeOneOfMany ? { waitUntilMs: Math.max(...suspect.own.map(({ member }) => aloneFromMs(member))) } : {}),
     evidence: evidence.slice(0, EVIDENCE_MAX)
   }))
 }

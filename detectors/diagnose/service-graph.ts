@@ -59,6 +59,16 @@ export function callersOf(graph: ServiceGraph, node: string): ReadonlySet<string
   return graph.callers.get(node) ?? NONE
 }
 
+/** Direct callers of a node that were seen to call it at `sinceMs` or later, by name. O(edges) */
+export function callersSince(graph: ServiceGraph, node: string, sinceMs: number): string[] {
+  const callers = new Set<string>()
+  for (const { source, target, lastSeenMs } of graph.edges.values()) {
+    const caller = nodeOf(graph, source)
+    if (lastSeenMs >= sinceMs && caller !== node && nodeOf(graph, target) === node) callers.add(caller)
+  }
+  return [...callers].sort()
+}
+
 /** Whether the node sends spans itself; one that only its clients know does not. */
 export function isInstrumented(graph: ServiceGraph, node: string): boolean {
   return graph.instrumented.has(node)

@@ -22,6 +22,8 @@ export interface Tracked {
   healed: { recordedAtMs: number; healedAtMs: number; target: string; attempt?: number } | null
   /** Since when no member holds it open, on the watch (`DiagnoseState.watch`). */
   quietSinceMs: number | null
+  /** Absences that the detector gave up while the telemetry of many was missing: they end when others are back and these are not. */
+  givenUp: string[]
 }
 
 export interface DiagnoseState {
@@ -66,7 +68,7 @@ export function emptyState(): DiagnoseState {
 
 /** Side notes of an incident at its start. */
 export function tracked(incident: Incident): Tracked {
-  return { incident, omitted: new Map(), actingCommandId: null, actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null }
+  return { incident, omitted: new Map(), actingCommandId: null, actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null, givenUp: [] }
 }
 
 /** The graph of an environment, made when it is not there. */

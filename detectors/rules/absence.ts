@@ -52,16 +52,17 @@ export function patienceMs(state: EntityState, settings: AbsenceSettings): numbe
  */
 export function judgeAbsence(state: EntityState, nowMs: number, listeningSinceMs: number, settings: AbsenceSettings): Anomaly | undefined {
   if (state.absentSinceMs !== 0) {
-    const isBack = state.lastSeenMs > state.absentSinceMs
-    const isGone = !isBack && nowMs - state.absentSinceMs > GONE_AFTER_MS
-    if (!isBack && !isGone) return undefined
     const sinceMs = state.absentSinceMs
-    state.absentSinceMs = 0
-    state.isGone = isGone
-    const reason = isBack
-      ? `Telemetry of ${state.entity} is back after ${formatDuration(state.lastSeenMs - sinceMs)} of silence.`
-      : `${state.entity} has been silent since ${formatTime(sinceMs)}; it now counts as removed.`
-    return tell(state, 'close', sinceMs, nowMs, isBack ? state.lastSeenMs : nowMs, 0, 0, reason)
+    if (state.lastSeenMs > sinceMs) {
+      // Told of one that was given up too: where the way of the telemetry was broken, diagnosis waits for it.
+      state.absentSinceMs = 0
+      const reason = `Telemetry of ${state.entity} is back after ${formatDuration(state.lastSeenMs - sinceMs)} of silence.`
+      return tell(state, 'close', sinceMs, nowMs, state.lastSeenMs, 0, 0, reason)
+    }
+    if (state.isGone || nowMs - sinceMs <= GONE_AFTER_MS) return undefined
+    state.isGone = true
+    const reason = `${state.entity} has been silent since ${formatTime(sinceMs)}; it now counts as removed.`
+    return { ...tell(state, 'close', sinceMs, nowMs, nowMs, 0, 0, reason), givenUp: true }
   }
   if (state.isGone) return undefined
   const limitMs = reconnectMs(state, listeningSinceMs, absenceLimitMs(state, settings))

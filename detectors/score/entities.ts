@@ -31,7 +31,7 @@ export interface EntityState {
   hearings: number
   /** It sends metrics of its own, not only spans or logs. */
   hasOwnMetrics: boolean
-  /** When the open absence began; 0 = present. */
+  /** When the absence began that was told and did not end; 0 = present. */
   absentSinceMs: number
   /** Given up: absent for so long that it counts as removed, until it is heard again. */
   isGone: boolean

@@ -209,7 +209,7 @@ function explainEntity(scorer: Explained, state: EntityState): EntityExplanation
     lastSeenMs: state.lastSeenMs,
     usualGapMs: state.gapMs,
     absentAfterMs: Number.isFinite(limitMs) ? limitMs : null,
-    absentSinceMs: state.absentSinceMs === 0 ? null : state.absentSinceMs,
+    absentSinceMs: state.absentSinceMs === 0 || state.isGone ? null : state.absentSinceMs,
     model: explainModel(scorer, state)
   }
 }

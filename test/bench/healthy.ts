@@ -1,9 +1,10 @@
 // bench healthy: false anomalies of a healthy fleet, against the configured rates, and what shipped policies would do about them.
 //
-//   npm run -s bench -- healthy [--json] -- [day|week] [--seed N] [--fleets N] [--jobs] [--fault] [--list]
+//   npm run -s bench -- healthy [--json] -- [day|week|blackout] [--seed N] [--fleets N] [--jobs] [--fault] [--list]
 //
 // `day`: constant load for 24 hours, no season; `week`: seven days with daily and weekly seasons, a release, two hours in which a
-// service is not heard and three in which Homeostat is down. `--jobs` gives hosts a heavy job each hour and a backup each night. Each fleet has a scorer of its own, with the default settings.
+// service is not heard and three in which Homeostat is down; `blackout`: six hours of constant load, of which nothing at all is heard for
+// two, while Homeostat runs. `--jobs` gives hosts a heavy job each hour and a backup each night. Each fleet has a scorer of its own, with the default settings.
 //
 // Every incident is decided by each of the policy sets of healthy/policy-sets.ts, all at level `auto`: `acts` counts the commands that
 // they give about entities that are well, `actsOfSilence` those about entities that were silent. Before a zero is believed, `--fault`
@@ -27,7 +28,7 @@ const HOUR_MS = 3_600_000
 const FAULT = { service: 'orders', errorShare: 0.5, fromMs: 3 * HOUR_MS, toMs: 3 * HOUR_MS + 300_000 } as const
 const SIZE = { instances: 4, hosts: 4 }
 /** Of a day: a fleet of 1,500 series has to be repeated for a rate of one in a thousand to show. */
-const FLEETS: Readonly<Record<ScenarioName, number>> = { day: 4, week: 1 }
+const FLEETS: Readonly<Record<ScenarioName, number>> = { day: 4, week: 1, blackout: 1 }
 
 export async function healthyBench({ args }: BenchOptions): Promise<BenchResult> {
   const option = (name: string, otherwise: number): number => (args.includes(name) ? Number(args[args.indexOf(name) + 1]) : otherwise)

@@ -24,6 +24,11 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
     const reason = `the signs of ${cause.entity} have closed; what is still open does not point at it`
     return wait('evidence', inputs, reason, `An open anomaly of ${cause.entity} or of a caller that complains of it.`, null)
   }
+  if (cause.waitUntilMs !== undefined && nowMs < cause.waitUntilMs) {
+    const left = cause.waitUntilMs - nowMs
+    const reason = `${cause.entity} is silent and nothing else is wrong: for ${span(left)} more it may prove that others fell silent with it`
+    return wait('evidence', inputs, reason, `${span(left)} more, or a caller that complains of it.`, cause.waitUntilMs)
+  }
   if (cause.score < causeScoreMin) {
     const reason = `the first cause scores ${cause.score}, ${causeScoreMin} is needed`
     return wait('evidence', inputs, reason, `A cause score of at least ${causeScoreMin}, or evidence.causeScoreMin of at most ${cause.score}.`, null)

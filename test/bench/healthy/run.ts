@@ -23,7 +23,7 @@ import { EDGES, type Scenario } from './scenario.ts'
 import { STEP_MS } from './kinds.ts'
 
 const LOOK_MS = 600_000
-const EDGES_EVERY_MS = 3_600_000
+const EDGES_EVERY_MS = 60_000 // As derive tells them again.
 const DAY_MS = 86_400_000
 /** A series without a value for so long is not being judged. */
 const PATIENCE_MS = 300_000

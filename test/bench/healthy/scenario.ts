@@ -1,4 +1,5 @@
-// The two healthy fleets: a day of constant load, and a week with seasons, a release and hours without telemetry.
+// The healthy fleets: a day of constant load, a week with seasons, a release and hours without telemetry, and six hours of which the
+// telemetry of everything is away for two.
 //
 // Which is in what a healthy fleet does: nothing here is an anomaly but silences, which are what they are said to be, and a fault
 // where one is asked for.
@@ -9,7 +10,7 @@ import { type Fault, FIRST_RELEASE, type Release, type ServiceKind, STEP_MS } fr
 import { type ServiceInstance, serviceInstance } from './service.ts'
 import type { PointView } from '../../../schemas/otlp.ts'
 
-export const SCENARIOS = ['day', 'week'] as const
+export const SCENARIOS = ['day', 'week', 'blackout'] as const
 export type ScenarioName = (typeof SCENARIOS)[number]
 
 const MIB = 2 ** 20
@@ -57,8 +58,20 @@ const RELEASE_EVERY_MS = 2 * MINUTE_MS
 const RELEASE_OVERLAP_MS = 40_000
 const RELEASE: Release = { memory: 1.06, duration: 1.04, cost: 0.95 }
 /** Nobody hears of one service for two hours on Friday, and of nobody for three on Saturday (Homeostat itself was down). */
-export const UNHEARD = { service: 'payments', fromMs: 4 * DAY_MS + 10 * HOUR_MS, toMs: 4 * DAY_MS + 12 * HOUR_MS } as const
+export const UNHEARD: Unheard = { service: 'payments', fromMs: 4 * DAY_MS + 10 * HOUR_MS, toMs: 4 * DAY_MS + 12 * HOUR_MS }
 export const OUTAGE = { fromMs: 5 * DAY_MS + 2 * HOUR_MS, toMs: 5 * DAY_MS + 5 * HOUR_MS } as const
+
+/** The way of all telemetry is broken for two hours, while Homeostat runs. */
+const BLACKOUT: Unheard = { fromMs: 3 * HOUR_MS, toMs: 5 * HOUR_MS }
+const LENGTHS_MS: Readonly<Record<ScenarioName, number>> = { day: DAY_MS, week: 7 * DAY_MS, blackout: 6 * HOUR_MS }
+
+/** Whose telemetry does not arrive, though they are well; times are since the start. */
+export interface Unheard {
+  /** Absent: services and hosts, all of them. */
+  service?: string
+  fromMs: number
+  toMs: number
+}
 
 export interface Scenario {
   readonly name: ScenarioName
@@ -89,6 +102,8 @@ export interface ScenarioSize {
   lengthMs?: number
   /** A service that does not stay healthy; times are since the start. */
   fault?: Fault & { service: string }
+  /** Instead of what the scenario itself does not hear. */
+  unheard?: Unheard
 }
 
 interface Placed {
@@ -101,9 +116,12 @@ interface Placed {
 /** @param seed the same fleet and the same chance for the same seed */
 export function scenario(name: ScenarioName, seed: number, size: ScenarioSize): Scenario {
   const chance = chanceOf(seed)
-  const toMs = START_MS + (size.lengthMs ?? (name === 'day' ? DAY_MS : 7 * DAY_MS))
-  const placed = name === 'day' ? constantFleet(chance, size, toMs) : releasedFleet(chance, size, toMs)
-  const demand = wandering(chance.fork('demand'), name === 'day' ? 0.02 : 0.05, (20 * MINUTE_MS) / STEP_MS)
+  const toMs = START_MS + (size.lengthMs ?? LENGTHS_MS[name])
+  const placed = name === 'week' ? releasedFleet(chance, size, toMs) : constantFleet(chance, size, toMs)
+  const demand = wandering(chance.fork('demand'), name === 'week' ? 0.05 : 0.02, (20 * MINUTE_MS) / STEP_MS)
+  const unheard = size.unheard ?? { day: undefined, week: UNHEARD, blackout: BLACKOUT }[name]
+  const isUnheard = (service: string, endMs: number): boolean =>
+    unheard !== undefined && within(endMs, unheard) && (unheard.service === undefined || unheard.service === service)
   const heardMs = new Map<string, number>()
   const isOut = (endMs: number): boolean => name === 'week' && within(endMs, OUTAGE)
   return {
@@ -111,10 +129,10 @@ export function scenario(name: ScenarioName, seed: number, size: ScenarioSize): 
     instances: placed.filter(({ service }) => service !== '').map(({ one: { entity }, fromMs, toMs }) => ({ entity, fromMs, toMs })),
     isOut,
     step(endMs, emit) {
-      const load = (name === 'day' ? 1 : season(endMs)) * Math.exp(demand())
+      const load = (name === 'week' ? season(endMs) : 1) * Math.exp(demand())
       for (const { one, service, fromMs, toMs: untilMs } of placed) {
         if (endMs <= fromMs || endMs > untilMs) continue
-        const isHeard = !isOut(endMs) && !(name === 'week' && service === UNHEARD.service && within(endMs, UNHEARD))
+        const isHeard = !isOut(endMs) && !isUnheard(service, endMs)
         if (isHeard) heardMs.set(one.entity, endMs)
         one.step(endMs, load, isHeard ? emit : ignore)
       }

@@ -67,13 +67,15 @@ describe('absence', () => {
     expect(judge(heardAt(every(2, 60), false), 118 + 31)).toMatchObject({ severity: 'warning' })
   })
 
-  it('gives an entity up after an hour until it is heard again', () => {
+  it('gives an entity up after an hour until it is heard again, and tells both', () => {
     const state = heardAt(every(1, 60))
-    judge(state, 80)
-    expect(judge(state, 3_700)).toMatchObject({ status: 'close' })
+    const told = judge(state, 80)
+    expect(judge(state, 3_700)).toMatchObject({ id: told!.id, status: 'close', givenUp: true })
     expect(judge(state, 4_000)).toBeUndefined()
     hear(state, START_MS + 4_100_000)
-    expect(judge(state, 4_101)).toBeUndefined()
+    const back = judge(state, 4_101)
+    expect(back).toMatchObject({ id: told!.id, status: 'close', observedAtMs: START_MS + 4_100_000 })
+    expect(back!.givenUp).toBeUndefined()
     expect(judge(state, 4_120)).toMatchObject({ status: 'open' })
   })
 })

@@ -36,4 +36,17 @@ describe('policies at level auto', { timeout: 60_000 }, () => {
     expect(first - (START_MS + FAULT.fromMs)).toBeLessThan(2 * MINUTE_MS)
     expect(acts.every(({ isOfSilence }) => !isOfSilence)).toBe(true)
   })
+
+  it.each([
+    ['the whole fleet', undefined, 'critical'],
+    ['a service whose callers are heard', 'payments', 'warning']
+  ] as const)('restart nothing when %s is not heard for half an hour, though it is well: one incident, until it is heard', (_who, service, severity) => {
+    const unheard = { ...(service === undefined ? {} : { service }), fromMs: 50 * MINUTE_MS, toMs: 80 * MINUTE_MS }
+    const { run, decided } = replay({ ...SMALL, instances: 2, unheard })
+    expect(run.incidents).toEqual([])
+    expect(run.incidentsOfSilence).toMatchObject([{ severity, status: 'resolved', causes: [{ signature: 'telemetry_gap' }] }])
+    expect(run.incidentsOfSilence[0]!.resolvedAtMs).toBeGreaterThan(START_MS + unheard.toMs)
+    expect(decided.length).toBeGreaterThan(0)
+    expect(decided.filter(isAct)).toEqual([])
+  })
 })

@@ -150,7 +150,8 @@ function stageOf(rig: Rig): GuardStage {
     async facts(members, injectedAtMs) {
       const all = await gather(rig, injectedAtMs, (await Promise.all(members.map(isHealthy))).every(Boolean))
       const own = await stories(members, injectedAtMs)
-      const others = all.stories.filter(({ incident }) => !own.some(story => story.incident.id === incident.id)).map(({ incident }) => incident.id)
+      // Those of earlier cases too: members that left together may be worth a page minutes later.
+      const others = (await rig.homeostat.incidents()).map(({ id }) => id).filter(id => !own.some(({ incident }) => incident.id === id))
       const explanation = await explanationOf(rig, members[0]!, own.at(-1))
       return { ...all, stories: own, pages: all.pages.filter(({ dedupKey }) => !others.includes(dedupKey)), explanation }
     },

@@ -11,11 +11,11 @@ import { commandsTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { auditOf } from '../../../support/audit-chains.ts'
 import { aDecision, anOutcome } from '../../../support/store-records.ts'
 import { decisionRecord } from '../../../../schemas/decision.ts'
-import { absence } from '../../detectors/diagnose/builders.ts'
+import { absenceAtOnce } from '../../detectors/diagnose/builders.ts'
 import { T0 } from './builders.ts'
 import { rig, signer } from './worker-rig.ts'
 
-const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
+const SILENT = absenceAtOnce('lab/orders@orders-1', 'process.memory.usage')
 const DECIDED = [TOPICS.decisions.name, commandsTopic('lab')]
 
 /** Records of an actuator's chain, as decide hears them. */

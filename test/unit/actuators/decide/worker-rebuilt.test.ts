@@ -5,12 +5,12 @@ import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { type Control, controlRecord } from '../../../../schemas/control.ts'
 import { incidentRecord } from '../../../../schemas/incident.ts'
 import { TOPICS } from '../../../../schemas/topics.ts'
-import { absence } from '../../detectors/diagnose/builders.ts'
+import { absenceAtOnce } from '../../detectors/diagnose/builders.ts'
 import { anIncident, killSwitch, policySet, policyYaml, T0 } from './builders.ts'
 import { group, memberNames, stagedYaml } from './stages-world.ts'
 import { rig } from './worker-rig.ts'
 
-const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
+const SILENT = absenceAtOnce('lab/orders@orders-1', 'process.memory.usage')
 
 test('without a checkpoint the state is rebuilt from what was published', async () => {
   const { open, put, settle, commands, decisions, answer, checkpoints, pages } = rig()

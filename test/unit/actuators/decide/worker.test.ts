@@ -7,11 +7,11 @@ import { anomalyRecord } from '../../../../schemas/anomaly.ts'
 import { controlRecord } from '../../../../schemas/control.ts'
 import { AppError } from '../../../../schemas/errors.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
-import { absence, closing } from '../../detectors/diagnose/builders.ts'
+import { absence, absenceAtOnce, closing } from '../../detectors/diagnose/builders.ts'
 import { killSwitch, policySet, policyYaml, runbookYaml, T0 } from './builders.ts'
 import { rig, signer } from './worker-rig.ts'
 
-const SILENT = absence('lab/orders@orders-1', 'process.memory.usage')
+const SILENT = absenceAtOnce('lab/orders@orders-1', 'process.memory.usage')
 
 test('an anomaly becomes an incident, a decision, a signed command; the healed outcome and the closed anomaly resolve it', async () => {
   const { open, put, settle, incidents, decisions, commands, answer, pages } = rig()

@@ -55,6 +55,12 @@ export const edgeSignal = (caller: string, peer: string, what: string, fields: P
 export const absence = (entity: string, metric: string, fields: Partial<Anomaly> & { atS?: number } = {}): Anomaly =>
   anAnomaly({ entity, metric, direction: 'absent', observed: null, ...fields })
 
+/** One that was missed at once: others had no time to fall silent with it, so nothing is awaited. */
+export const absenceAtOnce = (entity: string, metric: string): Anomaly => {
+  const told = absence(entity, metric)
+  return { ...told, detectedAtMs: told.sinceMs }
+}
+
 /** gateway → orders → payments → store (no spans of its own); worker stands alone. */
 export const FLEET: Edge[] = [edge('lab/gateway', 'lab/orders'), edge('lab/orders', 'lab/payments'), edge('lab/payments', 'store', false)]
 
