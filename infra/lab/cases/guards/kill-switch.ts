@@ -6,6 +6,7 @@ import type { Control } from '../../../../schemas/control.ts'
 import { MAIN } from '../../homeostat.ts'
 import { type Assertion, judge, that, withFigures } from '../assertions.ts'
 import { readEffects, readWitnessed } from '../effects.ts'
+import { answersFirst, explains } from '../people.ts'
 import { until } from '../rig.ts'
 import type { GuardCase, GuardStage } from './stage.ts'
 
@@ -51,7 +52,16 @@ export const killSwitch: GuardCase = {
       verdict: ['ineffective', 'refused'],
       pages: 0
     } as const
-    const report = judge('KILL', stage.seed, expected, facts, [...assertionsOf('console up', first), ...assertionsOf('console down', second)])
+    const report = judge('KILL', stage.seed, expected, facts, [
+      answersFirst(facts.explanation, {
+        did: 'It has not acted; it looks again by itself.',
+        why: 'lab stopped global at',
+        change: 'The kill switch global turned off.'
+      }),
+      explains(facts, 'homeostat kill --off --scope global (it was lab: the case is over)'),
+      ...assertionsOf('console up', first),
+      ...assertionsOf('console down', second)
+    ])
     return [
       withFigures(report, {
         lastBegunMs: first.lastBegunMs,
