@@ -17,7 +17,7 @@ import { memberNode, rankCauses } from './rank-causes.ts'
 import { endAbsence, noteInstanceNews, replaceMember, replaceSilent } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
 import { readSignal } from './signal-kind.ts'
-import { adopt, type DiagnoseState, graphOf, moveWatch, noteInstance, retire, type Tracked, tracked } from './state.ts'
+import { adopt, begin, type DiagnoseState, graphOf, moveWatch, noteInstance, retire, type Tracked, tracked } from './state.ts'
 import { isLeftBehind, telemetryGap } from './telemetry-gap.ts'
 import { titleOf } from './title.ts'
 
@@ -194,10 +194,7 @@ function onDecision(state: DiagnoseState, decision: Decided, nowMs: number, conf
   if (decision.outcome === 'act' && decision.commandId !== null) {
     incident.attempts = Math.max(incident.attempts, decision.attempt)
     entry.actedAtMs = Math.max(entry.actedAtMs ?? 0, decision.decidedAtMs)
-    if (!entry.settledCommandIds.includes(decision.commandId)) {
-      entry.actingCommandId = decision.commandId
-      incident.status = 'acting'
-    }
+    if (begin(entry, decision.commandId)) incident.status = 'acting'
   } else if (decision.outcome === 'escalate') incident.status = 'escalated'
   return before === `${incident.status}/${incident.attempts}` ? [] : publish(state, entry, nowMs, config)
 }

@@ -51,8 +51,10 @@ export function advance(entry: Tracked, nowMs: number, watchedMs: number, config
     return inGrace && !brokeAgain(entry, entry.healed, nowMs - config.resolveAfter) ? false : reopen(entry)
   }
   entry.quietSinceMs ??= watchedMs
+  // What one member's heal says does not hold for those that are still being verified: none of them may be cut off, nor its recovery left out.
+  if (entry.runningCommandIds.length > 0) return false
   if (entry.healed !== null) return resolve(incident, 'remediated', entry.healed.healedAtMs, nowMs)
-  if (entry.actingCommandId !== null || watchedMs - entry.quietSinceMs < config.resolveAfter) return false
+  if (watchedMs - entry.quietSinceMs < config.resolveAfter) return false
   const closedAtMs = Math.max(...incident.members.map(member => member.closedAtMs ?? incident.startedAtMs))
   return resolve(incident, incident.status === 'escalated' ? 'escalated' : 'self_healed', closedAtMs, nowMs)
 }
@@ -89,7 +91,7 @@ function brokeAgain(entry: Tracked, healed: NonNullable<Tracked['healed']>, befo
 function reopen(entry: Tracked): true {
   entry.healed = null
   entry.incident.healedAtMs = null
-  if (entry.incident.status === 'acting' && entry.actingCommandId === null) entry.incident.status = 'open'
+  if (entry.incident.status === 'acting' && entry.runningCommandIds.length === 0) entry.incident.status = 'open'
   return true
 }
 

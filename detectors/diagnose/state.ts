@@ -12,8 +12,8 @@ export interface Tracked {
   incident: Incident
   /** Members that are not listed: anomaly id → still open. */
   omitted: Map<string, boolean>
-  /** Command that runs for it. */
-  actingCommandId: string | null
+  /** Commands that run for it: several where instances are acted on side by side. */
+  runningCommandIds: string[]
   /** When the last command was decided. */
   actedAtMs: number | null
   /** Commands whose outcome is known; a decision may be read after its outcome, they travel on two topics. */
@@ -51,7 +51,7 @@ export interface Watch {
 export const RESOLVED_MAX = 500
 export const RESOLVED_KEEP_MS = 30 * 60_000
 const INSTANCES_MAX = 5_000 // An environment; the one named longest ago makes room.
-const SETTLED_MAX = 32 // Commands of one incident; attempt budgets are far below.
+const COMMANDS_MAX = 256 // Of one incident, running and settled; a rollout goes through 200 members at most.
 
 /** Nothing known yet. */
 export function emptyState(): DiagnoseState {
@@ -68,7 +68,7 @@ export function emptyState(): DiagnoseState {
 
 /** Side notes of an incident at its start. */
 export function tracked(incident: Incident): Tracked {
-  return { incident, omitted: new Map(), actingCommandId: null, actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null, givenUp: [] }
+  return { incident, omitted: new Map(), runningCommandIds: [], actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null, givenUp: [] }
 }
 
 /** The graph of an environment, made when it is not there. */
@@ -115,9 +115,17 @@ export function retire(state: DiagnoseState, id: string, nowMs: number): void {
 
 /** Notes that a command's outcome is known. */
 export function settle(entry: Tracked, commandId: string): void {
-  if (entry.actingCommandId === commandId) entry.actingCommandId = null
+  entry.runningCommandIds = entry.runningCommandIds.filter(id => id !== commandId)
   if (!entry.settledCommandIds.includes(commandId)) entry.settledCommandIds.push(commandId)
-  if (entry.settledCommandIds.length > SETTLED_MAX) entry.settledCommandIds.shift()
+  if (entry.settledCommandIds.length > COMMANDS_MAX) entry.settledCommandIds.shift()
+}
+
+/** Notes that a command runs. @returns false when it is over already */
+export function begin(entry: Tracked, commandId: string): boolean {
+  if (entry.settledCommandIds.includes(commandId)) return false
+  if (!entry.runningCommandIds.includes(commandId)) entry.runningCommandIds.push(commandId)
+  if (entry.runningCommandIds.length > COMMANDS_MAX) entry.runningCommandIds.shift()
+  return true
 }
 
 interface Snapshot {

@@ -21,7 +21,7 @@ import { noteInstanceNews } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
 import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
 
-const VERSION = 4
+const VERSION = 5
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
 
 /** Of a decision only what is asked here: every guard with its inputs is the most of it. */
