@@ -118,7 +118,7 @@ export function takeVerdict(rollout: Rollout, commandId: string, outcome: Pick<O
 
 /** What a stopped rollout that is over leaves to say. @param also more that is to be known of it, and is for people */
 export function stoppedOf(rollout: Rollout, also?: string): StoppedRollout {
-  const why = [rollout.stopped ?? '', remainsOf(rollout), also ?? ''].filter(text => text !== '').join('; ')
+  const why = [rollout.stopped ?? '', remainsOf(rollout), placeOf(rollout), also ?? ''].filter(text => text !== '').join('; ')
   return { why, isForPeople: also !== undefined || rollout.acts.some(act => isInDoubt(act, rollout.runbook.spec.steps[0]!.undo !== undefined)) }
 }
 
@@ -135,6 +135,13 @@ function remainsOf({ acts }: Rollout): string {
     ...(undone.length === 0 ? [] : [`taken back: ${undone.join(', ')}`]),
     ...(left.length === 0 ? [] : [`still as it left them: ${left.join(', ')}`])
   ].join('; ')
+}
+
+/** How far it came, for people: `it ended in stage 2 of 3; 4 of 8 members were not acted on`. */
+function placeOf({ acts, members, ends }: Rollout): string {
+  const acted = new Set(acts.map(({ member }) => member))
+  const stage = Math.max(0, ...[...acted].map(member => stageOf({ members, ends }, member)))
+  return `it ended in stage ${stage} of ${ends.length}; ${members.length - acted.size} of ${members.length} members were not acted on`
 }
 
 function doneAmong(acts: readonly MemberAct[], members: readonly string[], count: number): number {

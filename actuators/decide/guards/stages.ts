@@ -29,6 +29,8 @@ export function stages({ runbook, watch }: Pick<GuardContext, 'runbook' | 'watch
     undo: turn.undoes !== null
   }
   if (turn.undoes !== null) return allow('stages', inputs, `takes back what was done to ${member}: ${rollout.stopped}`)
-  const before = stage === 1 ? `${ends[0]} of ${members.length} first` : `all ${ends[stage - 2]} members of the stage before were verified`
+  const earlier = stage === 1 ? 0 : ends[stage - 2]!
+  const verified = earlier === 1 ? 'the one before was verified' : `all ${earlier} before were verified`
+  const before = stage === 1 ? `${ends[0]} of ${members.length} first` : verified
   return allow('stages', inputs, `stage ${stage} of ${ends.length}, member ${inputs.member} of ${members.length}: ${before}`)
 }

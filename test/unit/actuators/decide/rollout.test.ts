@@ -99,7 +99,9 @@ describe('whose turn it is', () => {
     }
     expect(taken).toEqual(['b', 'b', 'b', 'a'])
     expect(nextOf(rollout)).toEqual({ kind: 'over', isHealed: false })
-    expect(stoppedOf(rollout)).toEqual({ why: 'c was ineffective (was ineffective); taken back: a, c; still as it left them: b', isForPeople: true })
+    const place = 'it ended in stage 1 of 2; 1 of 4 members were not acted on'
+    const why = `c was ineffective (was ineffective); taken back: a, c; still as it left them: b; ${place}`
+    expect(stoppedOf(rollout)).toEqual({ why, isForPeople: true })
   })
 
   test('without an undo it is over at once, and says what is left', () => {
@@ -110,7 +112,8 @@ describe('whose turn it is', () => {
     act(rollout)
     takeVerdict(rollout, 'b', undefined)
     expect(nextOf(rollout)).toEqual({ kind: 'over', isHealed: false })
-    expect(stoppedOf(rollout)).toEqual({ why: 'b was unknown; still as it left them: a, b', isForPeople: true })
+    const why = 'b was unknown; still as it left them: a, b; it ended in stage 2 of 3; 2 of 4 members were not acted on'
+    expect(stoppedOf(rollout)).toEqual({ why, isForPeople: true })
     takeVerdict(rollout, 'b', came('partial'))
     expect(stoppedOf(rollout).isForPeople).toBe(false)
   })
