@@ -15,6 +15,8 @@ export interface ScoredFault {
   injectedAtMs: number
   /** null: it was not healthy again within its case. */
   healthyAgainAtMs: number | null
+  /** Of a fault of several, each of which is healed by an act of its own: entity → each time that it was healthy again. */
+  membersHealthyAtMs?: Readonly<Record<string, readonly number[]>>
 }
 
 export interface ScoredEffect {
@@ -93,13 +95,13 @@ export function labScorecard(facts: ScorecardFacts): LabScorecard {
   return {
     // Of what went away by itself the lab does not know how long it lasted: then there is nothing to compare.
     m1: recoveries.includes(undefined) ? null : inSeconds(mean(recoveries.map(Number))),
-    m2: share(closed, story => acted.some(({ outcome, isHealed }) => isHealed && outcome.incidentId === story.incident.id && isByItself(story, outcome))),
+    m2: share(closed, story => acted.some(({ outcome, endedFault }) => endedFault && outcome.incidentId === story.incident.id && isByItself(story, outcome))),
     m3: share(acted, ({ isHealed }) => isHealed),
     m4: share(closed, story => faultOf(story.incident, faults) === undefined),
     m5: inSeconds(mean(starts)),
     m6: pagedIncidents === null ? null : share(incidents, ({ incident }) => pagedIncidents.includes(incident.id)),
     m7: share(acted, ({ isUndone }) => isUndone),
-    m8: mean(acted.map(({ outcome }) => facts.costOf(outcome.runbook))),
+    m8: mean(acted.map(({ outcome, isTakingBack }) => (isTakingBack ? 0 : facts.costOf(outcome.runbook)))),
     m9: coverage.members === 0 ? null : coverage.answering / coverage.members,
     m10: inSeconds(quantile(auditDelaysMs, 0.99))
   }
@@ -109,8 +111,12 @@ interface ActedCommand {
   outcome: Outcome
   firstAtMs: number
   isUndone: boolean
+  /** It takes back what another command did: that costs nothing. */
+  isTakingBack: boolean
   /** Its target's fault was over, by the probes, when the verdict was given, and not before the command acted. */
   isHealed: boolean
+  /** The same of the whole fault. */
+  endedFault: boolean
 }
 
 /** The commands that the witness saw act. */
@@ -122,9 +128,13 @@ function commandsOf({ stories, effects, faults }: ScorecardFacts): ActedCommand[
       const own = effects.filter(({ key }) => keys.includes(key) || undos.includes(key))
       if (own.length === 0) return []
       const firstAtMs = Math.min(...own.map(({ atMs }) => atMs))
-      const healthyAtMs = faultOf(story.incident, faults)?.healthyAgainAtMs ?? null
-      const isHealed = healthyAtMs !== null && healthyAtMs >= firstAtMs - VERDICT_SLACK_MS && healthyAtMs <= outcome.recordedAtMs + VERDICT_SLACK_MS
-      return [{ outcome, firstAtMs, isUndone: own.some(({ key, takesBack }) => takesBack === true || undos.includes(key)), isHealed }]
+      const fault = faultOf(story.incident, faults)
+      const wasMeanwhile = (atMs: number | null | undefined): boolean =>
+        typeof atMs === 'number' && atMs >= firstAtMs - VERDICT_SLACK_MS && atMs <= outcome.recordedAtMs + VERDICT_SLACK_MS
+      const endedFault = wasMeanwhile(fault?.healthyAgainAtMs)
+      const isUndone = own.some(({ key, takesBack }) => takesBack === true || undos.includes(key))
+      const isHealed = fault?.membersHealthyAtMs?.[outcome.target]?.some(wasMeanwhile) ?? endedFault
+      return [{ outcome, firstAtMs, isUndone, isTakingBack: takesBackAnother(story, outcome), isHealed, endedFault }]
     })
   )
 }
@@ -144,6 +154,11 @@ export function faultOf(incident: Pick<Incident, 'environment' | 'openedAtMs'>, 
       incident.openedAtMs >= injectedAtMs - BELONGS_BEFORE_MS &&
       incident.openedAtMs <= (healthyAgainAtMs ?? Number.POSITIVE_INFINITY) + BELONGS_AFTER_MS
   )
+}
+
+/** Whether its decision was to take back what a command did before. */
+function takesBackAnother({ decisions }: IncidentStory, { decisionId }: Outcome): boolean {
+  return decisions.find(({ id }) => id === decisionId)?.guards.some(({ guard, inputs }) => guard === 'stages' && inputs.undo === true) === true
 }
 
 /** Whether nobody had to approve it. */

@@ -54,24 +54,24 @@ export function ofEnvironment(homeostat: Homeostat, environment: string): Homeos
 
 /** The questions to the console. `whyNot` says what became of the process that does not answer. */
 export function consoleClient(address: () => string, whyNot: () => string): Pick<Homeostat, 'incidents' | 'story' | 'sql' | 'post'> {
-  async function get<Result>(path: string): Promise<Result> {
-    const response = await fetch(`${address()}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }).catch(cause => {
+  /** With a body it is a POST. */
+  async function ask<Result>(path: string, body?: object): Promise<Result> {
+    const response = await (body === undefined ? send(path) : post(path, body)).catch(cause => {
       throw new Error(`Homeostat does not answer at ${path.split('?')[0]}${whyNot()}`, { cause })
     })
     if (!response.ok) throw new Error(`${path.split('?')[0]} answered ${response.status}: ${(await response.text()).slice(0, 300)}`)
     return (await response.json()) as Result
   }
+  const send = (path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`${address()}${path}`, { ...init, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
+  const post = (path: string, body: object): Promise<Response> =>
+    send(path, { method: 'POST', headers: { 'content-type': 'application/json', 'x-homeostat': '1' }, body: JSON.stringify(body) })
   return {
-    incidents: () => get<Incident[]>('/api/incidents?limit=100'),
-    story: id => get<IncidentStory>(`/api/incidents/${id}`),
-    sql: query => get(`/api/sql?query=${encodeURIComponent(query)}`),
-    post: (path, body) =>
-      fetch(`${address()}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-homeostat': '1' },
-        body: JSON.stringify(body),
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS)
-      })
+    incidents: () => ask<Incident[]>('/api/incidents?limit=100'),
+    story: id => ask<IncidentStory>(`/api/incidents/${id}`),
+    // The audit of a long chain asks with more than a request's first line holds.
+    sql: query => ask('/api/sql', { query }),
+    post
   }
 }
 

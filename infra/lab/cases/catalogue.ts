@@ -3,8 +3,9 @@
 import type { AcceptanceCase } from './case.ts'
 import { GUARD_CASES } from './guards/index.ts'
 import { crashLoopUnderCrashes } from './s1/index.ts'
+import { inStages } from './stages/index.ts'
 import { crashLoop } from './uc1/index.ts'
 import { badCanary } from './uc5/index.ts'
 import { rogueSpawning } from './uc6/index.ts'
 
-export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, badCanary, rogueSpawning, ...GUARD_CASES]
+export const CASES: readonly AcceptanceCase[] = [crashLoop, crashLoopUnderCrashes, badCanary, rogueSpawning, inStages, ...GUARD_CASES]

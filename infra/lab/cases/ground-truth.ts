@@ -17,8 +17,8 @@ export function noteFault({ environment, faults }: Truth, injectedAtMs: number):
   return fault
 }
 
-/** Notes a fault and looks until it is over: broken first, then healthy for a while. */
-export function watchFault(rig: Truth, injectedAtMs: number, isHealthy: () => boolean | Promise<boolean>): void {
+/** Notes a fault and looks until it is over: broken first, then healthy for a while. @returns its entry */
+export function watchFault(rig: Truth, injectedAtMs: number, isHealthy: () => boolean | Promise<boolean>): ScoredFault {
   const fault = noteFault(rig, injectedAtMs)
   let isWatched = true
   rig.atEnd(() => {
@@ -33,6 +33,7 @@ export function watchFault(rig: Truth, injectedAtMs: number, isHealthy: () => bo
     }
   }
   void look()
+  return fault
 }
 
 /** @returns takes one look after the other; answers when it was healthy again, once it has stayed so after it was broken, else null */

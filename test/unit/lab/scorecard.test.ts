@@ -84,6 +84,24 @@ describe("the lab's own scorecard", () => {
     expect(labScorecard(facts({ effects }))).toMatchObject({ m7: 1, m5: 11 })
     expect(labScorecard(facts({ effects: facts().effects.map(effect => ({ ...effect, takesBack: true })) })).m7).toBe(1)
   })
+
+  test('of several members each is healed at its time, and only the last act ends the fault; what takes back costs nothing', () => {
+    const outcome = (name: string, target: string, agoS: number) =>
+      anOutcome(`o-${name}`, 'a', `d-${name}`, { commandId: name, target, recordedAtMs: NOW_MS - agoS * S, steps: [aStep({ idempotencyKey: `key-${name}` })] })
+    const outcomes = [outcome('1', 'lab/x@1', 60), outcome('2', 'lab/x@2', 38)]
+    const effects = [
+      { atMs: NOW_MS - 79 * S, key: 'key-1' },
+      { atMs: NOW_MS - 50 * S, key: 'key-2' }
+    ]
+    const members = { 'lab/x@1': [NOW_MS - 70 * S], 'lab/x@2': [NOW_MS - 40 * S] }
+    const of = (fault: object, more: Partial<IncidentStory> = {}) =>
+      labScorecard(facts({ faults: [{ ...FAULT, ...fault }], effects, stories: [aStory('a', { outcomes, decisions: [aDecision('d-2', 'a')], ...more })] }))
+    expect(of({ membersHealthyAtMs: members })).toMatchObject({ m1: 60, m2: 1, m3: 1, m8: 2 })
+    expect(of({}).m3).toBe(0.5)
+    expect(of({ membersHealthyAtMs: { ...members, 'lab/x@2': [] }, healthyAgainAtMs: null })).toMatchObject({ m1: null, m2: 0, m3: 0.5 })
+    const undo = { guard: 'stages', verdict: 'allow', inputs: { undo: true }, reason: '', counterfactual: '', retryAtMs: null } as const
+    expect(of({ membersHealthyAtMs: members }, { decisions: [aDecision('d-2', 'a', { guards: [undo] })] }).m8).toBe(1)
+  })
 })
 
 describe('the comparison', () => {
