@@ -36,7 +36,12 @@ export async function doctor(file: string | undefined, folder: string, environme
   try {
     const { loadRunbookSet } = await import('../roles/control.ts')
     const { policies, runbooks, problems } = loadRunbookSet(config)
-    add('policies', problems.length === 0 ? 'yes' : 'no', problems[0] ?? `${counted(policies, 'policy', 'policies')}, ${counted(runbooks, 'runbook')}`, 'correct the place it names')
+    add(
+      'policies',
+      problems.length === 0 ? 'yes' : 'no',
+      problems[0] ?? `${counted(policies, 'policy', 'policies')}, ${counted(runbooks, 'runbook')}`,
+      'correct the place it names'
+    )
   } catch (cause) {
     add('policies', 'no', cause instanceof Error ? cause.message : String(cause), 'correct the place it names')
   }
