@@ -1,15 +1,24 @@
 // vitest: one configuration for every lane. First unit and contract tests, then those of processes end to end: three workers on the two
 // cores of the smallest machine, for a third of them wait for a broker, a disk or a child at any time. Then the two fleets on a single
-// Homeostat side by side (each leaves most of a core free; beside other tests they took 123 s instead of 175 together, and missed
-// deadlines on a busier machine), then, one at a time, what needs the whole machine or boots a system. One Kafka broker serves them all.
+// Homeostat side by side; what they leave of the cores goes to tests that only compute, on virtual time, at the lowest priority (at a
+// priority of their own the fleets missed deadlines on a busier machine). Then, one at a time, what needs the whole machine or boots a
+// system. One Kafka broker serves them all.
 
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
-/** Of most of a minute: the lane begins with them, so that none is left alone at its end. */
-const LONG = ['test/sim/sim.test.ts', 'test/contract/kafka-log.test.ts', 'test/contract/drivers.test.ts', 'test/contract/store-handover.test.ts']
 const FLEETS = ['test/e2e/lab.test.ts', 'test/e2e/crash.test.ts']
 const ALONE = ['test/e2e/lab-distributed.test.ts', 'test/e2e/systemd*.test.ts']
+/** They only compute, for ten seconds and more each, and no clock of the machine is in them. */
+const COMPUTING = [
+  'test/sim/sim.test.ts',
+  'test/unit/pipeline/cli/tune.test.ts',
+  'test/unit/models/train.test.ts',
+  'test/unit/detectors/healthy*.test.ts',
+  'test/unit/detectors/handover.test.ts'
+]
+/** Of a minute and more: their lanes begin with them, so that none is left alone at its end. */
+const LONG = [...FLEETS, 'test/sim/sim.test.ts', 'test/contract/kafka-log.test.ts', 'test/contract/drivers.test.ts', 'test/contract/store-handover.test.ts']
 const shared = { pool: 'forks', testTimeout: 30_000, hookTimeout: 120_000, teardownTimeout: 20_000 } as const
 
 class LongFirst extends BaseSequencer {
@@ -25,9 +34,20 @@ export default defineConfig({
     globalSetup: ['test/support/kafka-setup.ts'],
     sequence: { sequencer: LongFirst },
     projects: [
-      { test: { ...shared, name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/e2e/**'], maxWorkers: 3, sequence: { groupOrder: 0 } } },
+      { test: { ...shared, name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/e2e/**', ...COMPUTING], maxWorkers: 3, sequence: { groupOrder: 0 } } },
       { test: { ...shared, name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude: [...FLEETS, ...ALONE], maxWorkers: 3, sequence: { groupOrder: 1 } } },
-      { test: { ...shared, name: 'fleets', include: FLEETS, maxWorkers: 2, sequence: { groupOrder: 2 } } },
+      { test: { ...shared, name: 'fleets', include: FLEETS, maxWorkers: 3, sequence: { groupOrder: 2 } } },
+      {
+        test: {
+          ...shared,
+          name: 'computing',
+          include: COMPUTING,
+          setupFiles: ['test/support/lowest-priority.ts'],
+          testTimeout: 240_000,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 }
+        }
+      },
       { test: { ...shared, name: 'alone', include: ALONE, maxWorkers: 1, fileParallelism: false, sequence: { groupOrder: 3 } } }
     ]
   }
