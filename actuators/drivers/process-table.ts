@@ -62,6 +62,11 @@ export function isStopped({ state }: ProcessStat): boolean {
   return state === 'T' || state === 't'
 }
 
+/** In uninterruptible sleep: for a disk, or for a child between vfork and exec. */
+export function isWaitingInKernel({ state }: ProcessStat): boolean {
+  return state === 'D'
+}
+
 /** The value of a variable in the environment that the process was started with; undefined when absent or not ours to read. */
 export function environmentOf(pid: number, variable: string): string | undefined {
   const prefix = `${variable}=`

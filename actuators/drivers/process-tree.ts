@@ -14,6 +14,7 @@ import {
   environmentOf,
   isAlive,
   isStopped,
+  isWaitingInKernel,
   listProcesses,
   type ProcessIdentity,
   type ProcessStat,
@@ -72,7 +73,7 @@ export async function freezeTree(root: TreeRoot): Promise<ProcessStat[]> {
     calmLooks = moving.length === 0 ? calmLooks + 1 : 0
     if (calmLooks === 2) return tree
     if (performance.now() >= endMs) throw new AppError('driver_unknown', `${moving.length} of ${tree.length} processes do not stop: ${pids(moving)}`)
-    signalAll(moving, 'SIGSTOP')
+    stopMoving(tree, moving)
     await pause(POLL_MS)
   }
 }
@@ -110,8 +111,13 @@ export async function endTree(root: TreeRoot, graceMs: number): Promise<number> 
   }
   if (!(await until(ask, graceMs))) {
     // Stopped first, so that nothing is born while others die.
-    const moving = (): ProcessStat[] => left().filter(member => !isStopped(member))
-    await until(() => !signalAll(moving(), 'SIGSTOP'), FREEZE_WAIT_MS)
+    const stop = (): boolean => {
+      const remaining = left()
+      const moving = remaining.filter(member => !isStopped(member))
+      stopMoving(remaining, moving)
+      return moving.length === 0
+    }
+    await until(stop, FREEZE_WAIT_MS)
     await until(() => !signalAll(left(), 'SIGKILL'), KILL_WAIT_MS)
   }
   const remaining = left()
@@ -121,6 +127,19 @@ export async function endTree(root: TreeRoot, graceMs: number): Promise<number> 
 
 /** What no two processes since boot share. */
 const nameOf = ({ pid, startTicks }: ProcessIdentity): string => `${pid}/${startTicks}`
+
+/**
+ * Between vfork and exec a parent waits in the kernel for its child, and stops no sooner than the child goes on: were the child stopped
+ * there, both would stand in each other's way for ever. So the stopped children of who waits like that go on until the next look.
+ */
+function stopMoving(tree: readonly ProcessStat[], moving: readonly ProcessStat[]): void {
+  const waiting = new Set(moving.filter(isWaitingInKernel).map(({ pid }) => pid))
+  signalAll(moving, 'SIGSTOP')
+  signalAll(
+    tree.filter(member => isStopped(member) && waiting.has(member.parent)),
+    'SIGCONT'
+  )
+}
 
 /** @returns whether there was anybody to signal */
 function signalAll(processes: readonly ProcessStat[], signal: NodeJS.Signals): boolean {

@@ -53,9 +53,10 @@ describe('process driver', () => {
   })
 
   it('kills what ignores SIGTERM after its grace', async () => {
-    const processes = definitions(folder, `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)`)
+    const deaf = `process.on('SIGTERM', () => {}); require('node:fs').writeFileSync(process.argv[2] + '/deaf', ''); setInterval(() => {}, 1000)`
+    const processes = definitions(folder, deaf)
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    await until(() => starts(folder).length === 1)
+    await until(() => existsSync(join(folder, 'deaf')))
     const begun = Date.now()
     await driverOf(processes).apply(anOrder('stop', 'k3'), never)
     expect(Date.now() - begun).toBeGreaterThanOrEqual(250)
