@@ -4,7 +4,9 @@
 // `npm start` on a fresh clone lands here with nothing installed, so this file imports only what Node itself has.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, lstatSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -13,7 +15,7 @@ const lock = join(root, 'package-lock.json')
 const stamp = join(root, 'node_modules', '.homeostat-installed')
 const [target, ...rest] = process.argv.slice(2)
 
-if (needsInstall()) install()
+if (needsInstall() && !alone(() => !needsInstall() || install())) process.exit(6)
 
 const node = join(root, 'node_modules', '.bin', 'node')
 const program = target.endsWith('.ts') ? [join(root, target)] : [toolPath(target)]
@@ -48,16 +50,50 @@ function lockVersion() {
   return `${size} ${mtimeMs}`
 }
 
+/** One at a time in a checkout: two `npm ci` side by side delete each other's files. @returns what `work` returns */
+function alone(work) {
+  const held = join(tmpdir(), `homeostat-install-${createHash('sha256').update(root).digest('hex').slice(0, 16)}`)
+  for (let said = false; !take(held); said = true) {
+    if (!said) console.error(`homeostat: another command installs dependencies; waiting (${held} says which process)`)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+  }
+  try {
+    return work()
+  } finally {
+    rmSync(held, { force: true })
+  }
+}
+
+function take(held) {
+  try {
+    writeFileSync(held, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+    if (!isRunning(held)) rmSync(held, { force: true }) // Ended in the middle of it.
+    return false
+  }
+}
+
+function isRunning(held) {
+  try {
+    return process.kill(Number(readFileSync(held, 'utf8')), 0)
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
+}
+
 function install() {
   console.error('homeostat: installing dependencies (once; about 1.3 GB on disk) …')
   const begun = Date.now()
   const { status } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
   if (status !== 0) {
     console.error('homeostat: npm ci failed. Check the network and the registry settings (npm config get registry), then run the command again.')
-    process.exit(6)
+    return false
   }
   writeFileSync(stamp, lockVersion())
   console.error(`homeostat: installed in ${Math.round((Date.now() - begun) / 1000)} s`)
+  return true
 }
 
 /** A command of a dependency, by the file its package.json names, so that it runs on our Node. */
