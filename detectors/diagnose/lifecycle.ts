@@ -71,7 +71,8 @@ export function applyOutcome(entry: Tracked, outcome: Ended): boolean {
     const isLater = entry.healed !== null && outcome.attempt > (entry.healed.attempt ?? Number.POSITIVE_INFINITY)
     return isLater && outcome.verdict !== 'refused' ? reopen(entry) : true
   }
-  const healedAtMs = outcome.healedAtMs ?? outcome.recordedAtMs
+  // Of several members that are healed side by side the last one says when all were well; their outcomes come in any order.
+  const healedAtMs = Math.max(outcome.healedAtMs ?? outcome.recordedAtMs, entry.healed?.healedAtMs ?? 0)
   entry.healed = { recordedAtMs: outcome.recordedAtMs, healedAtMs, target: outcome.target, attempt: outcome.attempt }
   incident.healedAtMs = healedAtMs
   return true

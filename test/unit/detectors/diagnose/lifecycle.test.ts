@@ -185,16 +185,22 @@ test('once all trouble has closed, what merely comes back does not become the ca
   expect(published.at(-1)!.causes[0]).toMatchObject({ entity: cause!.entity, signature: cause!.signature, open: false })
 })
 
-test('of several members one is healed while another is being verified: the incident waits for both, and is healed when the last was', () => {
-  const { feed, see, tick, incident, last } = acting()
-  feed({ kind: 'decision', record: aDecision(incident, { id: 'decision-2', commandId: 'command-2', attempt: 2 }) }, 11)
-  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'command-2', attempt: 2 }) }, 30)
-  see(closing(SILENT, 31), closing(ERRORS, 31))
-  tick(200)
-  expect(last().status).not.toBe('resolved')
-  feed({ kind: 'outcome', record: anOutcome(incident, { healedAtMs: T0 + 40_000 }) }, 201)
-  expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated', healedAtMs: T0 + 40_000 })
-})
+test.each([
+  ['the later one', 15_000, 40_000],
+  ['the earlier one', 40_000, 15_000]
+])(
+  'of several members one is healed while another is being verified: the incident waits for both, and is healed when the last was, heard of last: %s',
+  (_, firstMs, secondMs) => {
+    const { feed, see, tick, incident, last } = acting()
+    feed({ kind: 'decision', record: aDecision(incident, { id: 'decision-2', commandId: 'command-2', attempt: 2 }) }, 11)
+    feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'command-2', attempt: 2, healedAtMs: T0 + firstMs }) }, 30)
+    see(closing(SILENT, 31), closing(ERRORS, 31))
+    tick(200)
+    expect(last().status).not.toBe('resolved')
+    feed({ kind: 'outcome', record: anOutcome(incident, { healedAtMs: T0 + secondMs }) }, 201)
+    expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated', healedAtMs: T0 + 40_000 })
+  }
+)
 
 test('of several members one is healed and a later one is not: the incident goes on at once, whatever came in between', () => {
   const { feed, incident, last } = acting()
