@@ -45,7 +45,8 @@ export class CallWitness {
       if (last.outcome !== 'blocked' && last.outcome !== 'would_act') continue
       const incident = facts.incidents.get(id)!
       const isTelling = incident.members.some(({ closedAtMs, severity }) => closedAtMs === null && severity !== 'info')
-      if (incident.status === 'resolved' || !isTelling || last.blockedBy.some(guard => HELD.includes(guard))) continue
+      // What was healed is awaited to go; when it does not, the incident says that it was not.
+      if (incident.status === 'resolved' || incident.healedAtMs !== null || !isTelling || last.blockedBy.some(guard => HELD.includes(guard))) continue
       const haveRun = controls.every(process => process?.isAlive && process.startedAtMs <= newsAtMs && process.runningSinceMs(newsAtMs) > boundMs)
       if (haveRun) fail(RULE, `incident ${id} is blocked by ${last.blockedBy.join(', ')} for ${Math.round(nowMs - newsAtMs)} ms, and nobody was called`)
     }

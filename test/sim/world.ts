@@ -133,7 +133,7 @@ export async function runWorld(seed: number, options: WorldOptions = {}): Promis
       for (const machine of nodes.machines) {
         if (machine.process) machine.process.crashIn = Number.POSITIVE_INFINITY
       }
-      await liveness(timeline, checker, targets, isOver)
+      await liveness(timeline, checker, targets, nodes, isOver)
     }
   } finally {
     ledgers.close()
@@ -161,12 +161,13 @@ const membersOf = (members: string[]): Control => ({
   ...{ kind: 'group', environment: ENVIRONMENT, group: FLEET, size: members.length, members, by: 'ada', atMs: START_MS }
 })
 
-async function liveness(timeline: Timeline, checker: Checker, targets: Targets, isOver: () => boolean): Promise<void> {
+/** Until nothing is left to do, and everybody is back who may have something to do. */
+async function liveness(timeline: Timeline, checker: Checker, targets: Targets, nodes: Nodes, isOver: () => boolean): Promise<void> {
   const untilMs = timeline.nowMs + LIVENESS_MS
   while (timeline.nowMs < untilMs && !isOver()) {
     for (const target of targets.all) if (target.model !== undefined) targets.mend(target)
     await timeline.run(timeline.nowMs + LOOK_MS, isOver)
-    if (checker.missing().length === 0) return
+    if (nodes.machines.every(({ process }) => process?.isAlive) && checker.missing().length === 0) return
   }
   for (const what of isOver() ? [] : checker.missing().slice(0, 3)) checker.fail(what.slice(0, what.indexOf(':')), what)
 }
