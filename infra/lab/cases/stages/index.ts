@@ -12,7 +12,7 @@ import { readEffects, readWitnessed } from '../effects.ts'
 import { perform } from '../frame.ts'
 import { gather, storiesSince } from '../gather.ts'
 import { watchFault } from '../ground-truth.ts'
-import { answersFirst, explains, explanationOf } from '../people.ts'
+import { type Answer, answersFirst, explains, explanationOf } from '../people.ts'
 import { type RigOptions, until, wait } from '../rig.ts'
 import { seeded } from '../../seeded.ts'
 import { fastSettings } from '../../settings.ts'
@@ -143,11 +143,7 @@ async function harmedAtOnce(stage: StagesStage): Promise<AcceptanceReport> {
     ...own,
     processesEach('others', stage.watcher.sights(), others, 1),
     takenBack(stage, [first!]),
-    answersFirst(await explanationOf(stage, 'harm', facts.stories.at(-1)), {
-      did: 'It gave up and called people.',
-      why: `bound-sessions was stopped: ${entityOf(first!)} was `,
-      change: 'Another runbook of the policy, or a look by a person.'
-    }),
+    answersFirst(await explanationOf(stage, 'harm', facts.stories.at(-1)), gaveUpAfter(first!)),
     saysWhere(facts, 1, stages.length, others.length, stage.members.length)
   ])
   return withFigures(report, timesOf(flights, injectedAtMs))
@@ -185,14 +181,19 @@ async function harmedLater(stage: StagesStage): Promise<AcceptanceReport> {
       [acted],
       1
     ),
-    answersFirst(await explanationOf(stage, 'back', facts.stories.at(-1)), {
-      did: 'It gave up and called people.',
-      why: `bound-sessions was stopped: ${entityOf(second!)} was `,
-      change: 'Another runbook of the policy, or a look by a person.'
-    }),
+    answersFirst(await explanationOf(stage, 'back', facts.stories.at(-1)), gaveUpAfter(second!)),
     saysWhere(facts, 2, stages.length, rest.length, stage.members.length)
   ])
   return withFigures(report, timesOf(flights, injectedAtMs))
+}
+
+/** What `explain` answers when a member's verdict ended the rollout. */
+function gaveUpAfter(member: string): Answer {
+  return {
+    did: 'It gave up and called people.',
+    why: `bound-sessions was stopped: ${entityOf(member)} was `,
+    change: 'Another runbook of the policy, or a look by a person.'
+  }
 }
 
 /** What the console says of the last incident at this moment, once it has the phrase: the command line takes too long to start for that. */
