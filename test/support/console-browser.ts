@@ -28,11 +28,15 @@ export interface WatchedConsole {
   page: Page
   /** Errors of the page's own code. */
   errors: string[]
-  /** Texts that stood at the first incident's status pill, in order, without repeats. */
-  statuses(): Promise<string[]>
+  /** Waits until the first incident's status pill says so. @returns the texts that stood there so far, in order, without repeats */
+  statusesUntil(status: string): Promise<string[]>
   /** Full-page pictures in light and dark; in HOMEOSTAT_SCREENSHOTS if set. @returns their files */
   pictures(name: string): Promise<string[]>
   close(): Promise<void>
+}
+
+interface Seen {
+  seenStatuses: string[]
 }
 
 /** Opens the console and notes how the newest incident's status changes from now on. */
@@ -54,7 +58,10 @@ export async function watchConsole(address: string): Promise<WatchedConsole> {
   return {
     page,
     errors,
-    statuses: () => page.evaluate(() => (window as unknown as { seenStatuses: string[] }).seenStatuses),
+    async statusesUntil(status) {
+      await page.waitForFunction(last => (window as unknown as Seen).seenStatuses.at(-1) === last, status)
+      return page.evaluate(() => (window as unknown as Seen).seenStatuses)
+    },
     async pictures(name) {
       const folder = process.env.HOMEOSTAT_SCREENSHOTS ?? mkdtempSync(join(tmpdir(), 'homeostat-console-'))
       mkdirSync(folder, { recursive: true })

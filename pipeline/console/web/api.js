@@ -4,8 +4,11 @@ const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? sessio
 if (token) sessionStorage.setItem('token', token)
 const headers = token ? { authorization: `Bearer ${token}` } : {}
 
+/** A read that hangs is given up, so that it can be tried again. */
+const READ_TIMEOUT_MS = 10_000
+
 export async function get(path) {
-  const response = await fetch(path, { headers })
+  const response = await fetch(path, { headers, signal: AbortSignal.timeout(READ_TIMEOUT_MS) })
   if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText)
   return response.json()
 }

@@ -3,9 +3,10 @@
 // The chosen incident is in the URL, so that a link leads to it. Every record that arrives by the event stream refreshes
 // what it touches; polling only covers what has no event (scorecard, health).
 
-import { get, listen, post } from './api.js'
+import { listen, post } from './api.js'
 import { Canaries } from './canaries.js'
 import { duration, time } from './format.js'
+import { useFresh, useTicks } from './fresh.js'
 import { useEffect, useState } from './lib/hooks.js'
 import htm from './lib/htm.js'
 import { h, render } from './lib/preact.js'
@@ -17,47 +18,18 @@ const HEALTH_REFRESH_MS = 2000
 const IN_FORCE_SHOWN_MAX = 5
 
 function App() {
-  const [incidents, setIncidents] = useState([])
   const [chosen, setChosen] = useState(new URLSearchParams(location.search).get('incident'))
-  const [story, setStory] = useState(null)
-  const [scorecard, setScorecard] = useState([])
-  const [health, setHealth] = useState(null)
-  const [controls, setControls] = useState([])
-  const [canaries, setCanaries] = useState([])
   const [connected, setConnected] = useState(false)
   const [changed, setChanged] = useState(0)
-  const shown = chosen ?? incidents[0]?.id ?? null
-
   useEffect(() => listen(kind => kind !== 'anomaly' && setChanged(count => count + 1), setConnected), [])
-  useEffect(
-    () =>
-      void get('api/incidents?limit=100')
-        .then(setIncidents)
-        .catch(() => {}),
-    [changed, connected]
-  )
-  useEffect(
-    () =>
-      void get('api/controls')
-        .then(setControls)
-        .catch(() => {}),
-    [changed, connected]
-  )
-  useEffect(
-    () =>
-      void get('api/canaries')
-        .then(setCanaries)
-        .catch(() => {}),
-    [changed, connected]
-  )
-  useEffect(() => {
-    if (shown)
-      get(`api/incidents/${shown}`)
-        .then(setStory)
-        .catch(() => setStory(null))
-  }, [shown, changed, connected])
-  usePoll(() => get('api/scorecard').then(setScorecard), SCORECARD_REFRESH_MS)
-  usePoll(() => get('api/health').then(setHealth), HEALTH_REFRESH_MS)
+
+  const incidents = useFresh('api/incidents?limit=100', [], [changed, connected])
+  const controls = useFresh('api/controls', [], [changed, connected])
+  const canaries = useFresh('api/canaries', [], [changed, connected])
+  const shown = chosen ?? incidents[0]?.id ?? null
+  const story = useFresh(shown && `api/incidents/${shown}`, null, [changed, connected])
+  const scorecard = useFresh('api/scorecard', [], [useTicks(SCORECARD_REFRESH_MS)])
+  const health = useFresh('api/health', null, [useTicks(HEALTH_REFRESH_MS)])
 
   const choose = id => {
     history.replaceState(null, '', `?incident=${id}`)
@@ -162,15 +134,6 @@ function Health({ health }) {
       <table><tbody>${Object.entries(health.counters).map(([name, value]) => html`<tr><td>${name}</td><td class="number">${value.toLocaleString('en')}</td></tr>`)}</tbody></table>
     </div>
   </section>`
-}
-
-function usePoll(run, intervalMs) {
-  useEffect(() => {
-    const poll = () => run().catch(() => {})
-    poll()
-    const timer = setInterval(poll, intervalMs)
-    return () => clearInterval(timer)
-  }, [])
 }
 
 const root = document.getElementById('app')

@@ -2,8 +2,8 @@
 //
 // Its twin for those who do not see a chart is the lists of the story; the lanes carry titles for the pointer.
 
-import { get } from './api.js'
 import { duration, quantity, time } from './format.js'
+import { useFresh } from './fresh.js'
 import { useEffect, useRef, useState } from './lib/hooks.js'
 import htm from './lib/htm.js'
 import { h } from './lib/preact.js'
@@ -21,23 +21,17 @@ export function Chart({ story, changed }) {
   const { incident, anomalies } = story
   const holder = useRef(null)
   const [width, setWidth] = useState(0)
-  const [points, setPoints] = useState([])
   const lead = strongest(anomalies, incident.causes[0])
   const fromMs = incident.startedAtMs - LEAD_MS
   const toMs = endOf(story) + TAIL_MS
+  const signal = lead && { entity: lead.entity, metric: lead.metric, fromMs, toMs, attributes: JSON.stringify(lead.attributes) }
+  const points = useFresh(signal ? `api/series?${new URLSearchParams(signal)}` : null, [], [changed])
 
   useEffect(() => {
     const observer = new ResizeObserver(entries => setWidth(Math.floor(entries[0].contentRect.width)))
     observer.observe(holder.current)
     return () => observer.disconnect()
   }, [])
-  useEffect(() => {
-    if (!lead) return setPoints([])
-    const query = new URLSearchParams({ entity: lead.entity, metric: lead.metric, fromMs, toMs, attributes: JSON.stringify(lead.attributes) })
-    get(`api/series?${query}`)
-      .then(setPoints)
-      .catch(() => setPoints([]))
-  }, [incident.id, lead?.id, changed, toMs])
   return html`<figure class="chart" ref=${holder}>
     <figcaption>${lead ? html`<b>${lead.metric}</b> of ${lead.entity}${describe(lead.attributes)}: expected ${band(lead)}` : withoutSignal(incident)}</figcaption>
     ${width > 0 && points.length > 1 && lead && html`<${Plot} width=${width} points=${points} anomaly=${lead} fromMs=${fromMs} toMs=${toMs} />`}
