@@ -75,6 +75,8 @@ export const decisionSchema = z.object({
     })
   ),
   commandId: z.string().nullable(),
+  /** Of an act: without an outcome by then its command is given up. Absent in records of earlier releases. */
+  outcomeByMs: z.number().optional(),
   attempt: z.number(),
   /** Whether people are called with it. Absent in records of earlier releases: not known. */
   calledPeople: z.boolean().optional(),

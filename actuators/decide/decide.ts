@@ -262,7 +262,9 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
     const target = targetOf(state, watch.incident.environment, plan.target)
     const command = makeCommand({ ...plan, decisionId: id, fenceBefore: target.fence, nonce: random.uuid(), nowMs, expiryMs: rules.config.commandExpiry })
     target.fence = command.fence
-    addAttempt(target, { ...attemptOf(command, random.next() * 2 - 1), steppedMs: state.steppedMs })
+    const attempt = { ...attemptOf(command, random.next() * 2 - 1), steppedMs: state.steppedMs }
+    addAttempt(target, attempt)
+    decision.outcomeByMs = attempt.deadlineMs
     watch.attempts = Math.max(watch.attempts, command.attempt)
     noteTurn(watch, plan.turn, command.id)
     effects.push({ kind: 'publish_command', record: command })

@@ -11,7 +11,7 @@ import type { Cause, Incident } from '../../schemas/incident.ts'
 import type { Edge, Instance } from '../../schemas/topology.ts'
 import { CANARY_DETECTOR } from '../canary/alarm.ts'
 import { incidentsFor, memberOf } from './correlate.ts'
-import { advance, applyOutcome, type Ended, QUIET_LOOKS_MIN } from './lifecycle.ts'
+import { advance, applyOutcome, type Ended, healOf, QUIET_LOOKS_MIN } from './lifecycle.ts'
 import { admitMember, OMITTED_IDS_MAX, standingMembers, unknownEntities, worstSeverity } from './members.ts'
 import { memberNode, rankCauses } from './rank-causes.ts'
 import { endAbsence, noteInstanceNews, replaceMember, replaceSilent } from './replacements.ts'
@@ -22,7 +22,7 @@ import { isLeftBehind, telemetryGap } from './telemetry-gap.ts'
 import { titleOf } from './title.ts'
 
 /** What of a decision is asked here. */
-export type Decided = Pick<Decision, 'incidentId' | 'outcome' | 'commandId' | 'attempt' | 'decidedAtMs'>
+export type Decided = Pick<Decision, 'incidentId' | 'outcome' | 'commandId' | 'outcomeByMs' | 'attempt' | 'decidedAtMs'>
 
 export type DiagnoseEvent =
   | { kind: 'anomaly'; record: Anomaly }
@@ -194,7 +194,7 @@ function onDecision(state: DiagnoseState, decision: Decided, nowMs: number, conf
   if (decision.outcome === 'act' && decision.commandId !== null) {
     incident.attempts = Math.max(incident.attempts, decision.attempt)
     entry.actedAtMs = Math.max(entry.actedAtMs ?? 0, decision.decidedAtMs)
-    if (begin(entry, decision.commandId)) incident.status = 'acting'
+    if (begin(entry, decision.commandId, decision.outcomeByMs ?? null)) incident.status = 'acting'
   } else if (decision.outcome === 'escalate') incident.status = 'escalated'
   return before === `${incident.status}/${incident.attempts}` ? [] : publish(state, entry, nowMs, config)
 }
@@ -203,7 +203,7 @@ function onTick(state: DiagnoseState, entry: Tracked, nowMs: number, config: Dia
   const isLeft = closeLeftBehind(entry, nowMs)
   if (advance(entry, nowMs, state.watch.watchedMs, config) || isLeft) return publish(state, entry, nowMs, config)
   // Ranking may change by time alone: an accused callee that stays well clears itself, and what came back leaves others behind.
-  const causes = entry.healed === null ? conclude(state, entry.incident, nowMs, config).causes : entry.incident.causes
+  const causes = healOf(entry) === null ? conclude(state, entry.incident, nowMs, config).causes : entry.incident.causes
   return sameRanking(causes, entry.incident.causes) ? [] : publish(state, entry, nowMs, config)
 }
 

@@ -12,18 +12,28 @@ export interface Tracked {
   incident: Incident
   /** Members that are not listed: anomaly id → still open. */
   omitted: Map<string, boolean>
-  /** Commands that run for it: several where instances are acted on side by side. */
-  runningCommandIds: string[]
+  /** Commands that run for it: several where instances are acted on side by side. `outcomeByMs`: awaited until then; null: for ever. */
+  running: { commandId: string; outcomeByMs: number | null }[]
   /** When the last command was decided. */
   actedAtMs: number | null
   /** Commands whose outcome is known; a decision may be read after its outcome, they travel on two topics. */
   settledCommandIds: string[]
-  /** A `healed` verdict that nothing has contradicted yet. */
-  healed: { recordedAtMs: number; healedAtMs: number; target: string; attempt?: number } | null
+  /** What its commands healed, taken together; null: nothing, or it did not last. */
+  healed: Heal | null
+  /** The last attempt whose verdict is another; 0: none. */
+  unhealedAttempt: number
   /** Since when no member holds it open, on the watch (`DiagnoseState.watch`). */
   quietSinceMs: number | null
   /** Absences that the detector gave up while the telemetry of many was missing: they end when others are back and these are not. */
   givenUp: string[]
+}
+
+/** `healed` verdicts: their latest times, and whom the latest attempt was for. */
+export interface Heal {
+  recordedAtMs: number
+  healedAtMs: number
+  target: string
+  attempt: number
 }
 
 export interface DiagnoseState {
@@ -68,7 +78,10 @@ export function emptyState(): DiagnoseState {
 
 /** Side notes of an incident at its start. */
 export function tracked(incident: Incident): Tracked {
-  return { incident, omitted: new Map(), runningCommandIds: [], actedAtMs: null, settledCommandIds: [], healed: null, quietSinceMs: null, givenUp: [] }
+  return {
+    ...{ incident, omitted: new Map(), quietSinceMs: null, givenUp: [] },
+    ...{ running: [], actedAtMs: null, settledCommandIds: [], healed: null, unhealedAttempt: 0 }
+  }
 }
 
 /** The graph of an environment, made when it is not there. */
@@ -115,16 +128,16 @@ export function retire(state: DiagnoseState, id: string, nowMs: number): void {
 
 /** Notes that a command's outcome is known. */
 export function settle(entry: Tracked, commandId: string): void {
-  entry.runningCommandIds = entry.runningCommandIds.filter(id => id !== commandId)
+  entry.running = entry.running.filter(one => one.commandId !== commandId)
   if (!entry.settledCommandIds.includes(commandId)) entry.settledCommandIds.push(commandId)
   if (entry.settledCommandIds.length > COMMANDS_MAX) entry.settledCommandIds.shift()
 }
 
 /** Notes that a command runs. @returns false when it is over already */
-export function begin(entry: Tracked, commandId: string): boolean {
+export function begin(entry: Tracked, commandId: string, outcomeByMs: number | null): boolean {
   if (entry.settledCommandIds.includes(commandId)) return false
-  if (!entry.runningCommandIds.includes(commandId)) entry.runningCommandIds.push(commandId)
-  if (entry.runningCommandIds.length > COMMANDS_MAX) entry.runningCommandIds.shift()
+  if (!entry.running.some(one => one.commandId === commandId)) entry.running.push({ commandId, outcomeByMs })
+  if (entry.running.length > COMMANDS_MAX) entry.running.shift()
   return true
 }
 

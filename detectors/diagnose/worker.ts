@@ -2,8 +2,8 @@
 // instance owns the state, others stand by.
 //
 // State and input positions are one checkpoint, so a restart goes on where it was. Without a readable checkpoint the open
-// incidents come back from the compacted incidents topic (each record is the whole state) and the graph from topology;
-// lost are only which members were not listed, and replayed anomalies repeat known ids.
+// incidents come back from the compacted incidents topic (each record is the whole state), their commands that still run from decisions
+// and outcomes, and the graph from topology; lost are only which members were not listed, and replayed anomalies repeat known ids.
 
 import { anomalyRecord } from '../../schemas/anomaly.ts'
 import type { Config } from '../../schemas/config.ts'
@@ -19,17 +19,23 @@ import { edgeRecord, instanceRecord } from '../../schemas/topology.ts'
 import { type DiagnoseEffect, type DiagnoseEvent, diagnose } from './diagnose.ts'
 import { noteInstanceNews } from './replacements.ts'
 import { addEdge } from './service-graph.ts'
-import { adopt, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
+import { adopt, begin, type DiagnoseState, emptyState, graphOf, restore, retire, snapshot, tracked } from './state.ts'
 
-const VERSION = 5
+const VERSION = 6
 const TICK_MS = 1_000 // Lifecycle delays are tens of seconds; fast settings are seconds.
 
 /** Of a decision only what is asked here: every guard with its inputs is the most of it. */
-const decidedSchema = decisionSchema.pick({ incidentId: true, outcome: true, commandId: true, attempt: true, decidedAtMs: true })
+const decidedRecord = {
+  type: decisionRecord.type,
+  schema: decisionSchema.pick({ incidentId: true, outcome: true, commandId: true, outcomeByMs: true, attempt: true, decidedAtMs: true })
+}
 /** Of an outcome the same: its evidence is the most of it. */
-const endedSchema = outcomeSchema.pick({
-  ...{ incidentId: true, commandId: true, attempt: true, target: true, verdict: true, healedAtMs: true, recordedAtMs: true }
-})
+const endedRecord = {
+  type: outcomeRecord.type,
+  schema: outcomeSchema.pick({
+    ...{ incidentId: true, commandId: true, attempt: true, target: true, verdict: true, healedAtMs: true, recordedAtMs: true }
+  })
+}
 
 export interface DiagnoseWorkerOptions extends StatefulPorts {
   /** groupWindow and resolveAfter, ms. */
@@ -85,9 +91,9 @@ function decode(record: LogRecord): DecodedEvent<DiagnoseEvent> {
         ? event('instance', decodeRecord(instanceRecord, record))
         : event('edge', decodeRecord(edgeRecord, record))
     case TOPICS.decisions.name:
-      return event('decision', decodeRecord({ type: decisionRecord.type, schema: decidedSchema }, record))
+      return event('decision', decodeRecord(decidedRecord, record))
     default:
-      return event('outcome', decodeRecord({ type: outcomeRecord.type, schema: endedSchema }, record))
+      return event('outcome', decodeRecord(endedRecord, record))
   }
 }
 
@@ -110,9 +116,25 @@ async function rebuild(log: Log, nowMs: number): Promise<DiagnoseState> {
     const known = state.open.get(incident.id)
     if (known !== undefined && known.incident.version >= incident.version) return
     const healed =
-      incident.healedAtMs === null ? null : { recordedAtMs: incident.updatedAtMs, healedAtMs: incident.healedAtMs, target: incident.causes[0]?.entity ?? '' }
+      incident.healedAtMs === null
+        ? null
+        : { recordedAtMs: incident.updatedAtMs, healedAtMs: incident.healedAtMs, target: incident.causes[0]?.entity ?? '', attempt: incident.attempts }
     adopt(state, { ...tracked(incident), healed, actedAtMs: incident.attempts > 0 ? incident.updatedAtMs : null })
     if (incident.status === 'resolved') retire(state, incident.id, nowMs)
+  })
+  // The group gives again what it had not settled, so an outcome is no news yet: only that its command need not be awaited.
+  const ended = new Set<string>()
+  await readWholeTopic(log, TOPICS.outcomes.name, record => {
+    const decoded = decodeRecord(endedRecord, record)
+    if (decoded.ok && state.open.has(decoded.record.incidentId)) ended.add(decoded.record.commandId)
+  })
+  await readWholeTopic(log, TOPICS.decisions.name, record => {
+    const decoded = decodeRecord(decidedRecord, record)
+    if (!decoded.ok) return
+    const { incidentId, commandId, outcomeByMs } = decoded.record
+    const entry = state.open.get(incidentId)
+    // One of an earlier release does not say for how long.
+    if (entry !== undefined && commandId !== null && outcomeByMs !== undefined && !ended.has(commandId)) begin(entry, commandId, outcomeByMs)
   })
   return state
 }

@@ -1,5 +1,6 @@
 // From open to resolved: what a verdict, time and lingering alerts do to an incident.
 
+import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { EXPIRE_AFTER_MS, HEALED_GRACE_FACTOR } from '../../../../detectors/diagnose/lifecycle.ts'
 import { restore, snapshot } from '../../../../detectors/diagnose/state.ts'
@@ -206,9 +207,60 @@ test('of several members one is healed and a later one is not: the incident goes
   const { feed, incident, last } = acting()
   feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-2', attempt: 2 }) }, 30)
   expect(last().healedAtMs).toBe(T0 + 15_000)
-  feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-1', attempt: 1, verdict: 'ineffective' }) }, 31) // Given up before, heard of late.
+  feed({ kind: 'outcome', record: anOutcome(incident, { attempt: 1, verdict: 'ineffective' }) }, 31) // Given up before, heard of late.
   feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-3', attempt: 3, verdict: 'refused' }) }, 32)
   expect(last().healedAtMs).toBe(T0 + 15_000)
   feed({ kind: 'outcome', record: anOutcome(incident, { commandId: 'member-4', attempt: 4, verdict: 'ineffective' }) }, 33)
   expect(last()).toMatchObject({ status: 'open', healedAtMs: null })
+})
+
+test('of several members that are acted on side by side the outcomes say the same in whatever order they come, and the last ends the acting', () => {
+  const VERDICTS = ['healed', 'healed', 'ineffective', 'refused', 'undone'] as const
+  let healed = 0
+  const verdicts = fc.array(fc.record({ verdict: fc.constantFrom(...VERDICTS), healedS: fc.integer({ min: 12, max: 40 }) }), { minLength: 2, maxLength: 5 })
+  const shuffled = verdicts.chain(members => {
+    const places = fc.shuffledSubarray([...members.keys()], { minLength: members.length })
+    return fc.record({ members: fc.constant(members), order: places, other: places })
+  })
+  fc.assert(
+    fc.property(shuffled, ({ members, order, other }) => {
+      const end = (places: readonly number[]) => {
+        const { feed, incident, last } = acting()
+        for (const index of members.keys())
+          feed({ kind: 'decision', record: aDecision(incident, { id: `decision-${index}`, commandId: `member-${index}`, attempt: index + 2 }) }, 11)
+        feed({ kind: 'outcome', record: anOutcome(incident, { verdict: 'refused' }) }, 30)
+        for (const index of places) {
+          expect(last().status).toBe('acting')
+          const { verdict, healedS } = members[index]!
+          const healedAtMs = verdict === 'healed' ? T0 + healedS * 1_000 : null
+          feed({ kind: 'outcome', record: anOutcome(incident, { commandId: `member-${index}`, attempt: index + 2, verdict, healedAtMs }) }, 31)
+        }
+        return { status: last().status, healedAtMs: last().healedAtMs }
+      }
+      const ended = end(order)
+      expect(end(other)).toEqual(ended)
+      const telling = members.findLast(({ verdict }) => verdict !== 'refused')
+      expect(ended.healedAtMs !== null).toBe(telling?.verdict === 'healed')
+      if (ended.healedAtMs !== null) healed++
+    })
+  )
+  expect(healed).toBeGreaterThan(10) // Else the test says little.
+})
+
+test('a command whose outcome does not come in time is awaited no more; what becomes of it later still counts', () => {
+  for (const isLate of [false, true]) {
+    const { feed, see, tick, published } = reducer()
+    see(SILENT, ERRORS)
+    const incident = published.at(-1)!
+    feed({ kind: 'decision', record: aDecision(incident, { outcomeByMs: T0 + 300_000 }) }, 10)
+    see(closing(SILENT, 15))
+    tick(299)
+    expect(published.at(-1)!.status).toBe('acting')
+    tick(300)
+    expect(published.at(-1)!.status).toBe('open')
+    if (isLate) feed({ kind: 'outcome', record: anOutcome(incident, { recordedAtMs: T0 + 310_000 }) }, 310)
+    see(closing(ERRORS, 320))
+    tick(400)
+    expect(published.at(-1)).toMatchObject({ status: 'resolved', resolution: isLate ? 'remediated' : 'self_healed' })
+  }
 })

@@ -5,13 +5,16 @@ import { diagnoseWorker } from '../../../../detectors/diagnose/worker.ts'
 import type { RunningWorker } from '../../../../schemas/stateful-worker.ts'
 import { checkpointStore } from '../../../../pipeline/log/checkpoint-store.ts'
 import { anomalyRecord } from '../../../../schemas/anomaly.ts'
-import { encodeRecord, type RecordType } from '../../../../schemas/envelope.ts'
-import type { Logger } from '../../../../schemas/ports.ts'
+import { decisionRecord } from '../../../../schemas/decision.ts'
+import { decodeRecord, encodeRecord, type RecordType } from '../../../../schemas/envelope.ts'
+import { type Incident, incidentRecord } from '../../../../schemas/incident.ts'
+import { outcomeRecord } from '../../../../schemas/outcome.ts'
+import type { Log, Logger } from '../../../../schemas/ports.ts'
 import { deadLetterTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { edgeRecord, type Instance, instanceRecord } from '../../../../schemas/topology.ts'
 import { memoryLog } from '../../../support/memory-log.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
-import { absence, CONFIG, edge, T0 } from './builders.ts'
+import { absence, aDecision, anOutcome, CONFIG, edge, T0 } from './builders.ts'
 
 const OLD = 'lab/orders@orders-6f7c-1'
 const NEW = 'lab/orders@orders-9b2d-1'
@@ -29,6 +32,13 @@ function aWorld() {
   const log = memoryLog({ nowMs: clock.nowMs })
   return {
     log,
+    clock,
+    /** The newest record of an incident. */
+    last: (): Incident => {
+      const decoded = decodeRecord(incidentRecord, log.records(TOPICS.incidents.name).at(-1)!)
+      if (!decoded.ok) throw new Error(decoded.reason)
+      return decoded.record
+    },
     put: async <T>(topic: string, type: RecordType<T>, record: T): Promise<void> => {
       await log.append(topic, [encodeRecord(type, record)])
       await log.drained()
@@ -41,6 +51,13 @@ function aWorld() {
       return worker
     }
   }
+}
+
+async function saveAsEarlierFormat(log: Log): Promise<void> {
+  const checkpoints = checkpointStore(log)
+  const { owner } = await checkpoints.claim([{ name: 'diagnose', generation: 0 }], { force: true })
+  const saved = (await checkpoints.load('diagnose'))!
+  await checkpoints.save('diagnose', { ...saved, version: 2 }, owner)
 }
 
 test('reads edges and news of instances from one topic', async () => {
@@ -58,13 +75,27 @@ test.each(['with its checkpoint', 'with one of an earlier format'])('knows what 
   const first = await start()
   await put(TOPICS.topology.name, instanceRecord, BORN)
   await first.close()
-  if (how === 'with one of an earlier format') {
-    const checkpoints = checkpointStore(log)
-    const { owner } = await checkpoints.claim([{ name: 'diagnose', generation: 0 }], { force: true })
-    const saved = (await checkpoints.load('diagnose'))!
-    await checkpoints.save('diagnose', { ...saved, version: 2 }, owner)
-  }
+  if (how === 'with one of an earlier format') await saveAsEarlierFormat(log)
   await start()
   await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
   expect(log.records(TOPICS.incidents.name)).toEqual([])
+})
+
+test('a state that is rebuilt awaits the outcomes of commands that still run, and no others', async () => {
+  const { log, put, start, clock, last } = aWorld()
+  const first = await start()
+  await put(TOPICS.anomalies.name, anomalyRecord, SILENT)
+  const act = (number: number) => ({ id: `decision-${number}`, commandId: `command-${number}`, attempt: number, outcomeByMs: clock.nowMs() + 600_000 })
+  const heal = (number: number) => ({ ...act(number), id: `outcome-${number}`, healedAtMs: clock.nowMs(), recordedAtMs: clock.nowMs() })
+  for (const number of [1, 2, 3]) await put(TOPICS.decisions.name, decisionRecord, aDecision(last(), act(number)))
+  await put(TOPICS.outcomes.name, outcomeRecord, anOutcome(last(), heal(1)))
+  await first.close()
+  await saveAsEarlierFormat(log)
+  await start()
+  await put(TOPICS.outcomes.name, outcomeRecord, anOutcome(last(), heal(2)))
+  await put(TOPICS.anomalies.name, anomalyRecord, { ...SILENT, status: 'close', observedAtMs: clock.nowMs() })
+  await clock.advance(200_000)
+  expect(last()).toMatchObject({ status: 'acting', healedAtMs: expect.any(Number) as number })
+  await put(TOPICS.outcomes.name, outcomeRecord, anOutcome(last(), heal(3)))
+  expect(last()).toMatchObject({ status: 'resolved', resolution: 'remediated' })
 })
