@@ -28,6 +28,7 @@ import { confirmAtTerminal, openExistingLog, openKafkaAdmin } from './log-access
 import { registerMigrate } from './migrate.ts'
 import { openOutput, type Output } from './output.ts'
 import { registerPolicies } from './policies.ts'
+import { registerRelease } from './release.ts'
 import { registerScore } from './score.ts'
 import { topicsCommands } from './topics.ts'
 import { registerTune } from './tune.ts'
@@ -164,15 +165,7 @@ function incidentCommands(program: Command, loaded: () => LoadedConfig, client: 
       const record = await writeKillSwitch(loaded().config, { scope, on: off !== true, reason, by })
       output().result(record, off ? `released: ${scope} may act again` : `on: nothing begins in ${scope} until \`homeostat kill --off\``)
     })
-  program
-    .command('release')
-    .description('release a target that was frozen because an action on it may or may not have happened')
-    .argument('<target>')
-    .option('--by <name>', 'who you are', userName())
-    .action(async (target: string, { by }: { by: string }) => {
-      const record = await client().post('/api/releases', { target, by })
-      output().result(record, `released ${target}`)
-    })
+  registerRelease(program, { client, output })
 }
 
 function dataCommands(program: Command, client: () => Client, output: () => Output): void {

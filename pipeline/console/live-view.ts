@@ -50,6 +50,9 @@ export interface LiveView {
   story(incidentId: string): IncidentStory | undefined
   anomalies(limit: number): Anomaly[]
   decision(decisionId: string): Decision | undefined
+  /** Of every incident that is kept. */
+  decisions(): Decision[]
+  outcomes(): Outcome[]
   edges(): Edge[]
   models(): Model[]
   controls(): Control[]
@@ -153,6 +156,8 @@ export async function openLiveView(options: { log: Log; clock: Clock; logger: Lo
       for (const ofIncident of decisions.values()) if (ofIncident.has(decisionId)) return ofIncident.get(decisionId)
       return undefined
     },
+    decisions: () => [...decisions.values()].flatMap(ofIncident => [...ofIncident.values()]),
+    outcomes: () => [...outcomes.values()].flatMap(ofIncident => [...ofIncident.values()]),
     edges: () => [...edges.values()],
     models: () => [...models.values()],
     controls: () => [...controls.values()],

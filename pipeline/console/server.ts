@@ -21,6 +21,7 @@ import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import { canaryOrder } from './canary-orders.ts'
 import type { IncidentStory, LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
+import { releaseEffect } from './releases.ts'
 
 /** Control records that have no route of their own: what others do, and how things stand. */
 const ANNOUNCED: readonly string[] = ['change', 'maintenance', 'group', 'error_budget', 'autonomy', 'canary']
@@ -238,8 +239,11 @@ function writeRoutes(
     return append({ kind: 'label', anomalyId: String(anomalyId), label, note: String(note), by: String(by), atMs: clock.nowMs() })
   })
   app.post('/api/releases', async request => {
-    const { target, by = 'console' } = fields(request)
-    return append({ kind: 'release_target', target: String(target), by: String(by), atMs: clock.nowMs() })
+    const { target, by = 'console', force = false } = fields(request)
+    if (typeof target !== 'string' || target === '') throw new AppError('usage', 'give the target as {"target": "…"}')
+    const atMs = clock.nowMs()
+    const effect = releaseEffect(view, target, atMs, force === true)
+    return { ...(await append({ kind: 'release_target', target, by: String(by), atMs })), ...effect }
   })
   app.post('/api/controls', async request => {
     const given = fields(request)

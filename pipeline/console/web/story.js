@@ -73,7 +73,7 @@ function Decision({ decision, earlier }) {
     <h3>Decision: ${decision.outcome.replace('_', ' ')}${decision.runbook ? ` · ${decision.runbook}` : ''}</h3>
     <p>${decision.reason}${earlier > 0 ? ` (${earlier} earlier)` : ''}</p>
     ${decision.outcome === 'ask' && html`<p><button class="primary" onClick=${() => answer(true)}>Approve</button> <button onClick=${() => answer(false)}>Refuse</button></p>`}
-    ${frozen && html`<p><button onClick=${() => tell('api/releases', { target: decision.target, by: 'console' })}>I looked at it: release ${decision.target}</button></p>`}
+    ${frozen && html`<p><button onClick=${() => tell('api/releases', { target: decision.target, force: true, by: 'console' })}>I looked at it: release ${decision.target}</button></p>`}
     ${holding.length > 0 && html`<${Guards} guards=${holding} />`}
     ${allowing.length > 0 && html`<details><summary>${allowing.length} guards allow it</summary><${Guards} guards=${allowing} /></details>`}
   `

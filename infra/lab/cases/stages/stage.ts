@@ -70,7 +70,7 @@ function stageOf(rig: Rig, members: readonly string[], watcher: MemberWatcher): 
       for (const member of members) await rig.start(member)
       for (const member of members) {
         await untilAnswers(rig, member)
-        await rig.homeostat.post('/api/releases', { target: entityOf(member), by: 'ada' })
+        await rig.homeostat.post('/api/releases', { target: entityOf(member), force: true, by: 'ada' })
       }
       await announce(rig, { kind: 'autonomy', policy: 'sessions', reason: 'it was looked at', by: 'ada' })
       await until(rig, WELL_DEADLINE_MS, watcher.areWell)

@@ -134,6 +134,20 @@ describe('the console server', () => {
     expect((await post('/api/acknowledgements', { incidentId: 'nope' })).status).toBe(404)
   })
 
+  it('releases a target that it knows, or is told to; a misspelt one it does not record', async () => {
+    const target = 'lab/orders@orders-1'
+    expect(await (await post('/api/releases', { target, by: 'ada' })).json()).toMatchObject({ kind: 'release_target', target, by: 'ada', heldBy: [] })
+    expect(lastControl()).toEqual({ kind: 'release_target', target, by: 'ada', atMs: expect.any(Number) })
+    const recorded = log.records(TOPICS.control.name).length
+    const refused = await post('/api/releases', { target: 'lab/ordres@orders-1', by: 'ada' })
+    expect(refused.status).toBe(404)
+    expect(await refused.json()).toEqual({ error: { code: 'not_found', message: expect.stringContaining(`Did you mean ${target}?`) } })
+    for (const body of [{}, { target: '' }, { target: 3 }]) expect((await post('/api/releases', body)).status).toBe(400)
+    expect(log.records(TOPICS.control.name)).toHaveLength(recorded)
+    expect((await post('/api/releases', { target: 'lab/old@1', force: true })).status).toBe(200)
+    expect(lastControl()).toMatchObject({ kind: 'release_target', target: 'lab/old@1', by: 'console' })
+  })
+
   it('takes announcements of what others do, whole or not at all', async () => {
     const change = { kind: 'change', environment: 'lab', target: 'shop/orders', actor: 'ci', what: 'deploy', fromMs: 1, toMs: null, by: 'ada' }
     expect((await post('/api/controls', { ...change, id: 'deploy-481', atMs: 7 })).status).toBe(200)
