@@ -11,12 +11,12 @@ const address = z.strictObject({ host: z.string().default('127.0.0.1'), port: z.
 const tls = z.strictObject({ certFile: z.string(), keyFile: z.string(), clientCaFile: z.string().optional() })
 const credentials = z.strictObject({ username: z.string(), password: secret.optional() })
 const ratio = z.number().min(0).max(1)
-const environmentName = z.string().regex(/^[a-z0-9-]{1,40}$/, 'up to 40 small letters, digits and `-`')
+const environmentName = z.string().regex(/^[a-z0-9-]{1,40}$/, 'a name of at most 40 lower-case letters, digits and dashes')
 /** A topic that Collectors write with their `kafka` exporter. Encoding absent: told from the first byte of each record. */
 const collectorTopic = (name: string) =>
   z
     .strictObject({
-      topic: z.string().refine(isForeignTopic, 'a topic of Collectors: letters, digits, `.`, `_`, `-`; not beginning with `homeostat.`').default(name),
+      topic: z.string().refine(isForeignTopic, 'topics of Collectors have letters, digits, `.`, `_` and `-`, and do not begin with `homeostat.`').default(name),
       encoding: z.enum(['otlp_proto', 'otlp_json']).optional()
     })
     .prefault({})
@@ -104,7 +104,7 @@ export const configSchema = z.strictObject({
        */
       instance: z
         .string()
-        .regex(/^[A-Za-z0-9._-]{1,100}$/)
+        .regex(/^[A-Za-z0-9._-]{1,100}$/, 'a name of at most 100 letters, digits, dots, dashes and underscores')
         .optional(),
       compression: z.enum(['none', 'gzip', 'zstd', 'lz4', 'snappy']).default('none'),
       tls: z.strictObject({ caFile: z.string().optional(), certFile: z.string().optional(), keyFile: z.string().optional() }).optional(),
@@ -141,7 +141,7 @@ export const configSchema = z.strictObject({
       /** Tables are made ON CLUSTER with Replicated engines: its name, or a macro of the servers such as `{cluster}`. */
       cluster: z
         .string()
-        .regex(/^[A-Za-z0-9_.-]{1,60}$|^\{[a-z_]{1,40}\}$/, "a cluster's name, or a macro in braces")
+        .regex(/^[A-Za-z0-9_.-]{1,60}$|^\{[a-z_]{1,40}\}$/, "a cluster's name or a macro in braces")
         .optional(),
       batchRowsMax: z.number().int().min(1).default(5_000),
       batchInterval: durationSchema.prefault('1s'),

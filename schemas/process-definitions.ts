@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { durationSchema } from './yaml-values.ts'
 
-const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a name of an environment variable')
+const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'the name of an environment variable')
 
 /**
  * What the kernel lets a process have; inherited by what it starts, and counted for each process on its own (getrlimit(2)). For a tree as
@@ -42,7 +42,7 @@ export const processDefinitionSchema = z.strictObject({
   /** Output is appended here; default `<name>.log` beside the run files. Turned over when it is large at a start. */
   logFile: z.string().optional(),
   /** By the name that `start` and `restart` may give as `limits`; `default` is for those that give none. */
-  limits: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and dashes, at most 63'), limitsSchema).default({}),
+  limits: z.record(z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name of at most 63 lower-case letters, digits and dashes'), limitsSchema).default({}),
   /** What the process has after SIGTERM before SIGKILL. */
   grace: durationSchema.prefault('5s')
 })
@@ -51,6 +51,6 @@ export type ProcessDefinition = z.output<typeof processDefinitionSchema>
 export const processDefinitionsSchema = z.strictObject({
   apiVersion: z.literal('homeostat.io/v1'),
   kind: z.literal('ProcessDefinitions'),
-  processes: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'letters, digits, dots, dashes, at most 63'), processDefinitionSchema)
+  processes: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, 'a name of at most 63 letters, digits, dots and dashes'), processDefinitionSchema)
 })
 export type ProcessDefinitions = z.output<typeof processDefinitionsSchema>

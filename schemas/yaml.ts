@@ -6,7 +6,7 @@
 
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments, type Scalar } from 'yaml'
 import type { z } from 'zod'
-import { choiceHint, expectation, misspelt, shown, valueAt } from './issue-words.ts'
+import { isAboutSecret, wordsOf } from './issue-words.ts'
 import { closestName, schemaKeysAt } from './yaml-hints.ts'
 
 export interface Problem {
@@ -20,6 +20,8 @@ export interface Problem {
   message: string
   /** What to do; '' when the message says it all. */
   hint: string
+  /** The line is not to be shown: a secret stands in it. */
+  isSecret?: true
 }
 
 export interface Place {
@@ -108,7 +110,7 @@ export function formatProblem(problem: Problem, text: string): string {
   const source = text.split('\n', problem.line)[problem.line - 1]?.replace(/\r$/, '')
   const number = String(problem.line)
   const excerpt =
-    source === undefined || source === ''
+    source === undefined || source === '' || problem.isSecret
       ? []
       : // Tabs are kept below the caret's way, so that the caret stands under its column in any terminal.
         [`  ${number} | ${source}`, `  ${' '.repeat(number.length)} | ${source.slice(0, problem.column - 1).replaceAll(/[^\t]/g, ' ')}^`]
@@ -129,11 +131,11 @@ function issueProblems(issue: Issue, schema: z.ZodType, raw: unknown, positions:
     return issue.keys.map(key => {
       const near = closestName(key, known)
       const hint = near === undefined ? (known.length === 0 ? '' : `Known keys: ${known.join(', ')}.`) : `Did you mean ${near}?`
-      return problemAt(file, positions.keyAt([...path, key]), [...path, key], `unknown key ${key}`, hint)
+      return problemAt(file, positions.keyAt([...path, key]), [...path, key], 'unknown key', hint)
     })
   }
   if (issue.code === 'invalid_key') {
-    const reason = issue.issues.map(inner => inner.message).join('; ')
+    const reason = issue.issues.map(inner => wordsOf(inner, path.at(-1)).message).join('; ')
     return [problemAt(file, positions.keyAt(path), path, `this key is not allowed: ${reason}`, '')]
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
@@ -142,12 +144,8 @@ function issueProblems(issue: Issue, schema: z.ZodType, raw: unknown, positions:
     const branch = issue.errors.toSorted((a, b) => depth(b) - depth(a))[0]!
     return branch.flatMap(inner => issueProblems({ ...inner, path: [...path, ...inner.path] } as Issue, schema, raw, positions, file))
   }
-  const value = valueAt(raw, path)
-  if (value === undefined) {
-    const near = Object.keys((valueAt(raw, path.slice(0, -1)) as object | undefined) ?? {})
-    return [problemAt(file, positions.at(path), path, `${String(path.at(-1) ?? 'the document')} is missing: ${expectation(issue)}`, misspelt(path, near))]
-  }
-  return [problemAt(file, positions.at(path), path, `${expectation(issue)}, not ${shown(value)}`, choiceHint(issue, value))]
+  const { message, hint } = wordsOf(issue, raw)
+  return [{ ...problemAt(file, positions.at(path), path, message, hint), ...(isAboutSecret(issue) && { isSecret: true as const }) }]
 }
 
 function positionsOf(root: Node | null, text: string, lines: LineCounter): Positions {

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest'
 import { z } from 'zod'
 import { configSchema } from '../../../schemas/config.ts'
 import { formatProblem, parseYaml, parseYamlDocuments } from '../../../schemas/yaml.ts'
+import { durationSchema, nameSchema } from '../../../schemas/yaml-values.ts'
 import { closestName, editDistance } from '../../../schemas/yaml-hints.ts'
 
 const fleet = z.strictObject({
@@ -31,7 +32,7 @@ test('a valid file gives its value with defaults filled in', () => {
 
 test('an unknown key is reported where it stands, with the key that was meant', () => {
   expect(problemsOf('name: a\nreplcas: 3\n')).toEqual([
-    { file: 'fleet.yaml', line: 2, column: 1, path: 'replcas', message: 'unknown key replcas', hint: 'Did you mean replicas?' }
+    { file: 'fleet.yaml', line: 2, column: 1, path: 'replcas', message: 'unknown key', hint: 'Did you mean replicas?' }
   ])
 })
 
@@ -52,7 +53,7 @@ test('a value of the wrong type is reported at the value and shown', () => {
 test('a missing key names its misspelling when one stands beside it', () => {
   const problems = problemsOf('nmae: a\n')
   expect(problems).toMatchObject([
-    { line: 1, message: 'name is missing: a string is expected', hint: 'nmae is there: did you mean name?' },
+    { line: 1, message: 'a string is expected, and it is missing', hint: 'nmae is there: did you mean name?' },
     { line: 1, hint: 'Did you mean name?' }
   ])
 })
@@ -63,6 +64,56 @@ test('a wrong choice and a wrong discriminator list what is allowed', () => {
     { line: 2, column: 8, message: 'one of low, high is expected, not "hihg"', hint: 'Did you mean high?' },
     { line: 4, column: 11, message: 'one of http, tcp is expected, not "htp"', hint: 'Did you mean http?' }
   ])
+})
+
+test('no error says the name of its field twice, at the top or below', () => {
+  const lines = (text: string, schema: z.ZodType = fleet): string[] => problemsOf(text, schema).map(problem => formatProblem(problem, '').split('\n')[0]!)
+  expect(lines('dataDir: ./data\nintake: {grcp: {port: 1}}\ndetect: {rules: [{name: 7}], threads: 1.5}\n', configSchema)).toEqual([
+    'fleet.yaml:1:1: apiVersion: homeostat.io/v1 is expected, and it is missing',
+    'fleet.yaml:1:1: kind: Homeostat is expected, and it is missing',
+    'fleet.yaml:2:10: intake.grcp: unknown key',
+    'fleet.yaml:3:18: detect.rules[0].metric: a string is expected, and it is missing',
+    'fleet.yaml:3:25: detect.rules[0].name: a string is expected, not 7',
+    'fleet.yaml:3:39: detect.threads: a whole number is expected, not 1.5'
+  ])
+  expect(lines('[]')).toEqual(['fleet.yaml:1:1: a map is expected, not a list'])
+  expect(lines('name: a\nchecks:\n  - {type: http, ulr: x}\n')).toEqual([
+    'fleet.yaml:3:5: checks[0].url: a string is expected, and it is missing',
+    'fleet.yaml:3:18: checks[0].ulr: unknown key'
+  ])
+})
+
+test('what is expected is a whole sentence, whatever the rule', () => {
+  const schema = z.strictObject({
+    wait: durationSchema.optional(),
+    names: z.array(z.string()).min(2).max(3).optional(),
+    one: z.array(z.string()).min(1).optional(),
+    text: z.string().min(1).max(2).optional(),
+    share: z.number().gt(0).lt(1).optional(),
+    byName: z.record(nameSchema, z.string()).optional(),
+    window: z
+      .object({ from: z.number(), to: z.number() })
+      .refine(({ from, to }) => from < to, 'from is before to')
+      .optional()
+  })
+  const message = (text: string): string => problemsOf(text, schema)[0]!.message
+  const duration = 'a duration such as 500ms, 5s, 10m, 2h or 1d is expected'
+  expect(message('wait: soon')).toBe(`${duration}, not "soon"`)
+  expect(message('wait: 5')).toBe(`${duration}, not 5`)
+  expect(message('names: [a]')).toBe('at least 2 entries are expected, not 1')
+  expect(message('names: [a, b, c, d]')).toBe('at most 3 entries are expected, not 4')
+  expect(message('one: []')).toBe('at least 1 entry is expected, not 0')
+  expect(message('text: ""')).toBe('at least 1 character is expected, not ""')
+  expect(message('share: 0')).toBe('more than 0 is expected, not 0')
+  expect(message('share: 1')).toBe('less than 1 is expected, not 1')
+  expect(message('byName: {A b: x}')).toBe('this key is not allowed: a name of at most 63 lower-case letters, digits and dashes is expected, not "A b"')
+  expect(message('window: {from: 2, to: 1}')).toBe('from is before to')
+})
+
+test('a secret where a reference belongs is not shown, nor the line in which it stands', () => {
+  const text = 'apiVersion: homeostat.io/v1\nkind: Homeostat\nstore: {password: hunter2}\n'
+  const problems = problemsOf(text, configSchema).map(problem => formatProblem(problem, text))
+  expect(problems).toEqual(['fleet.yaml:3:19: store.password: a reference (env:NAME or file:PATH) is expected, not the secret itself'])
 })
 
 test('limits are said with their number', () => {
@@ -114,8 +165,8 @@ test('an offset inside a scalar is placed in plain, quoted and block text', () =
 
 test('a printed problem shows the line with a caret under the column, and the hint', () => {
   const text = 'name: a\n\treplcas: 3\n'
-  const problem = { file: 'fleet.yaml', line: 2, column: 2, path: 'replcas', message: 'unknown key replcas', hint: 'Did you mean replicas?' }
-  expect(formatProblem(problem, text)).toBe('fleet.yaml:2:2: replcas: unknown key replcas\n  2 | \treplcas: 3\n    | \t^\n  Did you mean replicas?')
+  const problem = { file: 'fleet.yaml', line: 2, column: 2, path: 'replcas', message: 'unknown key', hint: 'Did you mean replicas?' }
+  expect(formatProblem(problem, text)).toBe('fleet.yaml:2:2: replcas: unknown key\n  2 | \treplcas: 3\n    | \t^\n  Did you mean replicas?')
 })
 
 test('a key named __proto__ pollutes nothing', () => {

@@ -33,7 +33,7 @@ test.each(['true', '1 == 1', 'true || cause.service == "x"', '!has(cause.bogus)'
 })
 
 test('an empty match is refused, and one that can never hold', () => {
-  expect(problemsOf(policyYaml('', 'orders', ''), runbookYaml())).toMatchObject([{ path: 'spec.match', message: 'at least 1 characters are expected, not ""' }])
+  expect(problemsOf(policyYaml('', 'orders', ''), runbookYaml())).toMatchObject([{ path: 'spec.match', message: 'at least 1 character is expected, not ""' }])
   expect(problemsOf(policyYaml('', 'orders', '1 > 2'), runbookYaml())[0]!.message).toContain('never match')
   expect(problemsOf(policyYaml('', 'orders', 'has(cause.open) && cause.service == "orders"'), runbookYaml())).toEqual([])
 })

@@ -57,7 +57,8 @@ describe('configuration', () => {
       detect: { memoryMax: 5000000 }
     })
     expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__MEMORY_MAX: 'many' })).toThrow(/HOMEOSTAT_DETECT__MEMORY_MAX/)
-    expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__NONSENSE: '1' })).toThrow(/HOMEOSTAT_DETECT__NONSENSE|nonsense/)
+    expect(() => loadConfig(undefined, folder, { HOMEOSTAT_DETECT__NONSENSE: '1' })).toThrow(/^HOMEOSTAT_DETECT__NONSENSE: unknown key nonsense$/)
+    expect(() => loadConfig(undefined, folder, { HOMEOSTAT_STORE__PASSWORD: 'hunter2' })).toThrow(/^HOMEOSTAT_STORE__PASSWORD: .* not the secret itself$/)
   })
 
   it('takes relative paths from the folder of the file', () => {
