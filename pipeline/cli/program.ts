@@ -2,8 +2,10 @@
 
 import { Command, CommanderError } from 'commander'
 import { AppError, type ErrorCode } from '../../schemas/errors.ts'
+import { closestName } from '../../schemas/yaml-hints.ts'
 import { ROLES } from '../roles/select.ts'
 import type { GlobalOptions } from './commands.ts'
+import { wrapped } from './output.ts'
 
 const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   usage: 2,
@@ -30,6 +32,7 @@ export async function runProgram(argv: readonly string[], ports: ProgramPorts): 
   try {
     // A role that starts again after a crash has no time for what it does not run.
     if (program.parseOptions([...argv]).operands[0] !== 'start') (await import('./commands.ts')).registerCommands(program)
+    nameCommandsAfterError(program)
     await program.parseAsync(argv, { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (error) {
@@ -60,6 +63,24 @@ function buildProgram(ports: ProgramPorts): Command {
       return ports.start({ config, roles: role, pretty: process.stderr.isTTY === true && json !== true })
     })
   return program
+}
+
+/** Whoever asks for a command that is not there is told which there are, and the nearest where commander does not say it. */
+function nameCommandsAfterError(group: Command): void {
+  if (group.commands.length === 0) return
+  group.exitOverride(error => {
+    if (error.code === 'commander.unknownCommand' || error.code === 'commander.excessArguments') process.stderr.write(`${commandsText(group, error.code)}\n`)
+    throw error
+  })
+  for (const command of group.commands) nameCommandsAfterError(command)
+}
+
+/** Excess arguments are what a group complains of that does something by itself, too. */
+function commandsText(group: Command, code: string): string {
+  const names = group.commands.map(command => command.name())
+  const near = code === 'commander.excessArguments' ? closestName(group.args[0] ?? '', names) : undefined
+  const path = group.parent === null ? group.name() : `${group.parent.name()} ${group.name()}`
+  return `${near === undefined ? '' : `(Did you mean ${near}?)\n`}${wrapped(`Commands of ${path}: ${names.join(', ')}`, '')}`
 }
 
 const EPILOGUE = `
