@@ -20,7 +20,9 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 // who may change the program can write; where nobody can, it is done without.
 enableCompileCache(join(import.meta.dirname, '..', 'node_modules', '.cache', 'homeostat'))
 const { runProgram } = await import('./cli/program.ts')
+const { outliveReaders } = await import('./cli/closed-pipe.ts')
 
+outliveReaders(process.stdout, process.stderr)
 process.exitCode = await runProgram(process.argv.slice(2), {
   version,
   async start({ config, roles, pretty }) {
