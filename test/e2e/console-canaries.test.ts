@@ -60,8 +60,10 @@ describe.skipIf(noBrowser !== undefined)(`canaries in the console${noBrowser ===
   })
 
   it('a person pauses one', async () => {
+    const answered = watched.page.waitForResponse(response => response.request().method() === 'POST')
     await of('shop/search').getByRole('button', { name: 'Pause' }).click()
-    await expect.poll(() => newestOrder()).toMatchObject({ kind: 'canary', id: 'shop/search', order: 'pause', by: 'console' })
+    await answered
+    expect(newestOrder()).toMatchObject({ kind: 'canary', id: 'shop/search', order: 'pause', by: 'console' })
   })
 
   function newestOrder(): CanaryOrder {

@@ -53,7 +53,7 @@ describe.skipIf(noBrowser !== undefined)(`the console's page${noBrowser === unde
     held.resolve()
     await answered
     await page.evaluate(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn))))
-    await listed('resolved').waitFor({ timeout: 5_000 })
+    await listed('resolved').waitFor()
     await page.unroute(LIST)
   })
 
@@ -62,7 +62,19 @@ describe.skipIf(noBrowser !== undefined)(`the console's page${noBrowser === unde
     await page.route(LIST, route => route.abort(), { times: 1 })
     await tell({ ...OPEN, version: 4 })
     await told('open').waitFor()
-    await listed('open').waitFor({ timeout: 10_000 })
+    await listed('open').waitFor()
+    expect(watched.errors).toEqual([])
+  })
+
+  it('says when the kill switch was not heard, and what works without the console', async () => {
+    const { page } = watched
+    page.on('dialog', dialog => dialog.accept('STOP'))
+    const alerted = page.waitForEvent('dialog', dialog => dialog.type() === 'alert')
+    await page.route('**/api/kill', route => route.abort(), { times: 1 })
+    await page.getByRole('button', { name: 'Kill switch' }).click()
+    expect((await alerted).message()).toMatch(/^This was not heard .*: homeostat kill$/)
+    await page.getByRole('button', { name: 'Kill switch' }).click()
+    await page.getByRole('button', { name: 'Release kill switch' }).waitFor()
     expect(watched.errors).toEqual([])
   })
 })

@@ -4,11 +4,11 @@ const token = new URLSearchParams(location.hash.slice(1)).get('token') ?? sessio
 if (token) sessionStorage.setItem('token', token)
 const headers = token ? { authorization: `Bearer ${token}` } : {}
 
-/** A read that hangs is given up, so that it can be tried again. */
-const READ_TIMEOUT_MS = 10_000
+/** A read that hangs is given up, so that it can be tried again; of an order that hangs its giver is told. */
+const ANSWER_TIMEOUT_MS = 10_000
 
 export async function get(path) {
-  const response = await fetch(path, { headers, signal: AbortSignal.timeout(READ_TIMEOUT_MS) })
+  const response = await fetch(path, { headers, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) })
   if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText)
   return response.json()
 }
@@ -17,6 +17,7 @@ export async function post(path, body) {
   const response = await fetch(path, {
     method: 'POST',
     headers: { ...headers, 'content-type': 'application/json', 'x-homeostat': 'console' },
+    signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     body: JSON.stringify(body)
   })
   const answer = await response.json()

@@ -52,10 +52,12 @@ function App() {
 
 function Header({ health, connected, controls }) {
   const kill = controls.find(record => record.kind === 'kill_switch' && record.scope === 'global' && record.on)
-  const toggle = async () => {
-    if (kill) return post('api/kill', { on: false, by: 'console' })
+  const give = (order, command) =>
+    post('api/kill', { ...order, by: 'console' }).catch(error => alert(`This was not heard (${error.message}). It works without the console: ${command}`))
+  const toggle = () => {
+    if (kill) return give({ on: false }, 'homeostat kill --off')
     const typed = prompt('Stop all automation? No new action begins until you release it. Type STOP to confirm.')
-    if (typed === 'STOP') await post('api/kill', { on: true, reason: 'pressed in the console', by: 'console' })
+    if (typed === 'STOP') give({ on: true, reason: 'pressed in the console' }, 'homeostat kill')
   }
   const state = !connected ? ['bad', 'connection lost'] : health?.ready ? ['good', 'ready'] : ['warn', 'not ready']
   return html`<header>
