@@ -25,7 +25,6 @@ import type {
   Signals,
   Subscription
 } from '../../schemas/ports.ts'
-import { derivedId } from '../../schemas/ids.ts'
 import { commandsTopic } from '../../schemas/topics.ts'
 import type { HttpProbe, TcpProbe } from '../verify/checks.ts'
 import { conditions } from '../verify/conditions.ts'
@@ -36,7 +35,7 @@ import { executions, type PlacedCommand } from './executions.ts'
 import { incidentView } from './incident-view.ts'
 import { type Admission, commandLedger } from './ledger.ts'
 import { outbox } from './outbox.ts'
-import { outcomeIdOf, refusalOf } from './outcome.ts'
+import { forgedOutcome, outcomeIdOf, refusalOf } from './outcome.ts'
 import { runCommand } from './run-command.ts'
 import { targetScheduler } from './scheduler.ts'
 import type { CommandVerifier, Refusal } from './signer.ts'
@@ -44,7 +43,6 @@ import type { CommandVerifier, Refusal } from './signer.ts'
 const RETRY_MS = 1_000 // When the ledger or the log is in the way.
 const CONTROL_INTERVAL_MS = 1_000 // How soon a released target is known; the kill switch is read at each act besides.
 const PAGE_CHANNEL = 'default'
-const CLAIM_LENGTH_MAX = 64 // Of ids that nobody vouches for, in a reason.
 /** A claim of ours without a row was made just before a crash, or could not be admitted. Older ones are a matter of the past: decide has given them up. */
 const UNADMITTED_AGE_MS_MAX = 86_400_000
 
@@ -163,7 +161,7 @@ export function actWorker(options: ActOptions): ActWorker {
         }
         const admission = take(record, command, forged)
         if (admission.kind === 'full') return 'the ledger holds as many open commands as it may'
-        mine.settle(command.id)
+        if (forged === undefined) mine.settle(command.id) // Of a forged one the id says nothing: another may own it.
         if (admission.kind === 'accepted') scheduler.add(command.id, targetsOf(command))
       }
     } catch (error) {
@@ -178,7 +176,7 @@ export function actWorker(options: ActOptions): ActWorker {
 
   function take(record: LogRecord, command: Command, forged: Refusal | undefined): Admission {
     const nowMs = clock.nowMs()
-    const admission: Admission = forged ? refuseForgery(record, command, forged, nowMs) : admit(command, nowMs)
+    const admission: Admission = forged ? refuse(record, command, forged, nowMs) : admit(command, nowMs)
     if (admission.kind === 'full') return admission
     const refused = admission.kind === 'refused' ? admission : undefined
     meter.count(`homeostat.act.commands.${admission.kind}`, 1, refused ? { by: refused.by } : {})
@@ -193,16 +191,9 @@ export function actWorker(options: ActOptions): ActWorker {
     return ledger.admit(command, nowMs, judge, (by, reason) => refusalOf(command, outcomeIdOf(command.id), nowMs, by, reason))
   }
 
-  /**
-   * Its ids follow from the record's place, not from what it claims: neither may it stand in the way of the real command of that
-   * id, nor may its outcome pass for that command's with whoever waits for it. What it claims is told in words.
-   */
-  function refuseForgery(record: LogRecord, command: Command, { by, reason }: Refusal, nowMs: number): Admission {
-    const id = derivedId('outcome', 'forged', record.topic, record.partition, record.offset)
-    const claims = `it claims to be command ${command.id.slice(0, CLAIM_LENGTH_MAX)} of incident ${command.incidentId.slice(0, CLAIM_LENGTH_MAX)}`
-    const refusal = refusalOf(command, id, nowMs, by, `${reason}; nothing in the command is authenticated, ${claims}`)
-    ledger.recordForgery({ ...refusal, commandId: id, incidentId: id, decisionId: id })
-    return { kind: 'refused', by, reason }
+  function refuse(record: LogRecord, command: Command, forged: Refusal, nowMs: number): Admission {
+    ledger.recordForgery(forgedOutcome(record, command, nowMs, forged))
+    return { kind: 'refused', ...forged }
   }
 
   function gauge(): void {
@@ -223,7 +214,7 @@ export function actWorker(options: ActOptions): ActWorker {
       }
       if (mayLackRows) {
         mayLackRows = false
-        if ((await takeUpClaims()) !== undefined) mayLackRows = true
+        if (!(await takeUpClaims())) mayLackRows = true
       }
       await clock.sleep(CONTROL_INTERVAL_MS, stopping.signal)
     }
@@ -235,8 +226,7 @@ export function actWorker(options: ActOptions): ActWorker {
       logger.info({ commandId: row.key, target: row.command.target }, 'a command is resumed from the ledger')
       scheduler.add(row.key, targetsOf(row.command))
     }
-    const obstacle = await takeUpClaims()
-    if (obstacle !== undefined) throw new AppError('log_unavailable', obstacle)
+    mayLackRows = !(await takeUpClaims())
     gauge()
     background = Promise.all([sender.run(stopping.signal), watchControl()]).catch(fail)
     const topics = [commandsTopic(environment)]
@@ -247,9 +237,9 @@ export function actWorker(options: ActOptions): ActWorker {
   /**
    * Commands that were claimed and not admitted, by a crash or because log or ledger was in the way: nobody else may take them,
    * and whoever reads the partition by now passes them by.
-   * @returns why one has to be tried again, or undefined
+   * @returns false when it has to be tried again
    */
-  async function takeUpClaims(): Promise<string | undefined> {
+  async function takeUpClaims(): Promise<boolean> {
     const topic = commandsTopic(environment)
     try {
       for (const { commandId, partition, offset, claimedAtMs } of await mine.open()) {
@@ -263,13 +253,18 @@ export function actWorker(options: ActOptions): ActWorker {
         }
         logger.info({ commandId, target: decoded.record.target }, 'a command is taken up that was claimed and not admitted')
         const obstacle = await takeAll([{ record, command: decoded.record }])
-        if (obstacle !== undefined) return `command ${commandId} was claimed and cannot be taken up: ${obstacle}`
+        if (obstacle !== undefined) {
+          logger.warn({ commandId, obstacle }, 'a command that was claimed cannot be taken up now')
+          return false
+        }
+        mine.settle(commandId)
       }
     } catch (error) {
       if (!(error instanceof AppError && error.retriable)) throw error
-      return `claims cannot be read: ${error.message}`
+      logger.warn({ error }, 'claims cannot be read now')
+      return false
     }
-    return undefined
+    return true
   }
 
   async function closeAll(): Promise<void> {

@@ -3,8 +3,12 @@
 import type { Command } from '../../schemas/command.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Outcome, Verdict } from '../../schemas/outcome.ts'
+import type { LogRecord } from '../../schemas/ports.ts'
 import { noEvidence } from './evidence.ts'
 import type { CommandRow, StepFinding } from './rows.ts'
+import type { Refusal } from './signer.ts'
+
+const CLAIM_LENGTH_MAX = 64 // Of ids that nobody vouches for, in a reason.
 
 /** The outcome's id follows from the command's: a replay repeats it. */
 export const outcomeIdOf = (commandId: string): string => derivedId('outcome', commandId)
@@ -31,6 +35,18 @@ export function outcomeOf(row: CommandRow, findings: readonly StepFinding[], rec
 export function refusalOf(command: Command, id: string, nowMs: number, by: string, reason: string): Outcome {
   const nothing = { steps: [], evidence: noEvidence(), begunAtMs: null, healedAtMs: null, cost: 0, escalated: false }
   return { ...common(command, nowMs, nowMs), id, verdict: 'refused', reason, refusedBy: by, ...nothing }
+}
+
+/**
+ * The outcome of a record that is not what it says, or from nobody who may command. Its ids follow from the record's place, not from what
+ * it claims: neither may it stand in the way of the real command of that id, nor may its outcome pass for that command's with whoever
+ * waits for it. What it claims is told in words.
+ */
+export function forgedOutcome({ topic, partition, offset }: LogRecord, command: Command, nowMs: number, { by, reason }: Refusal): Outcome {
+  const id = derivedId('outcome', 'forged', topic, partition, offset)
+  const claims = `it claims to be command ${command.id.slice(0, CLAIM_LENGTH_MAX)} of incident ${command.incidentId.slice(0, CLAIM_LENGTH_MAX)}`
+  const refusal = refusalOf(command, id, nowMs, by, `${reason}; nothing in the command is authenticated, ${claims}`)
+  return { ...refusal, commandId: id, incidentId: id, decisionId: id }
 }
 
 /** What the steps together say: the last one that acted decides; nothing done at all is a refusal by what stopped it. */

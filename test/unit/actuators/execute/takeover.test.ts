@@ -3,7 +3,6 @@
 
 import { afterEach, describe, expect, it } from 'vitest'
 import { type ActWorker, actWorker } from '../../../../actuators/execute/executor.ts'
-import { AppError } from '../../../../schemas/errors.ts'
 import type { Driver, Log, Subscription } from '../../../../schemas/ports.ts'
 import { commandsTopic, TOPICS } from '../../../../schemas/topics.ts'
 import { memoryLedger } from '../../../support/memory-ledger.ts'
@@ -154,43 +153,6 @@ describe('two actuators', () => {
     await world.clock.advance(60_000)
     expect(effects(world)).toEqual(verdict === 'healed' ? [1] : [])
     expect(world.outcomes().map(outcome => outcome.verdict)).toEqual([verdict])
-  })
-})
-
-describe('an actuator that lives on after its claim was durable, while the group has given the commands topic to another', () => {
-  it.each([
-    ['the answer to the claim was lost', 'log'],
-    ['the ledger refuses to write for a while', 'ledger']
-  ] as const)('%s: it admits the command without a restart', async (_, broken) => {
-    const world = aWorld()
-    healsAfter(world, 1_000)
-    let isBroken = true
-    const unavailable = (): never => {
-      throw new AppError('log_unavailable', 'for a while')
-    }
-    const log: Log = {
-      ...world.log,
-      async append(topic, records) {
-        const positions = await world.log.append(topic, records)
-        return broken === 'log' && isBroken && topic === TOPICS.executions.name ? unavailable() : positions
-      }
-    }
-    const first = actWorker({ ...world.options, log })
-    workers.push(first)
-    await first.start()
-    await successor(world).start()
-    const isClaimed = (): boolean => world.log.records(TOPICS.executions.name).length > 0
-    if (broken === 'ledger') world.ledger.onTransaction = () => (isBroken && isClaimed() ? unavailable() : undefined)
-    await world.send(aCommand())
-    await world.clock.advance(500)
-    expect(isClaimed()).toBe(true)
-    await world.log.expel(GROUP, 0)
-    await world.clock.advance(5_000)
-    expect(world.counts.get('homeostat.act.commands.elsewhere')).toBe(1)
-    isBroken = false
-    await world.clock.advance(120_000)
-    expect(effects(world)).toEqual([1])
-    expect(world.outcomes().map(outcome => outcome.verdict)).toEqual(['healed'])
   })
 })
 
