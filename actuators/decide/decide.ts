@@ -8,11 +8,11 @@ import type { Config } from '../../schemas/config.ts'
 import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
 import type { EscalationRules } from '../../schemas/escalation.ts'
-import { advanceCall } from '../escalate/calls.ts'
 import { derivedId } from '../../schemas/ids.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import type { Random } from '../../schemas/ports.ts'
+import { advanceCall, shiftCalls } from '../escalate/calls.ts'
 import { addAttempt, attemptOf, giveUpOrphans, settleOutcome } from './attempts.ts'
 import { commandId, makeCommand, type UnsignedCommand } from './command.ts'
 import { applyControl } from './controls.ts'
@@ -82,6 +82,7 @@ export function decide(state: DecideState, event: DecideEvent, nowMs: number, ra
     case 'clock_step':
       state.steppedMs += event.byMs
       shiftUnattended(state, event.byMs)
+      shiftCalls(state, event.byMs)
       return decideAll(state, nowMs, random, rules) // When to look again was said by the clock as it was.
     case 'tick':
       return onTick(state, nowMs, random, rules)
@@ -108,7 +109,7 @@ function onIncident(state: DecideState, incident: Incident, nowMs: number, rando
     addOpening(state, incident)
     scoreOnset(state, incident, name => rules.policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0)
   }
-  const watch = known ?? newWatch(incident)
+  const watch = known ?? newWatch(incident, state)
   watch.incident = incident
   state.watches[incident.id] = watch
   worsen(state, incident, rules.escalation, nowMs)
@@ -240,7 +241,8 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
   const isOverdue = isDue(callAtMs, nowMs)
   watch.retryAtMs = isOverdue ? retryAtMs : earlier(retryAtMs, callAtMs)
   const answer = answerOf(judgement)
-  if (answer === watch.answer && !isOverdue) return []
+  const isNew = answer !== watch.answer
+  if (!isNew && !isOverdue) return []
   const id = derivedId('decision', watch.incident.id, watch.sequence, answer)
   const plan = said.outcome === 'act' && chosen !== null ? planOf(chosen, said.attempt) : undefined
   const decision: Decision = { id, ...said, commandId: plan === undefined ? null : commandId(plan), callAtMs: isOverdue ? null : callAtMs }
@@ -249,7 +251,7 @@ function record(state: DecideState, watch: Watch, judgement: Judgement, nowMs: n
   watch.answer = answer
   watch.last = lastOf(decision)
   const anomalyIds = watch.incident.members.map(member => member.anomalyId)
-  if (undoesOf(chosen?.turn) === null) addTrial(state, decision, anomalyIds)
+  if (isNew && undoesOf(chosen?.turn) === null) addTrial(state, decision, anomalyIds)
   const effects: DecideEffect[] = [{ kind: 'publish_decision', record: decision }]
   if (chosen !== null && (said.outcome === 'ask' || (said.outcome === 'would_act' && said.autonomy === 'suggest'))) {
     const subject = askSubject(decision, decision.guards)

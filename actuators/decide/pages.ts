@@ -45,21 +45,29 @@ export function callFor(
     if (told) fromMs = nowMs + policy.spec.escalate.blockedFor
     else target.escalatedAtMs = nowMs
   } else if (watch.paged) return undefined
-  watch.paged = true
-  const news = {
-    incidentId: incident.id,
-    environment: incident.environment,
-    entity: decision.target,
-    channels: [...policy.spec.escalate.channels],
-    severity: incident.severity,
-    summary: `${incident.title}: ${decision.reason}${isOverdue ? changesOf(decision) : ''}`,
-    details: detailsOf(watch, decision),
-    ...(fromMs === undefined ? {} : { fromMs })
-  }
-  const call = openCall(state, news, decision.outcome === 'escalate', nowMs)
+  const summary = `${incident.title}: ${decision.reason}${isOverdue ? changesOf(decision) : ''}`
+  const call = openOf(state, watch, decision, policy, summary, fromMs)
   // Who owns it is looked up outside; without rules nobody asks.
   if (rules === undefined) call.owner = null
   return call
+}
+
+/** The call that a decision had promised for later, in a state that is made from what was published. */
+export function promisedCall(state: DecideState, watch: Watch, decision: Decision, policy: LoadedPolicy): Call {
+  return openOf(state, watch, decision, policy, `${watch.incident.title}: ${decision.reason}`, decision.callAtMs ?? undefined)
+}
+
+function openOf(state: DecideState, watch: Watch, decision: Decision, policy: LoadedPolicy, summary: string, fromMs: number | undefined): Call {
+  watch.paged = true
+  const { id, environment, severity } = watch.incident
+  const news = {
+    ...{ incidentId: id, environment, severity, summary },
+    entity: decision.target!,
+    channels: [...policy.spec.escalate.channels],
+    details: detailsOf(watch, decision),
+    ...(fromMs === undefined ? {} : { fromMs })
+  }
+  return openCall(state, news, decision.outcome === 'escalate', decision.decidedAtMs)
 }
 
 /** What would change the answer, for channels that show a line of text only. */

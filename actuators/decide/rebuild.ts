@@ -19,9 +19,9 @@ import { applyControl } from './controls.ts'
 import { reopenEscalated } from './decide.ts'
 import { askSubject } from './guards/approval.ts'
 import { answerOf } from './judge.ts'
-import { takeAnswer } from './pages.ts'
+import { promisedCall, takeAnswer } from './pages.ts'
 import type { PolicySet } from './policy-file.ts'
-import { addOnset, addOpening, type DecideState, emptyState, lastOf, newWatch, OVER_MAX, targetOf } from './state.ts'
+import { addOnset, addOpening, type DecideState, emptyState, lastOf, newWatch, OVER_MAX, targetOf, type Watch } from './state.ts'
 import { addTrial, scoreControl, scoreOnset, scoreOutcome, scoreResolution } from './trust.ts'
 
 const UNKNOWN_STAGE = 'decide lost its checkpoint, and how far it came is not known'
@@ -73,7 +73,7 @@ export async function rebuildState(
     if (incident.status === 'resolved') {
       state.over = [...state.over, incident.id].slice(-OVER_MAX)
       delete state.watches[incident.id]
-    } else state.watches[incident.id] = { ...newWatch(incident), retryAtMs: 0 } // Looked at with the first tick.
+    } else state.watches[incident.id] = { ...newWatch(incident, state), retryAtMs: 0 } // Looked at with the first tick.
   })
   for (const { incidentId, runbook } of inStages) {
     const watch = state.watches[incidentId]
@@ -88,8 +88,9 @@ export async function rebuildState(
     watch.last = lastOf(decision)
     if (decision.outcome === 'ask') watch.ask = { decisionId: decision.id, askedAtMs: decision.decidedAtMs, subject: askSubject(decision, decision.guards) }
     if (decision.commandId !== null) watch.attempts = Math.max(watch.attempts, decision.attempt)
-    if (decision.outcome === 'escalate') watch.escalated = true
+    watch.escalated = decision.outcome === 'escalate' // Once more after that it is decided only when a person released the target.
     if (decision.outcome === 'escalate' || decision.outcome === 'ask' || decision.calledPeople) watch.paged = true
+    goOnWaiting(state, watch, decision, policies)
   })
   // What became of the decisions, in the order in which later news overrides earlier.
   const recurrenceMs = (name: string) => policies.policies.find(policy => policy.name === name)?.spec.recurrenceWindow ?? 0
@@ -111,6 +112,16 @@ export async function rebuildState(
   }
   await each(TOPICS.control.name, controlRecord, heard, controlEnd)
   return { state, positions: [...incidentsEnd, ...outcomesEnd, ...controlEnd] }
+}
+
+/** That people will be called later is no news any more when it is due: what was counted goes on, and what was promised is kept. */
+function goOnWaiting(state: DecideState, watch: Watch, decision: Decision, { policies }: PolicySet): void {
+  const policy = policies.find(({ name }) => name === decision.policy)
+  const { callAtMs, outcome, target } = decision
+  watch.unattended = null
+  if (policy === undefined || target === null || callAtMs == null) return
+  if (outcome === 'escalate') promisedCall(state, watch, decision, policy)
+  else watch.unattended = { sinceMs: callAtMs - policy.spec.escalate.blockedFor, heldAtMs: null }
 }
 
 /** Whether a decision was to take something back: nothing to be scored. */

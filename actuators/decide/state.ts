@@ -56,6 +56,8 @@ export interface TargetState {
 /** An open incident and where its decision stands. */
 export interface Watch {
   incident: Incident
+  /** `DecideState.steppedMs` when it was opened; absent in checkpoints of earlier releases. */
+  steppedMs?: number
   /** Decisions published so far: part of the next one's id. */
   sequence: number
   /** What the last decision said, without times. */
@@ -82,10 +84,10 @@ export interface Watch {
   stopped?: Record<string, StoppedRollout>
 }
 
-/** An incident that nothing was decided about. */
-export function newWatch(incident: Incident): Watch {
+/** An incident that nothing was decided about, as it was opened just now. */
+export function newWatch(incident: Incident, { steppedMs }: Pick<DecideState, 'steppedMs'>): Watch {
   return {
-    incident,
+    ...{ incident, steppedMs },
     sequence: 0,
     answer: '',
     last: null,

@@ -99,6 +99,14 @@ export function isCallDue(state: Pick<CallState, 'maintenance'>, call: Call, rul
   return timeoutMs !== undefined && nowMs - call.stepAtMs >= timeoutMs
 }
 
+/** The wall clock was set: nobody is called sooner or later for it. */
+export function shiftCalls({ calls }: Pick<CallState, 'calls'>, byMs: number): void {
+  for (const call of Object.values(calls)) {
+    call.stepAtMs += byMs
+    if (call.fromMs !== undefined) call.fromMs += byMs
+  }
+}
+
 /** A silence holds calling back, never the record nor the end. One whose match is a condition only holds acting back: better one page too many. */
 function isSilenced({ maintenance }: Pick<CallState, 'maintenance'>, { entity, environment }: Call, nowMs: number): boolean {
   const service = entity.indexOf('@') > 0 ? entity.slice(0, entity.indexOf('@')) : entity

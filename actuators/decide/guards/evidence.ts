@@ -3,10 +3,14 @@
 import type { IncidentMember } from '../../../schemas/incident.ts'
 import { allow, type Guard, span, wait } from './guard.ts'
 
-export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
+/** Diagnosis waits no longer for others that fell silent, too; more is left only since the clock was set back. */
+const ALONE_WAIT_MS_MAX = 120_000
+
+export const evidence: Guard = ({ nowMs, incident, cause, policy, state, watch }) => {
   const { causeScoreMin, membersMin } = policy.spec.evidence
   const telling = incident.members.filter(isTelling).length
-  const seenForMs = Math.max(0, nowMs - incident.openedAtMs)
+  const steppedMs = state.steppedMs - (watch.steppedMs ?? state.steppedMs)
+  const seenForMs = Math.max(0, nowMs - incident.openedAtMs - steppedMs)
   const inputs = {
     causeScore: cause.score,
     causeScoreMin,
@@ -24,10 +28,10 @@ export const evidence: Guard = ({ nowMs, incident, cause, policy }) => {
     const reason = `the signs of ${cause.entity} have closed; what is still open does not point at it`
     return wait('evidence', inputs, reason, `An open anomaly of ${cause.entity} or of a caller that complains of it.`, null)
   }
-  if (cause.waitUntilMs !== undefined && nowMs < cause.waitUntilMs) {
-    const left = cause.waitUntilMs - nowMs
-    const reason = `${cause.entity} is silent and nothing else is wrong: for ${span(left)} more it may prove that others fell silent with it`
-    return wait('evidence', inputs, reason, `${span(left)} more, or a caller that complains of it.`, cause.waitUntilMs)
+  const aloneInMs = (cause.waitUntilMs ?? nowMs) - nowMs
+  if (aloneInMs > 0 && aloneInMs <= ALONE_WAIT_MS_MAX) {
+    const reason = `${cause.entity} is silent and nothing else is wrong: for ${span(aloneInMs)} more it may prove that others fell silent with it`
+    return wait('evidence', inputs, reason, `${span(aloneInMs)} more, or a caller that complains of it.`, nowMs + aloneInMs)
   }
   if (cause.score < causeScoreMin) {
     const reason = `the first cause scores ${cause.score}, ${causeScoreMin} is needed`

@@ -93,6 +93,16 @@ describe('shadow decisions', () => {
     one.incident(resolved(resolution), 10)
     expect(trials(one)).toEqual([['shadow', result]])
   })
+  test('that people are called about what it would have done is no second statement', () => {
+    const { state, incident, control, run, last } = decider(set('autonomy: approve'))
+    state.trust.orders = { demotions: [{ atMs: T0 - 1, reason: 'did harm' }], trials: [], proposed: null }
+    incident(anIncident(), 0)
+    expect(last()).toMatchObject({ outcome: 'would_act', autonomy: 'suggest' })
+    control({ kind: 'label', anomalyId: 'anomaly-1', label: 'true_positive', note: '', by: 'ada', atMs: T0 }, 1)
+    run(2, 400)
+    expect(last()).toMatchObject({ outcome: 'would_act', calledPeople: true })
+    expect(state.trust.orders.trials).toMatchObject([{ result: 'right' }])
+  })
   test('labels of the alarm tell it too, also when it is long over', () => {
     const label = (kind: 'true_positive' | 'false_positive'): Control => ({ kind: 'label', anomalyId: 'anomaly-1', label: kind, note: '', by: 'ada', atMs: T0 })
     const truly = observed()
