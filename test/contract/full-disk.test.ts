@@ -23,7 +23,7 @@ afterEach(() => {
 })
 
 describe('on a full disk', () => {
-  test('appends are refused as log_full, what was acknowledged is readable, and space makes the log go on', { timeout: 60_000 }, async ({ skip }) => {
+  test('appends are refused as log_full, what was acknowledged is readable, and space makes the log go on', async ({ skip }) => {
     if (!mountTmpfs(dir)) return skip('a small tmpfs cannot be mounted here: needs Linux and root')
     const log = await openLog()
     const ledger = SqliteLedger.open({ file: join(dir, 'ledger.db') })

@@ -41,7 +41,7 @@ test('rows and tokens survive kill -9, and the directory opens again at once', a
   const last = Number(acknowledged.at(-1)!.split(' ')[1])
   await store.insert('otel_metrics_gauge', [{ MetricName: 'killed', TimeUnix: `${Math.floor(Date.now() / 1_000)}`, Value: -1 }], { token: `killed-${last}` })
   expect(await store.query(`SELECT 1 FROM otel_metrics_gauge WHERE MetricName = 'killed' AND Value = -1`)).toEqual([])
-}, 60_000)
+})
 
 function writer(dataDir: string): ChildProcess {
   return spawn(process.execPath, [WRITER, dataDir], { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -64,4 +64,4 @@ test('a thread that owned the engine, closed it or died, leaves the process soun
   const [code, signal] = child.exitCode === null && child.signalCode === null ? await once(child, 'exit') : [child.exitCode, child.signalCode]
   expect({ code, signal }).toEqual({ code: 0, signal: null })
   await opened.reopen()
-}, 60_000)
+})

@@ -62,7 +62,7 @@ servedTo('admin', () => {
     expect((await changed.plan()).statements).toEqual([])
     expect((await changed.plan()).migrations.every(({ state }) => state === 'applied')).toBe(true)
     await changed.close()
-  }, 60_000)
+  })
 
   test.each([
     'INSERT INTO homeostat.otel_logs (Body) VALUES (1)',
@@ -90,7 +90,7 @@ servedTo('writer', () => {
     await second.start()
     await second.close()
     await store.close()
-  }, 30_000)
+  })
 
   test.each([
     'SELECT * FROM homeostat.otel_logs',

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
 const CHROMIUM = '/usr/bin/chromium'
+const HANG_MS = 90_000 // Two seconds until it shows a page, on an idle machine.
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -41,8 +42,9 @@ interface Seen {
 
 /** Opens the console and notes how the newest incident's status changes from now on. */
 export async function watchConsole(address: string): Promise<WatchedConsole> {
-  const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS })
+  const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS, timeout: HANG_MS })
   const page = await browser.newPage({ viewport: { width: 1440, height: 1000 } })
+  page.setDefaultTimeout(HANG_MS)
   const errors: string[] = []
   page.on('pageerror', error => errors.push(error.message))
   await page.addInitScript(() => {

@@ -20,8 +20,10 @@ export function countingMeter(): Meter & { readonly counts: Map<string, number> 
   return { counts, count: (name, value = 1) => void counts.set(name, (counts.get(name) ?? 0) + value), gauge() {} }
 }
 
-/** Waits until `condition` holds; fails with `what` after `timeoutMs`. */
-export async function eventually(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 10_000): Promise<void> {
+const HANG_MS = 60_000 // No promise of anything's speed: it ends a wait for what never comes.
+
+/** Waits until `condition` holds. @throws Error that says `what` after `timeoutMs` */
+export async function eventually(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = HANG_MS): Promise<void> {
   const endMs = performance.now() + timeoutMs
   while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`not within ${timeoutMs} ms: ${what}`)

@@ -15,7 +15,6 @@ import { configSchema } from '../../../../schemas/config.ts'
 import { virtualClock } from '../../../support/virtual-clock.ts'
 import { aClose, aRecord, at, run } from './analysis-rig.ts'
 
-const TIMEOUT_MS = 20_000 // What hangs is told as such; the slowest case replays half an hour.
 let folder: string
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'homeostat-write-'))
@@ -88,7 +87,7 @@ const CASES: [string, (path: string) => Promise<unknown>, () => string, RegExp][
 ]
 
 describe('a place that cannot be written', () => {
-  test.each(CASES)('%s', { timeout: TIMEOUT_MS }, async (_name, command, place, message) => {
+  test.each(CASES)('%s', async (_name, command, place, message) => {
     await expect(command(place())).rejects.toMatchObject({ code: 'usage', message: expect.stringMatching(message) as string })
   })
 
@@ -98,12 +97,12 @@ describe('a place that cannot be written', () => {
     expect(readdirSync(join(folder, 'out'))).toEqual([])
   })
 
-  test.each(['/proc/homeostat', '/proc/homeostat/a'])('dataDir %s', { timeout: TIMEOUT_MS }, dataDir => {
+  test.each(['/proc/homeostat', '/proc/homeostat/a'])('dataDir %s', dataDir => {
     expect(() => holdInstance(dataDir)).toThrow(/^dataDir \/proc\S* cannot be made \(ENOENT: .*\): name a folder that this user may write$/)
   })
 })
 
-test('kill and whatever else opens the log itself says where it should be', { timeout: TIMEOUT_MS }, async () => {
+test('kill and whatever else opens the log itself says where it should be', async () => {
   const options = { dir: '/proc/homeostat/log', logger: undefined, meter: undefined, clock: virtualClock(0) } as unknown as EmbeddedLogOptions
   await expect(EmbeddedLog.open(options)).rejects.toMatchObject({ code: 'log_unavailable', message: expect.stringMatching(/is dataDir right\?$/) as string })
 })

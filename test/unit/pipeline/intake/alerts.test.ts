@@ -193,5 +193,5 @@ describe.skipIf(alertmanagerMissing !== undefined)(`with a real Alertmanager${al
     await until(() => anomaliesIn(log).filter(({ status }) => status === 'close').length === 2)
     await settle(60_000)
     expect(incidents().at(-1)).toMatchObject({ status: 'resolved', resolution: 'self_healed' })
-  }, 60_000)
+  })
 })
