@@ -10,7 +10,8 @@ import { eventually } from './log-tools.ts'
 const MAIN = join(import.meta.dirname, '..', '..', 'pipeline', 'main.ts')
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
 const READY_DEADLINE_MS = 90_000 // Several start at once on two cores, the store with an engine of its own.
-const COMMAND_TIMEOUT_MS = 60_000
+const COMMAND_TIMEOUT_MS = 90_000
+const ANSWER_MS_MAX = 30_000
 
 export interface HomeostatProcess {
   pid: number
@@ -20,7 +21,7 @@ export interface HomeostatProcess {
   addresses(): Record<string, string>
   /** Resolves once /readyz says so. @throws Error with its log when it ends before */
   ready(): Promise<void>
-  /** Its log lines so far, parsed. */
+  /** Its whole log lines so far, parsed: all of them after its end. */
   lines(): Record<string, unknown>[]
   /** Sends the signal and waits for the end. Safe to call on one that ended. @returns the exit code, or the signal that ended it */
   end(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals>
@@ -59,6 +60,7 @@ export function startHomeostat(folder: string, name: string, options: { roles?: 
     lines: () =>
       log
         .split('\n')
+        .slice(0, -1) // The last one is still being written.
         .filter(line => line.startsWith('{'))
         .map(line => JSON.parse(line) as Record<string, unknown>),
     async end(signal = 'SIGTERM') {
@@ -80,7 +82,7 @@ export function homeostat(configFile: string, command: readonly string[]): Promi
 /** Status of a GET; 0 when nobody answers. */
 export async function statusOf(url: string): Promise<number> {
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(5_000) })
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS_MAX) })
     await response.arrayBuffer()
     return response.status
   } catch {
@@ -88,7 +90,8 @@ export async function statusOf(url: string): Promise<number> {
   }
 }
 
+/** When it has ended and all that it said was read. */
 async function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {
-  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
   return code ?? signal!
 }
