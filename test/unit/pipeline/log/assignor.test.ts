@@ -132,12 +132,13 @@ describe('the assignor', () => {
 
   test('200 partitions of 50 members are assigned in milliseconds', () => {
     const partitions = new Map(TOPICS.map(topic => [topic, 200]))
-    const startedMs = performance.now()
+    const before = process.cpuUsage()
     const members = group(
       Array.from({ length: 50 }, (_, i) => `m${i}`),
       partitions
     )
-    expect(performance.now() - startedMs).toBeLessThan(2_000)
+    const { user } = process.cpuUsage(before) // Whatever else the machine does.
+    expect(user / 1_000).toBeLessThan(2_000)
     expect(new Set(members.map(member => member.owned.length))).toEqual(new Set([12]))
   })
 

@@ -21,6 +21,7 @@ const METRICS = TOPICS.metrics.name
 const ANOMALIES = TOPICS.anomalies.name
 const MIB = 2 ** 20
 const DAY_MS = 86_400_000
+const LEASE_MS = 9_000 // As membership.ts has it.
 let dir: string
 let opened: EmbeddedLog[]
 
@@ -193,9 +194,11 @@ describe('owners that disappear', () => {
     const [line] = (await once(consumer.stdout!, 'data')) as [Buffer]
     const generation = Number(line.toString().split(' ')[0])
     await kill(consumer)
-    const begunMs = performance.now()
+    // On its clock the dead one's lease never ends.
+    const nowMs = Date.now() - LEASE_MS
+    const successor = await open({ clock: { ...systemClock, nowMs: () => nowMs } })
     let taken = 0
-    await log.subscribe({
+    await successor.subscribe({
       group: 'g',
       topics: [ANOMALIES],
       from: 'earliest',
@@ -205,7 +208,6 @@ describe('owners that disappear', () => {
       }
     })
     await eventually('the successor reads', () => taken > 0)
-    expect(performance.now() - begunMs).toBeLessThan(1_000)
     expect(taken).toBe(generation + 1)
   })
 
@@ -222,7 +224,7 @@ describe('owners that disappear', () => {
     const options = { group: 'g', topics: [ANOMALIES], from: 'earliest', autoCommit: false, onBatch: remember } as const
     const first = await hung.subscribe(options)
     await eventually('the first reads', () => generations.length === 1)
-    clock.shiftMs = 10_000
+    clock.shiftMs = LEASE_MS + 1_000
     await other.subscribe(options)
     await eventually('the second reads', () => generations.length === 2)
     expect(generations[1]).toBeGreaterThan(generations[0]!)
