@@ -79,7 +79,7 @@ function isRunning(held) {
   try {
     return process.kill(Number(readFileSync(held, 'utf8')), 0)
   } catch (error) {
-    return error.code === 'EPERM'
+    return error.code === 'EPERM' || error.code === 'ENOENT' // Another's, or given back just now: not ours to remove.
   }
 }
 
