@@ -259,7 +259,7 @@ describe('the store role', () => {
     ])
     await eventually('the good row', async () => (await stored('bad')).length === 1)
     await eventually('the label', async () => (await opened.store.query(`SELECT 1 FROM homeostat_control WHERE AnomalyId = 'a'`)).length === 1)
-    expect(log.records(deadLetterTopic(METRICS))).toHaveLength(1)
+    await eventually('the dead letters', () => [METRICS, TOPICS.control.name].every(topic => log.records(deadLetterTopic(topic)).length === 1))
     expect(log.records(deadLetterTopic(TOPICS.control.name))[0]?.headers['dlq.message']).toContain('unheard.of')
     expect(meter.counts.get('homeostat.store.dead_letters')).toBe(2)
   })
