@@ -11,7 +11,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { sameProcess } from '../../actuators/drivers/process-table.ts'
-import { type KafkaBroker, startKafka } from '../../test/support/kafka-broker.ts'
+import { BACK_SOON, type KafkaBroker, startKafka } from '../../test/support/kafka-broker.ts'
 import { type ClusterPlan, clusterConfigs, type KafkaClientName, planCluster } from './cluster/configs.ts'
 import { ownershipFailures } from './cluster/ownership.ts'
 import { openSupervisor, type Supervised, type Supervisor } from './cluster/supervisor.ts'
@@ -48,7 +48,7 @@ export interface ClusterOptions {
 /** Makes folder, fleets, keys and configurations and starts the broker. Homeostat is started by `homeostat.start`. */
 export async function openCluster(seed: number, { environments = ENVIRONMENTS, client = 'kafkajs' }: ClusterOptions = {}): Promise<Cluster> {
   const folder = makeRunFolder()
-  const broker = await startKafka({ heapMb: BROKER_HEAP_MB })
+  const broker = await startKafka({ heapMb: BROKER_HEAP_MB, settings: BACK_SOON })
   const plan = await planCluster({ folder, client, environments, brokers: broker.brokers })
   const fleets: LabLayout[] = []
   for (const environment of environments)

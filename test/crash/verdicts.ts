@@ -5,7 +5,7 @@
 // left out: it is about when somebody listened, and under faults nobody did for seconds.
 
 import { budgetOf } from '../../detectors/score/budget.ts'
-import { Kafka, logLevel } from 'kafkajs'
+import { rawKafka } from '../support/raw-kafka.ts'
 import { settingsFrom } from '../../detectors/settings.ts'
 import { openShard, type Shard } from '../../detectors/shard.ts'
 import { shardName } from '../../detectors/shard-table.ts'
@@ -106,7 +106,7 @@ function verdictOf({ detectedAtMs: _said, ...verdict }: Anomaly): string {
 
 /** Every record of the topic up to its present end, in the order of each partition. */
 async function readTopic(brokers: readonly string[], topic: string, take: (record: LogRecord) => void): Promise<void> {
-  const kafka = new Kafka({ clientId: 'homeostat-crash', brokers: [...brokers], logLevel: logLevel.NOTHING })
+  const kafka = rawKafka(brokers, { clientId: 'homeostat-crash' })
   const admin = kafka.admin()
   await admin.connect()
   const left = new Map((await admin.fetchTopicOffsets(topic)).filter(({ high, low }) => high !== low).map(at => [at.partition, Number(at.high)]))

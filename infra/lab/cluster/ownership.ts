@@ -3,9 +3,10 @@
 //   detectors share the telemetry: each owns partitions, every partition has an owner
 //   control: one owns, the other stands by;   an actuator reads the commands of its own environment and nothing else
 
-import { AssignerProtocol, type Admin, Kafka, logLevel } from 'kafkajs'
+import { AssignerProtocol, type Admin } from 'kafkajs'
 import { DETECT_GROUP } from '../../../detectors/worker.ts'
 import { commandsTopic, TOPICS } from '../../../schemas/topics.ts'
+import { rawKafka } from '../../../test/support/raw-kafka.ts'
 
 const DETECTORS = 2
 const CONTROLS = 2
@@ -30,7 +31,7 @@ export async function membersOf(admin: Admin, group: string): Promise<MemberView
 
 /** Runs `work` with an admin of the broker. */
 export async function withAdmin<Result>(brokers: readonly string[], work: (admin: Admin) => Promise<Result>): Promise<Result> {
-  const admin = new Kafka({ clientId: 'homeostat-lab', brokers: [...brokers], logLevel: logLevel.NOTHING }).admin()
+  const admin = rawKafka(brokers, { clientId: 'homeostat-lab' }).admin()
   await admin.connect()
   try {
     return await work(admin)
