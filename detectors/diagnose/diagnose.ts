@@ -136,7 +136,8 @@ function join(state: DiagnoseState, entry: Tracked, anomaly: Anomaly): void {
 function omit(entry: Tracked, member: Incident['members'][number] | undefined): void {
   if (member === undefined) return
   entry.incident.membersOmitted++
-  if (entry.omitted.size < OMITTED_IDS_MAX) entry.omitted.set(member.anomalyId, member.closedAtMs === null)
+  const isOpen = member.closedAtMs === null && !entry.givenUp.includes(member.anomalyId) // What was given up tells of no end.
+  if (entry.omitted.size < OMITTED_IDS_MAX) entry.omitted.set(member.anomalyId, isOpen)
 }
 
 /** Two incidents turned out to be one: `other` ends, its members go over. */
@@ -144,6 +145,7 @@ function absorb(state: DiagnoseState, main: Tracked, other: Tracked, nowMs: numb
   const { incident } = other
   const kept = { ...incident, members: [...incident.members] }
   state.open.delete(incident.id)
+  main.givenUp.push(...other.givenUp)
   for (const member of incident.members) {
     state.owners.set(member.anomalyId, main.incident.id)
     omit(main, admitMember(main.incident.members, member))
@@ -153,7 +155,6 @@ function absorb(state: DiagnoseState, main: Tracked, other: Tracked, nowMs: numb
     if (main.omitted.size < OMITTED_IDS_MAX) main.omitted.set(anomalyId, open)
   }
   main.incident.membersOmitted += incident.membersOmitted
-  main.givenUp.push(...other.givenUp)
   const record: Incident = {
     ...kept,
     status: 'resolved',
@@ -178,7 +179,7 @@ function updateMember(entry: Tracked, anomaly: Anomaly): boolean {
   if (anomaly.status === 'open' || members[index]!.closedAtMs !== null) return false
   // Nobody was heard, so nobody can tell who was removed: that shows when the others are back.
   if (anomaly.givenUp === true && isGap(entry.incident)) {
-    entry.givenUp.push(anomaly.id)
+    if (!entry.givenUp.includes(anomaly.id)) entry.givenUp.push(anomaly.id)
     return false
   }
   // What closed it is that nothing is wrong any more: the member goes on saying what was.
@@ -224,10 +225,12 @@ function publish(state: DiagnoseState, entry: Tracked, nowMs: number, config: Di
 }
 
 /** Absences that the detector gave up end when those that fell silent with them are back, or when something else proved to be wrong. */
-function closeLeftBehind({ incident, givenUp }: Tracked, nowMs: number): boolean {
+function closeLeftBehind(entry: Tracked, nowMs: number): boolean {
+  const { incident, givenUp } = entry
   const { members } = incident
   const left = members.filter(one => one.closedAtMs === null && givenUp.includes(one.anomalyId) && (!isGap(incident) || isLeftBehind(one, members, nowMs)))
   for (const member of left) member.closedAtMs = nowMs
+  entry.givenUp = givenUp.filter(id => members.some(one => one.anomalyId === id && one.closedAtMs === null))
   return left.length > 0
 }
 

@@ -42,7 +42,8 @@ export function telemetryGap(
   nowMs: number,
   knownNodes: () => Iterable<string> = () => []
 ): TelemetryGap | undefined {
-  const silences = members.filter(isSilence)
+  // A fixed order makes the conclusion independent of the order of arrival.
+  const silences = members.filter(isSilence).sort((a, b) => a.sinceMs - b.sinceMs || (a.entity < b.entity ? -1 : 1))
   const group = togetherOf(silences.filter(({ closedAtMs }) => closedAtMs === null || nowMs - closedAtMs <= RETURN_MS))
   if (new Set(group.map(({ entity }) => entity)).size < 2 || group.every(({ closedAtMs }) => closedAtMs !== null)) return undefined
   const view: View = {
@@ -122,7 +123,7 @@ function gapOfService({ graph, group, nodes, silent, others, sinceMs }: View): T
   })
   if (callers.length === 0 || isCalledLess) return undefined
   const entity = entityService(group[0]!.entity)
-  const names = group.map(member => member.entity.slice(entity.length + 1))
+  const names = group.map(member => member.entity.slice(entity.length + 1)).sort()
   const witnesses = `${listed(callers)}, which ${callers.length === 1 ? 'calls it and is' : 'call it and are'} heard, ${callers.length === 1 ? 'sees' : 'see'} no trouble`
   return {
     cause: {
@@ -140,7 +141,7 @@ function gapOfService({ graph, group, nodes, silent, others, sinceMs }: View): T
 
 function gapOfEnvironment({ graph, group, sinceMs }: View, knownNodes: Iterable<string>): TelemetryGap {
   const services = [...new Set(group.filter(({ service }) => service !== '').map(member => memberNode(member, graph)))].sort()
-  const hosts = group.filter(({ service }) => service === '').map(({ entity }) => entity)
+  const hosts = group.flatMap(member => (member.service === '' ? [member.entity] : [])).sort()
   const known = new Set([...services, ...graph.instrumented, ...knownNodes])
   const others = [...known].filter(node => !services.includes(node)).sort()
   const who = [counted(services, 'service'), counted(hosts, 'host')].filter(text => text !== '').join(' and ')

@@ -1,6 +1,7 @@
 // Many that fall silent at once with nothing else wrong: their telemetry is missing. What is heard decides otherwise.
 
 import { describe, expect, test } from 'vitest'
+import { MEMBERS_MAX } from '../../../../detectors/diagnose/members.ts'
 import type { Anomaly } from '../../../../schemas/anomaly.ts'
 import { absence, anAnomaly, closing, edge, edgeSignal, reducer, T0 } from './builders.ts'
 
@@ -69,6 +70,16 @@ describe('an environment that falls silent at once', () => {
     see(...BLACKOUT, givenUp(removed!, 3_800), ...others.map(anomaly => closing(anomaly, 4_000)))
     tick(4_200)
     expect(incidents()).toMatchObject([{ status: 'open', unknownEntities: [removed!.entity] }])
+    tick(4_500)
+    expect(incidents()).toMatchObject([{ status: 'resolved' }])
+  })
+
+  test('ends also when one that was removed had to make room for another in the list', () => {
+    const { see, tick, incidents } = reducer()
+    const [removed, ...others] = Array.from({ length: MEMBERS_MAX + 1 }, (_, index) => silence(`s${index}`, 1, 100))
+    see(removed!, ...others.slice(1), givenUp(removed!, 3_800), others[0]!)
+    expect(incidents()).toMatchObject([{ status: 'open', membersOmitted: 1 }])
+    see(...others.map(anomaly => closing(anomaly, 4_000)))
     tick(4_500)
     expect(incidents()).toMatchObject([{ status: 'resolved' }])
   })
