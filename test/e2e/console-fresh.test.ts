@@ -1,13 +1,14 @@
 // The console's page ends with what the server has, however slow or broken a single read is.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { anomalyRecord } from '../../schemas/anomaly.ts'
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { type Incident, incidentRecord } from '../../schemas/incident.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import { browserMissing, type WatchedConsole, watchConsole } from '../support/console-browser.ts'
 import { openTestConsole, type TestConsole } from '../support/console-server.ts'
 import { memoryLog } from '../support/memory-log.ts'
-import { anIncident } from '../support/store-records.ts'
+import { aMember, anAnomaly, anIncident, NOW_MS } from '../support/store-records.ts'
 
 const noBrowser = browserMissing()
 const LIST = '**/api/incidents?limit=100'
@@ -64,6 +65,41 @@ describe.skipIf(noBrowser !== undefined)(`the console's page${noBrowser === unde
     await told('open').waitFor()
     await listed('open').waitFor()
     expect(watched.errors).toEqual([])
+  })
+
+  it("draws no incident with another one's signal", async () => {
+    const { page } = watched
+    const points = Array.from({ length: 5 }, (_, index) => ({ atMs: NOW_MS - 60_000 + index * 1_000, value: index }))
+    await page.route('**/api/series*', route => (route.request().url().includes('later-1') ? undefined : route.fulfill({ json: points })))
+    for (const [id, entity] of Object.entries({ i2: 'shop/orders@first-1', i3: 'shop/orders@later-1' })) {
+      await log.append(TOPICS.anomalies.name, [encodeRecord(anomalyRecord, anAnomaly({ id: `a-${id}`, entity }))])
+      const more = { title: `${entity} is slow`, members: [{ ...aMember(`a-${id}`), entity }] }
+      await log.append(TOPICS.incidents.name, [encodeRecord(incidentRecord, anIncident(id, { ...more, causes: [{ ...anIncident(id).causes[0]!, entity }] }))])
+    }
+    const choose = (entity: string) => page.locator('.incidents button', { hasText: entity }).click()
+    await choose('first-1')
+    await page.locator('.chart .uplot').waitFor()
+    await choose('later-1')
+    await page.locator('.story h2', { hasText: 'later-1' }).waitFor()
+    await page.locator('.chart figcaption', { hasText: 'later-1' }).waitFor()
+    expect(await page.locator('.chart .uplot').count()).toBe(0)
+    await page.unroute('**/api/series*')
+  })
+
+  it('says of a link to an incident that is gone where older ones are', async () => {
+    const page = await watched.page.context().browser()!.newPage()
+    await page.goto(`${server.address}/?incident=gone`)
+    await page.getByText('Looking for incident gone. The console keeps the newest 500; older ones are in ClickHouse.').waitFor()
+    await page.close()
+  })
+
+  it('opens the line again that a proxy refused', async () => {
+    const page = await watched.page.context().browser()!.newPage()
+    await page.route('**/api/events', route => route.fulfill({ status: 503 }), { times: 1 })
+    await page.goto(server.address)
+    await page.getByRole('status').getByText('connection lost').waitFor()
+    await page.getByRole('status').getByText('ready').waitFor()
+    await page.close()
   })
 
   it('says when the kill switch was not heard, and what works without the console', async () => {

@@ -5,7 +5,7 @@
 
 import { listen, post } from './api.js'
 import { Canaries } from './canaries.js'
-import { duration, time } from './format.js'
+import { duration, moment } from './format.js'
 import { useFresh, useTicks } from './fresh.js'
 import { useEffect, useState } from './lib/hooks.js'
 import htm from './lib/htm.js'
@@ -43,11 +43,19 @@ function App() {
     <main>
       <${IncidentList} incidents=${incidents} shown=${shown} choose=${choose} />
       <section class="story" aria-label="Incident">
-        ${story ? html`<${Story} story=${story} changed=${changed} />` : html`<p class="empty">No incident yet. What goes wrong next will be shown here, from the first signal to the verdict.</p>`}
+        ${story ? html`<${Story} key=${story.incident.id} story=${story} changed=${changed} />` : html`<${Nothing} chosen=${chosen} />`}
       </section>
     </main>
     <${Health} health=${health} />
   `
+}
+
+/** In place of a story: a link may lead to an incident that is not kept any more. */
+function Nothing({ chosen }) {
+  const said = chosen
+    ? `Looking for incident ${chosen}. The console keeps the newest 500; older ones are in ClickHouse.`
+    : 'No incident yet. What goes wrong next will be shown here, from the first signal to the verdict.'
+  return html`<p class="empty">${said}</p>`
 }
 
 function Header({ health, connected, controls }) {
@@ -65,7 +73,7 @@ function Header({ health, connected, controls }) {
     <h1>Homeostat</h1>
     <span class="environment">${health?.environment ?? ''}</span>
     <span class="state ${state[0]}" role="status"><i></i>${state[1]}</span>
-    ${kill && html`<span class="state bad"><i></i>kill switch on since ${time(kill.atMs)} (${kill.by})</span>`}
+    ${kill && html`<span class="state bad"><i></i>kill switch on since ${moment(kill.atMs)} (${kill.by})</span>`}
     <span class="spacer"></span>
     <button class=${kill ? '' : 'danger'} onClick=${toggle}>${kill ? 'Release kill switch' : 'Kill switch'}</button>
   </header>`
@@ -76,11 +84,11 @@ function InForce({ controls }) {
   const nowMs = Date.now()
   const lines = controls.flatMap(record => {
     if (record.kind === 'kill_switch' && record.on && record.scope !== 'global')
-      return [`kill switch of ${record.scope} on since ${time(record.atMs)} (${record.by}) ${record.reason}`]
+      return [`kill switch of ${record.scope} on since ${moment(record.atMs)} (${record.by}) ${record.reason}`]
     if (record.kind === 'maintenance' && record.fromMs <= nowMs && nowMs < record.toMs)
-      return [`maintenance until ${time(record.toMs)} of ${record.match} (${record.by})`]
+      return [`maintenance until ${moment(record.toMs)} of ${record.match} (${record.by})`]
     if (record.kind === 'change' && record.fromMs <= nowMs && (record.toMs === null || nowMs < record.toMs))
-      return [`${record.what} of ${record.target} by ${record.actor} since ${time(record.fromMs)}`]
+      return [`${record.what} of ${record.target} by ${record.actor} since ${moment(record.fromMs)}`]
     return []
   })
   if (lines.length === 0) return null
@@ -111,7 +119,7 @@ function IncidentList({ incidents, shown, choose }) {
     ${incidents.map(
       incident => html`<button key=${incident.id} class=${incident.id === shown ? 'chosen' : ''} aria-current=${incident.id === shown} onClick=${() => choose(incident.id)}>
         <span class="dot ${incident.severity}" title=${incident.severity}></span>
-        <span class="what"><b>${incident.causes[0]?.entity ?? '?'}</b><small>${incident.causes[0]?.signature ?? ''} · ${time(incident.openedAtMs)}</small></span>
+        <span class="what"><b>${incident.causes[0]?.entity ?? '?'}</b><small>${incident.causes[0]?.signature ?? ''} · ${moment(incident.openedAtMs)}</small></span>
         <span class="pill ${incident.status}">${incident.status}${incident.healedAtMs === null ? '' : ` ${duration(incident.healedAtMs - incident.startedAtMs)}`}</span>
       </button>`
     )}

@@ -3,7 +3,7 @@
 // A picture shows the difference with the interval in which it lies, and what is tolerated; the sentence under it says the same.
 
 import { tell } from './api.js'
-import { time } from './format.js'
+import { moment } from './format.js'
 import htm from './lib/htm.js'
 import { h } from './lib/preact.js'
 
@@ -70,11 +70,11 @@ function Canary({ canary, order, incident, choose }) {
   const { environment, service, state, quarantined, looks, by, startedAtMs, updatedAtMs } = canary
   return html`<details open=${UNDECIDED.includes(state) || Date.now() - updatedAtMs < NEWS_MS}>
     <summary>
-      <b>${service}</b> ${canary.canary.version} <small>against</small> ${canary.baseline.version} <small>in ${environment} since ${time(startedAtMs)} </small>
+      <b>${service}</b> ${canary.canary.version} <small>against</small> ${canary.baseline.version} <small>in ${environment} since ${moment(startedAtMs)} </small>
       <span class="pill ${state}">${state.replace('_', ' ')}</span>${quarantined && html` <span class="pill failed">quarantined</span>`}
     </summary>
     <div class="said">
-      <p>${canary.reason} <small>(${by}, ${time(updatedAtMs)}${looks > 0 ? `, ${looks} ${looks === 1 ? 'look' : 'looks'}` : ''})</small></p>
+      <p>${canary.reason} <small>(${by}, ${moment(updatedAtMs)}${looks > 0 ? `, ${looks} ${looks === 1 ? 'look' : 'looks'}` : ''})</small></p>
       ${incident && html`<button onClick=${() => choose(incident.id)}>Its incident</button>`}${(ORDERS[state] ?? []).map(name => html`<${Order} name=${name} canary=${canary} />`)}
     </div>
     <div class="arms">

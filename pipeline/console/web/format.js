@@ -10,6 +10,9 @@ export function duration(ms) {
 
 export const time = ms => new Date(ms).toLocaleTimeString('sv-SE')
 
+/** The time of today; with its date where it is another day's. */
+export const moment = ms => (new Date(ms).toDateString() === new Date().toDateString() ? time(ms) : new Date(ms).toLocaleString('sv-SE'))
+
 const UNITS = { By: ['B', 'KiB', 'MiB', 'GiB', 'TiB'] }
 
 /** A value with its UCUM unit: bytes by powers of 1024, seconds below one as milliseconds, ratios as they are. */

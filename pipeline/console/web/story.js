@@ -3,7 +3,7 @@
 
 import { tell } from './api.js'
 import { Chart } from './chart.js'
-import { duration, quantity, time } from './format.js'
+import { duration, moment, quantity, time } from './format.js'
 import htm from './lib/htm.js'
 import { h } from './lib/preact.js'
 
@@ -18,7 +18,7 @@ export function Story({ story, changed }) {
   return html`
     <h2>${incident.title}</h2>
     <p class="facts">
-      <span class="pill ${incident.status}">${incident.status}</span> ${incident.severity} · began ${time(incident.startedAtMs)} · seen after ${duration(incident.openedAtMs - incident.startedAtMs)}
+      <span class="pill ${incident.status}">${incident.status}</span> ${incident.severity} · began ${moment(incident.startedAtMs)} · seen after ${duration(incident.openedAtMs - incident.startedAtMs)}
       ${healed && html` · healthy again after <b>${duration(incident.healedAtMs - incident.startedAtMs)}</b>`} · <code title=${incident.id}>${incident.id.slice(0, 8)}</code>
     </p>
     <${Answers} incident=${incident} />
@@ -100,8 +100,8 @@ function Outcome({ outcome }) {
     <p>${outcome.reason}</p>
     ${outcome.steps.map(
       step => html`<details open=${step.verdict !== 'healed'}>
-        <summary><b>${step.name}</b> ${step.driver} ${step.verb}: ${step.result}${step.verdict ? `, ${step.verdict}` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}</summary>
-        <table><tbody>${step.checks.map(check => html`<tr><td>${check.name}</td><td><span class="pill ${check.result}">${check.result.replace('_', ' ')}</span></td><td class="number">${quantity(check.value)}</td><td>${check.samples} samples</td><td><code>${check.expect}</code></td></tr>`)}</tbody></table>
+        <summary><b>${step.name}</b> ${step.driver} ${step.verb}: ${step.result}${step.verdict && step.verdict !== step.result ? `, ${step.verdict}` : ''}${step.undo === 'none' ? '' : `, ${step.undo}`}</summary>
+        <table><tbody>${step.checks.map(check => html`<tr><td>${check.name}</td><td><span class="pill ${check.result}">${check.result.replace('_', ' ')}</span></td><td class="number">${quantity(check.value)}</td><td>${check.samples > 1 ? `${check.samples} samples` : ''}</td><td><code>${check.expect}</code></td></tr>`)}</tbody></table>
       </details>`
     )}
   `
