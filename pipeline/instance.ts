@@ -30,15 +30,18 @@ export function readInstance(dataDir: string): Instance | undefined {
 
 /** Takes the directory. @returns a function that gives it back. @throws AppError `usage` when a live process holds it */
 export function holdInstance(dataDir: string): () => void {
-  try {
-    makeFolder(dataDir, 0o700)
-  } catch (cause) {
-    throw new AppError('usage', `dataDir ${dataDir} cannot be made (${(cause as Error).message}): name a folder that this user may write`, { cause })
+  const usable = <Result>(what: string, attempt: () => Result): Result => {
+    try {
+      return attempt()
+    } catch (cause) {
+      throw new AppError('usage', `dataDir ${dataDir} cannot be ${what} (${(cause as Error).message}): name a folder that this user may write`, { cause })
+    }
   }
+  usable('made', () => makeFolder(dataDir, 0o700))
   const holder = readInstance(dataDir)
   if (holder) throw new AppError('usage', `Homeostat runs on ${dataDir} already (pid ${holder.pid}): stop it first, or give this one another dataDir`)
   const file = join(dataDir, 'instance.json')
-  writeAtomically(file, JSON.stringify({ pid: process.pid, startTicks: processStart(process.pid) } satisfies Instance))
+  usable('written', () => writeAtomically(file, JSON.stringify({ pid: process.pid, startTicks: processStart(process.pid) } satisfies Instance)))
   return () => {
     rmSync(file, { force: true })
     rmSync(join(dataDir, 'addresses.json'), { force: true })

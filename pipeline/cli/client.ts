@@ -28,6 +28,7 @@ export function openClient({ config }: LoadedConfig): Client {
 
   async function request<Result>(method: string, path: string, body?: object, timeoutMs: number = REQUEST_TIMEOUT_MS): Promise<Result> {
     let response: Response
+    let text: string
     try {
       response = await fetch(`${address}${path}`, {
         method,
@@ -35,18 +36,28 @@ export function openClient({ config }: LoadedConfig): Client {
         signal: AbortSignal.timeout(timeoutMs),
         ...(body ? { body: JSON.stringify(body) } : {})
       })
+      text = await response.text()
     } catch (cause) {
       throw new AppError('timeout', `${address} does not answer: see its log`, { cause })
     }
-    const json = (await response.json()) as { error?: { code: string; message: string } }
+    const json = parsed(text) as { error?: { code: string; message: string } } | null | undefined
+    if (json === undefined) throw new AppError('bug', `${address} answers ${response.status} with what is no JSON: is it Homeostat that listens there?`)
     if (response.ok) return json as Result
-    const code = json.error && json.error.code in ERROR_CODES ? (json.error.code as ErrorCode) : 'bug'
-    throw new AppError(code, json.error?.message ?? `status ${response.status}`)
+    const code = json?.error && json.error.code in ERROR_CODES ? (json.error.code as ErrorCode) : 'bug'
+    throw new AppError(code, json?.error?.message ?? `status ${response.status}`)
   }
 
   return {
     address,
     get: path => request('GET', path),
     post: (path, body, options) => request('POST', path, body, options?.timeoutMs)
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }

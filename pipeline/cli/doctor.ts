@@ -55,10 +55,11 @@ export async function doctor(file: string | undefined, folder: string, environme
     console: config.console.listen,
     health: config.health.listen
   })) {
+    const door = `${host.includes(':') ? `[${host}]` : host}:${port}`
     const problem = port === 0 ? '' : await listenProblem(host, port)
-    if (!problem) add(name, 'yes', `${host}:${port} is free`)
-    else if (own.some(address => address?.endsWith(`${host}:${port}`))) add(name, 'yes', `${host}:${port} is the running instance's own`)
-    else add(name, holder ? 'note' : 'no', problem, 'stop what listens there, or set another port')
+    if (!problem) add(name, 'yes', `${door} is free`)
+    else if (own.some(address => address?.endsWith(`:${port}`))) add(name, 'yes', `${door} is the running instance's own`)
+    else add(name, holder ? 'note' : 'no', `${door}: ${problem}`, 'stop what listens there, or set another port')
     if (!isLoopback(host) && name.startsWith('intake') && config.intake.tokens.length === 0)
       add(name, 'note', `${host} is open to the network without tokens`, 'set intake.tokens and intake.tls')
   }
@@ -104,10 +105,11 @@ async function checkStore(config: Config, add: Add): Promise<void> {
   }
 }
 
+/** Why nothing can listen there; '' when something can. */
 function listenProblem(host: string, port: number): Promise<string> {
   return new Promise(resolve => {
     const server = createServer()
-    server.once('error', error => resolve(`${host}:${port}: ${(error as NodeJS.ErrnoException).code ?? error.message}`))
+    server.once('error', error => resolve((error as NodeJS.ErrnoException).code ?? error.message))
     server.listen({ host, port }, () => server.close(() => resolve('')))
   })
 }

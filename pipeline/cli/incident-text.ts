@@ -4,7 +4,7 @@ import type { IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { CheckResult, Outcome } from '../../schemas/outcome.ts'
-import { formatDuration, formatTable, formatTime, formatUtcSecond, paint, wrapped } from './output.ts'
+import { formatDuration, formatTable, formatUtcSecond, paint, wrapped } from './output.ts'
 
 const MEMBERS_SHOWN_MAX = 8
 /** As wide as a time with the spaces around it. */
@@ -14,7 +14,7 @@ export function incidentRow(incident: Incident): Record<string, unknown> {
   const cause = incident.causes[0]
   return {
     id: incident.id.slice(0, 8),
-    opened: formatTime(incident.openedAtMs),
+    'opened (UTC)': formatUtcSecond(incident.openedAtMs),
     severity: incident.severity,
     status: incident.status,
     cause: cause ? `${cause.entity} (${cause.signature})` : '–',

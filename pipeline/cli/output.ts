@@ -94,8 +94,3 @@ export function formatUtcMinute(atMs: number): string {
 export function formatUtcSecond(atMs: number): string {
   return new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')
 }
-
-/** Local time of the day, to the second. */
-export function formatTime(atMs: number): string {
-  return new Date(atMs).toLocaleTimeString('sv-SE')
-}

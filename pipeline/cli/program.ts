@@ -41,8 +41,17 @@ export async function runProgram(argv: readonly string[], ports: ProgramPorts): 
       process.stderr.write(`homeostat: ${error.message}\n`)
       return EXIT_CODES[error.code] ?? 1
     }
+    if (isSystemError(error)) {
+      process.stderr.write(`homeostat: ${error.message}\n`)
+      return 1
+    }
     throw error
   }
+}
+
+/** What the system refuses (a file, a port) names what and why; a stack below it helps nobody. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'errno' in error
 }
 
 function buildProgram(ports: ProgramPorts): Command {

@@ -3,7 +3,7 @@
 // Errors name file, line and column (schemas/yaml.ts) or the environment variable. Relative paths are taken from the
 // file's folder, so a configuration means the same wherever the process is started. Runs once, before anything opens.
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import { parse } from 'yaml'
 import { type Config, type ConfigInput, configSchema } from '../../schemas/config.ts'
@@ -57,7 +57,9 @@ export function resolveSecret(reference: string, environment: Readonly<Record<st
 function findFile(file: string | undefined, folder: string): string | undefined {
   if (file !== undefined) {
     const path = resolve(folder, file)
-    if (!existsSync(path)) throw new AppError('not_found', `there is no configuration file ${path}: check --config, or write one with \`homeostat init\``)
+    const found = statSync(path, { throwIfNoEntry: false })
+    if (found === undefined) throw new AppError('not_found', `there is no configuration file ${path}: check --config, or write one with \`homeostat init\``)
+    if (found.isDirectory()) throw new AppError('usage', `--config ${path} is a folder: name the file in it`)
     return path
   }
   const path = resolve(folder, CONFIG_FILE_DEFAULT)

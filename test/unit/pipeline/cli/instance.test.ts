@@ -1,6 +1,8 @@
 // One Homeostat a data directory; a dead holder holds nothing.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -22,6 +24,15 @@ describe('the data directory', () => {
     release()
     expect(readInstance(dataDir)).toBeUndefined()
     holdInstance(dataDir)()
+  })
+
+  it.each(['/sys/kernel', '/proc/1'])('is refused in words where nothing can be written: %s', folder => {
+    expect(() => holdInstance(folder)).toThrow(
+      expect.objectContaining({
+        code: 'usage',
+        message: expect.stringMatching(/^dataDir \S+ cannot be written \(.*\): name a folder that this user may write$/)
+      })
+    )
   })
 
   it('is taken over from a killed process, even when its pid lives on as another one', () => {
@@ -56,6 +67,18 @@ describe('the command line asks the instance', () => {
     holdInstance(dataDir)
     publishAddresses(dataDir, { console: 'http://127.0.0.1:8686', roles: 'console' })
     expect(open().address).toBe('http://127.0.0.1:8686')
+  })
+
+  it('and says so when what listens there is something else', async () => {
+    const stranger = createServer((_request, response) => response.end('<html>'))
+    await new Promise<void>(resolve => stranger.listen(0, '127.0.0.1', resolve))
+    const address = `http://127.0.0.1:${(stranger.address() as AddressInfo).port}`
+    holdInstance(dataDir)
+    publishAddresses(dataDir, { console: address, roles: 'console' })
+    await expect(open().get('/api/incidents')).rejects.toThrow(`${address} answers 200 with what is no JSON: is it Homeostat that listens there?`)
+    stranger.closeAllConnections()
+    await new Promise(resolve => stranger.close(resolve))
+    await expect(open().get('/api/incidents')).rejects.toMatchObject({ code: 'timeout' })
   })
 
   it('and says so when nothing runs, when it is not ready yet, and when it has no console', () => {
