@@ -49,6 +49,12 @@ function expectation(issue: Issue): string {
   return issue.code === 'invalid_format' ? `${issue.message} is expected` : issue.message
 }
 
+/** Of a name that is none of `names`: what is expected, and what may have been meant. */
+export function unknownName(name: unknown, names: readonly string[]): string {
+  const near = typeof name === 'string' ? closestName(name, names) : undefined
+  return `one of ${names.join(', ')} is expected, ${name === undefined ? 'and it is missing' : `not ${shown(name)}`}${near === undefined ? '' : `. Did you mean ${near}?`}`
+}
+
 /** As `shown` calls them. */
 const TYPES: Readonly<Record<string, string>> = { object: 'map', record: 'map', array: 'list', int: 'whole number' }
 

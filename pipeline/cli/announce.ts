@@ -8,6 +8,7 @@ import { AppError } from '../../schemas/errors.ts'
 import type { Clock } from '../../schemas/ports.ts'
 import { parseDuration, parseIsoMs } from './backtest-moment.ts'
 import type { Client } from './client.ts'
+import { numberOf } from './number-of.ts'
 import type { Output } from './output.ts'
 import { userName } from './user-name.ts'
 
@@ -60,12 +61,6 @@ export function announcement(kind: string, pairs: readonly string[], nowMs: numb
     else fields[name] = NUMBERS.includes(name) ? numberOf(name, value) : value
   }
   return fields
-}
-
-function numberOf(name: string, text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value)) throw new AppError('usage', `${name}: a number is expected, not "${text}"`)
-  return value
 }
 
 /** Fields that are numbers; a target may be called 7. */

@@ -8,6 +8,7 @@ import { AppError } from '../../schemas/errors.ts'
 import type { Clock } from '../../schemas/ports.ts'
 import { parseDuration } from './backtest-moment.ts'
 import type { Client } from './client.ts'
+import { numberOf } from './number-of.ts'
 import type { Output } from './output.ts'
 import { userName } from './user-name.ts'
 
@@ -116,15 +117,15 @@ export async function untilDecided(client: Client, id: string, clock: Clock): Pr
 
 const isUndecided = ({ state }: Canary): boolean => state === 'inconclusive' || state === 'no_data'
 
-/** What is left out has its default in schemas/control.ts. @throws AppError `usage` for a text that is no duration */
+/** What is left out has its default in schemas/control.ts. @throws AppError `usage` for a text that is no duration, or no number */
 export function startFields({ samples, errors, latency, within, ...named }: StartOptions): Record<string, unknown> {
   return {
     kind: 'canary',
     order: 'start',
     ...named,
-    ...(samples === undefined ? {} : { samplesMin: Number(samples) }),
-    ...(errors === undefined ? {} : { errorDifference: Number(errors) }),
-    ...(latency === undefined ? {} : { latencyRatio: Number(latency) }),
+    ...(samples === undefined ? {} : { samplesMin: numberOf('--samples', samples) }),
+    ...(errors === undefined ? {} : { errorDifference: numberOf('--errors', errors) }),
+    ...(latency === undefined ? {} : { latencyRatio: numberOf('--latency', latency) }),
     ...(within === undefined ? {} : { decideWithinMs: parseDuration(within, 'within') })
   }
 }

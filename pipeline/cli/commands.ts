@@ -6,7 +6,7 @@ import type { Command } from 'commander'
 import type { Config } from '../../schemas/config.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
-import type { IncidentStory } from '../console/live-view.ts'
+import { INCIDENTS_MAX, type IncidentStory } from '../console/live-view.ts'
 import type { PipelineHealth } from '../self/health-routes.ts'
 import { systemClock } from '../system.ts'
 import { registerAnnounce } from './announce.ts'
@@ -121,7 +121,7 @@ function incidentCommands(program: Command, loaded: () => LoadedConfig, client: 
     .description('incidents, newest first')
     .option('-n, --limit <count>', 'how many', '20')
     .action(async ({ limit }: { limit: string }) => {
-      const incidents = await client().get<Incident[]>(`/api/incidents?limit=${limitOf(limit)}`)
+      const incidents = await client().get<Incident[]>(`/api/incidents?limit=${limitOf(limit, INCIDENTS_MAX)}`)
       if (program.opts<GlobalOptions>().json) output().table(incidents as unknown as Record<string, unknown>[])
       else output().table(incidents.map(incidentRow), { empty: 'no incidents: all quiet' })
     })

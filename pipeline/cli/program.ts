@@ -61,6 +61,7 @@ function buildProgram(ports: ProgramPorts): Command {
     .option('-c, --config <file>', 'configuration file (default: homeostat.yaml here, else built-in defaults)')
     .option('--json', 'machine-readable output')
     .showSuggestionAfterError()
+    .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .addHelpText('after', EPILOGUE)
   program

@@ -18,7 +18,7 @@ const NOTES = `
 Frozen is what an act may or may not have happened to; held, too, is what a runbook did harm to, what another controller changes, and what
 automation gave up on. \`homeostat explain <incident>\` names the target.
 
-Exit code 4 when nothing is known of the target, nothing is released then; \`--force\` releases it all the same.`
+Where nothing is known of the target, nothing is released and the exit code is 4; --force releases it all the same.`
 
 /** Adds the command to `program`. */
 export function registerRelease(program: Command, { client, output }: ReleasePorts): void {

@@ -17,7 +17,7 @@ import { type Edge, edgeRecord } from '../../schemas/topology.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 
 /** More incidents than a person reads on one page. */
-const INCIDENTS_MAX = 500
+export const INCIDENTS_MAX = 500
 const ANOMALIES_MAX = 5_000
 const DECISIONS_PER_INCIDENT_MAX = 100
 const OUTCOMES_PER_INCIDENT_MAX = 100

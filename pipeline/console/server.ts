@@ -13,13 +13,13 @@ import { type Control, controlRecord, controlSchema, KILL_SCOPE } from '../../sc
 import { encodeRecord } from '../../schemas/envelope.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Incident } from '../../schemas/incident.ts'
-import { inWords } from '../../schemas/issue-words.ts'
+import { inWords, unknownName } from '../../schemas/issue-words.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
 import type { DetectorReports } from '../roles/detectors.ts'
 import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import { canaryOrder } from './canary-orders.ts'
-import type { IncidentStory, LiveView } from './live-view.ts'
+import { INCIDENTS_MAX, type IncidentStory, type LiveView } from './live-view.ts'
 import { openEventStreams } from './event-stream.ts'
 import { releaseEffect } from './releases.ts'
 
@@ -27,7 +27,6 @@ import { releaseEffect } from './releases.ts'
 const ANNOUNCED: readonly string[] = ['change', 'maintenance', 'group', 'error_budget', 'autonomy', 'canary']
 /** A request body of the API is a few fields. */
 const BODY_BYTES_MAX = 64 * 1024
-const INCIDENTS_SHOWN_MAX = 500
 const SERIES_SPAN_MAX_MS = 24 * 3_600_000
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -143,7 +142,7 @@ function sendError(reply: FastifyReply, error: unknown): FastifyReply {
 function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, detectors }: ConsoleOptions): void {
   app.get('/api/incidents', async request => {
     const limit = Number((request.query as Record<string, string>).limit ?? 50)
-    return view.incidents(Math.min(Number.isFinite(limit) ? limit : 50, INCIDENTS_SHOWN_MAX))
+    return view.incidents(Math.min(Number.isFinite(limit) ? limit : 50, INCIDENTS_MAX))
   })
   app.get('/api/incidents/:id', async request => {
     const story = view.story(incidentOf(view, (request.params as { id: string }).id).id)!
@@ -183,7 +182,7 @@ function readRoutes(app: FastifyInstance, { view, signals, sql, clock, explain, 
 
 /** @throws AppError `not_found` unless exactly one incident's id begins so */
 function incidentOf(view: LiveView, id: string): Incident {
-  const matches = view.incidents(INCIDENTS_SHOWN_MAX).filter(incident => incident.id.startsWith(id))
+  const matches = view.incidents(INCIDENTS_MAX).filter(incident => incident.id.startsWith(id))
   if (matches.length === 1) return matches[0]!
   throw new AppError(
     'not_found',
@@ -217,7 +216,7 @@ function writeRoutes(
   app.post('/api/approvals', async request => {
     const { decisionId, approved = true, by = 'console' } = fields(request)
     const decision = view.decision(String(decisionId))
-    if (!decision) throw new AppError('not_found', `no decision ${String(decisionId)}`)
+    if (!decision) throw new AppError('not_found', `no decision ${String(decisionId)}: \`homeostat explain <incident>\` ends with the one that asks`)
     if (decision.outcome !== 'ask') throw new AppError('usage', `decision ${decision.id} does not wait for an approval (it is ${decision.outcome})`)
     return append({
       kind: 'approval',
@@ -247,7 +246,7 @@ function writeRoutes(
   })
   app.post('/api/controls', async request => {
     const given = fields(request)
-    if (!ANNOUNCED.includes(String(given.kind))) throw new AppError('usage', `kind is one of ${ANNOUNCED.join(', ')}`)
+    if (!ANNOUNCED.includes(String(given.kind))) throw new AppError('usage', `kind: ${unknownName(given.kind, ANNOUNCED)}`)
     const complete = given.kind === 'canary' ? canaryOrder(view, given) : given
     const order = { id: randomUUID(), by: 'console', ...complete, atMs: clock.nowMs() }
     const parsed = controlSchema.safeParse(order)

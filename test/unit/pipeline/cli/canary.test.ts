@@ -29,11 +29,12 @@ describe('homeostat canary start', () => {
     })
   })
 
-  it.each([{ samples: '199' }, { samples: 'many' }, { errors: '0' }, { latency: '1' }])('refuses %j', wrong => {
+  it.each([{ samples: '199' }, { errors: '0' }, { latency: '1' }])('refuses %j', wrong => {
     expect(parsed({ ...NAMED, ...wrong }).success).toBe(false)
   })
 
-  it('refuses a time that is none', () => {
+  it('refuses a time or a number that is none', () => {
+    expect(() => startFields({ ...NAMED, samples: 'many' })).toThrow('--samples: a number is expected, not "many"')
     expect(() => startFields({ ...NAMED, within: 'soon' })).toThrow(/within/)
   })
 })

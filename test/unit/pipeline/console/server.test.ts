@@ -159,6 +159,10 @@ describe('the console server', () => {
       const response = await post('/api/controls', body)
       return [response.status, await response.json()]
     }
+    expect(await refused({ ...change, kind: 'chnage' })).toEqual([
+      400,
+      { error: { code: 'usage', message: expect.stringMatching(/^kind: one of change, .* is expected, not "chnage"\. Did you mean change\?$/) } }
+    ])
     const because = (message: string): unknown[] => [400, { error: expect.objectContaining({ message: expect.stringContaining(message) }) }]
     expect(await refused({ ...change, what: 'deplyo' })).toEqual(
       because('what: one of deploy, config, scale, manual, revert is expected, not "deplyo". Did you mean deploy?')
