@@ -133,10 +133,11 @@ function prepareLedger(db: DatabaseSync) {
     get: db.prepare('SELECT json FROM row WHERE kind = ? AND key = ?'),
     put: db.prepare(`INSERT INTO row (kind, key, json, open, keep_until_ms) VALUES (?, ?, ?, ?, ?)
                      ON CONFLICT (kind, key) DO UPDATE SET json = excluded.json, open = excluded.open, keep_until_ms = excluded.keep_until_ms`),
-    // An update keeps the rowid, so open rows are resumed in the order in which they began.
-    open: db.prepare('SELECT json FROM row WHERE kind = ? AND open = 1 ORDER BY rowid LIMIT ?'),
+    // An update keeps the rowid, so open rows are resumed in the order in which they began. `+?`: a plain parameter as the limit makes
+    // SQLite (3.47 on) plan the statement anew each time it is bound, which was nine tenths of the call (4 against 0.4 µs).
+    open: db.prepare('SELECT json FROM row WHERE kind = ? AND open = 1 ORDER BY rowid LIMIT +?'),
     openCount: db.prepare('SELECT count(*) AS count FROM row WHERE kind = ? AND open = 1'),
-    prune: db.prepare('DELETE FROM row WHERE rowid IN (SELECT rowid FROM row WHERE keep_until_ms < ? LIMIT ?)')
+    prune: db.prepare('DELETE FROM row WHERE rowid IN (SELECT rowid FROM row WHERE keep_until_ms < ? LIMIT +?)')
   }
 }
 

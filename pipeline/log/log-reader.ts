@@ -212,8 +212,9 @@ function prepareReader(db: ReturnType<typeof openDatabase>) {
     partitionId: db.prepare('SELECT id FROM partition WHERE topic = ? AND number = ?'),
     nextOffset: db.prepare('SELECT next_offset FROM partition WHERE id = ?'),
     firstRecord: db.prepare('SELECT min(id) AS id FROM record WHERE id >= ? AND id < ?'),
+    // `+?`: a plain parameter as the limit makes SQLite (3.47 on) plan the statement anew at each call: 7 instead of 2 µs for one row.
     records: db.prepare(`SELECT id, key, headers, appended_at_ms, value_size, value, segment, position, crc FROM record
-                         WHERE id >= ? AND id < ? ORDER BY id LIMIT ?`),
+                         WHERE id >= ? AND id < ? ORDER BY id LIMIT +?`),
     counts: db.prepare('SELECT topic, count(*) AS count FROM partition GROUP BY topic'),
     ends: db.prepare('SELECT topic, sum(next_offset) AS "end" FROM partition GROUP BY topic'),
     committed: db.prepare(`SELECT topic, number, committed FROM lease JOIN partition ON partition.id = lease.partition_id WHERE group_name = ?`),
