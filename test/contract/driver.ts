@@ -105,7 +105,7 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
 
     for (const verb of options.verbs) {
       if (options.skip?.some(skip => skip.verb === verb)) continue
-      it(`${verb}: kill -9 at every step is resolved to at most one effect`, { timeout: 240_000 }, async () => {
+      it(`${verb}: kill -9 at every step is resolved to at most one effect`, { timeout: 600_000 }, async () => {
         const driverClass = rig.open().verbs[verb]
         let steps = 0
         for (let isWhole = false; !isWhole; ) {
@@ -124,7 +124,7 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
       })
     }
 
-    it(`${INJECTIONS.length} payloads in every field: refused, or nothing beyond their place`, { timeout: 240_000 }, async () => {
+    it(`${INJECTIONS.length} payloads in every field: refused, or nothing beyond their place`, { timeout: 600_000 }, async () => {
       const driver = rig.open()
       const valid = rig.order(options.verbs[0]!, key())
       const fields: Record<string, (payload: string) => Partial<DriverOrder>> = {
@@ -140,7 +140,7 @@ export function driverContract(name: string, openRig: () => Promise<DriverRig>, 
       let carried = 0
       for (const [field, over] of Object.entries(fields)) {
         for (const payload of INJECTIONS) {
-          const order = { ...valid, idempotencyKey: key(), deadlineMs: Date.now() + 10_000, ...over(payload) }
+          const order = { ...valid, idempotencyKey: key(), deadlineMs: Date.now() + 120_000, ...over(payload) }
           const what = `${field}: ${JSON.stringify(payload.slice(0, 100))}`
           // A harmless key is taken; its order comes too late, so that only refusals are counted here.
           const signal = field === 'key' ? AbortSignal.abort() : never

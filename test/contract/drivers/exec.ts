@@ -20,14 +20,14 @@ export const exec: DriverSubject = [
     writeFileSync(script, `#!/bin/sh\necho "$HOMEOSTAT_IDEMPOTENCY_KEY" >> ${witness}\nprintf '%s\\0' "$@" > ${received}\n echo done\n`, { mode: 0o755 })
     const command = (driverClass: 'opaque' | 'convergent'): ExecCommands[string] => ({
       ...{ argv: [script, '{zone}', '{target}'], parameters: { zone: '[a-z]+-[0-9]' }, targets: ['orders', 'payments'] },
-      ...{ class: driverClass, timeout: 10_000 }
+      ...{ class: driverClass, timeout: 60_000 }
     })
     const options = { commands: { drain: command('opaque'), fill: command('convergent') } }
     const open = () => execDriver(options)
     return {
       open,
       source: { file: 'exec.ts', factory: 'execDriver', options },
-      order: (verb, key) => ({ idempotencyKey: key, target: 'orders', verb, args: { zone: 'eu-1' }, fence: 1, deadlineMs: Date.now() + 10_000 }),
+      order: (verb, key) => ({ idempotencyKey: key, target: 'orders', verb, args: { zone: 'eu-1' }, fence: 1, deadlineMs: Date.now() + 120_000 }),
       async effects(key) {
         await pause(ORPHAN_MS)
         const lines = existsSync(witness) ? readFileSync(witness, 'utf8').split('\n') : []

@@ -5,7 +5,6 @@
 
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { processDriver } from '../../../actuators/drivers/process.ts'
 import { snapshotFolder } from '../../../actuators/drivers/process-snapshot.ts'
@@ -25,6 +24,8 @@ export const supervised: DriverSubject = [
     const runDir = join(folder, 'run')
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
     await until(() => starts(folder).length === 1)
+    /** The service, and whatever is about to become it. */
+    const alive = () => listProcesses().filter(each => isAlive(each) && commandLineOf(each.pid)?.includes(folder))
     let stops = 0
     const options = { definitions: processes, runDir }
     const open = () => processDriver(options)
@@ -36,7 +37,7 @@ export const supervised: DriverSubject = [
       },
       order: (verb, key) => ({ ...anOrder(verb, key), args: verb === 'stop' ? {} : { limits: 'lowered' } }),
       async effects(key) {
-        await pause(300) // A process that was started must have had the time to say so.
+        await until(() => alive().every(({ pid }) => starts(folder).some(line => line.split(' ').at(-1) === String(pid)))) // Whoever was started has said so.
         return starts(folder).filter(line => line.startsWith(`${key} `)).length
       },
       async crash(order, when) {

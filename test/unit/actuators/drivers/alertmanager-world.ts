@@ -2,10 +2,10 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { freePorts } from '../../../../infra/lab/ports.ts'
 
 const PROGRAM = 'prometheus-alertmanager'
 /** Why it cannot run here, or undefined. In CI that is an error. */
@@ -28,7 +28,7 @@ export async function openAlertmanager(webhook: { url: string; token?: string })
     `route: {receiver: hook, group_by: ['...'], group_wait: 100ms, group_interval: 100ms, repeat_interval: 1h}
 receivers: [{name: hook, webhook_configs: [{url: '${webhook.url}', send_resolved: true${authorization}}]}]\n`
   )
-  const port = await freePort()
+  const [port] = await freePorts(1)
   const flags = [`--config.file=${config}`, `--storage.path=${join(folder, 'data')}`, `--web.listen-address=127.0.0.1:${port}`, '--cluster.listen-address=']
   const server = spawn(PROGRAM, flags, { stdio: 'ignore' })
   const ended = new Promise(resolve => server.once('exit', resolve))
@@ -44,17 +44,8 @@ receivers: [{name: hook, webhook_configs: [{url: '${webhook.url}', send_resolved
   }
 }
 
-function freePort(): Promise<number> {
-  return new Promise(resolve => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
-  })
-}
-
 /** Looks each 50 ms. */
-export async function until(holds: () => boolean | Promise<boolean>, withinMs = 15_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, withinMs = 60_000): Promise<void> {
   const endMs = Date.now() + withinMs
   while (!(await holds())) {
     if (Date.now() > endMs) throw new Error(`not within ${withinMs} ms`)

@@ -21,7 +21,7 @@ describe.skipIf(alertmanagerMissing !== undefined)(`a real Alertmanager${alertma
     receiver = await openRecorder()
     server = await openAlertmanager({ url: `${receiver.url}/hook` })
     url = server.url
-  }, 30_000)
+  })
   afterAll(async () => {
     await server?.close()
     await receiver?.close()
@@ -42,7 +42,7 @@ describe.skipIf(alertmanagerMissing !== undefined)(`a real Alertmanager${alertma
     await pause(500)
     expect([hooks('firing').length, hooks('resolved').length]).toEqual([1, 1])
     expect(hooks('resolved')[0]!.json()).toMatchObject({ version: '4', alerts: [{ status: 'resolved', labels: { homeostat_incident: 'a'.repeat(32) } }] })
-  }, 30_000)
+  })
 
   it('says what it does not take', async () => {
     const wrong = alertmanagerEscalation({ url: `${url}/nowhere` })

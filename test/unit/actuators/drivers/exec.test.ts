@@ -23,12 +23,12 @@ const command = (over: Partial<ExecCommands[string]> = {}): ExecCommands[string]
     parameters: { zone: '[a-z]+-[0-9]' },
     targets: ['orders', 'payments'],
     class: 'opaque',
-    timeout: 10_000
+    timeout: 60_000
   },
   ...over
 })
 const anOrder = (verb: string, key: string, over: Partial<DriverOrder> = {}): DriverOrder => ({
-  ...{ idempotencyKey: key, target: 'orders', verb, args: { zone: 'eu-1' }, fence: 1, deadlineMs: Date.now() + 10_000 },
+  ...{ idempotencyKey: key, target: 'orders', verb, args: { zone: 'eu-1' }, fence: 1, deadlineMs: Date.now() + 120_000 },
   ...over
 })
 
@@ -71,11 +71,11 @@ describe('exec driver', () => {
   })
 
   it('calls a failing program failed, and one that is ended unknown', async () => {
-    const node = (code: string) => command({ argv: [process.execPath, '-e', code], parameters: {}, timeout: 300 })
+    const node = (code: string, more = {}) => command({ argv: [process.execPath, '-e', code], parameters: {}, ...more })
     const driver = execDriver({
       commands: {
         fails: node('console.error("no such zone"); process.exit(3)'),
-        hangs: node('process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)'),
+        hangs: node('process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)', { timeout: 300 }),
         dies: node('process.kill(process.pid, "SIGKILL")'),
         missing: command({ argv: [join(folder, 'nothing-here')], parameters: {} })
       }

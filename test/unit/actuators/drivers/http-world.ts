@@ -58,7 +58,7 @@ export const endpoint = (over: Partial<HttpEndpoint> & { url: string }): HttpEnd
   method: 'POST',
   headers: { authorization: SECRET },
   statusMax: 299,
-  timeout: 2_000,
+  timeout: 60_000,
   ...over
 })
 export const endpointsOf = (url: string): Record<string, HttpEndpoint> => ({
@@ -67,6 +67,6 @@ export const endpointsOf = (url: string): Record<string, HttpEndpoint> => ({
   asked: endpoint({ url: `${url}/act`, statusUrl: `${url}/orders/{key}` })
 })
 export const anOrder = (verb: string, key: string, over: Partial<DriverOrder> = {}): DriverOrder => ({
-  ...{ idempotencyKey: key, target: 'orders', verb, args: { replicas: 3 }, fence: 1, deadlineMs: Date.now() + 5_000 },
+  ...{ idempotencyKey: key, target: 'orders', verb, args: { replicas: 3 }, fence: 1, deadlineMs: Date.now() + 120_000 },
   ...over
 })

@@ -27,7 +27,8 @@ describe('a start and a crash', () => {
       import { processDriver } from ${JSON.stringify(join(import.meta.dirname, '../../../../actuators/drivers/process.ts'))}
       const { definitions, runDir, order } = JSON.parse(process.argv[1])
       process.stdout.write('ready')
-      await processDriver({ definitions, runDir }).apply({ ...order, deadlineMs: Date.now() + 10000 }, new AbortController().signal)
+      await new Promise(resolve => process.stdin.once('data', resolve))
+      await processDriver({ definitions, runDir }).apply(order, new AbortController().signal)
       process.stdout.write('applied')`
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
     const rounds = 16
@@ -49,11 +50,13 @@ describe('a start and a crash', () => {
           output += String(chunk)
         })
       }
+      actuator.stdin.on('error', () => {}) // It may be dead already.
       await until(() => output.includes('ready'))
       const begun = performance.now()
-      // The first and the last may end; the others are killed on their way, each a little later.
+      // The first and the last may end; the second is killed before it begins, the others on their way, each a little later.
+      if (round !== 1) actuator.stdin.write('go')
       if (round === 0 || round === rounds - 1) await until(() => output.includes('applied'))
-      else await pause((wholeMs * 1.2 * round) / rounds)
+      else await pause((wholeMs * 1.2 * (round - 1)) / rounds)
       if (round === 0) wholeMs = performance.now() - begun
       actuator.kill('SIGKILL')
       await closed

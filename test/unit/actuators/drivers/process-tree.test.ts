@@ -19,8 +19,9 @@ import {
 import { treeOf } from '../../../../actuators/drivers/process-tree.ts'
 import { readRunFile, writeRunFile } from '../../../../actuators/drivers/run-file.ts'
 import { spawnSupervised } from '../../../../actuators/drivers/supervise.ts'
+import type { Driver } from '../../../../schemas/ports.ts'
 import type { ProcessDefinition } from '../../../../schemas/process-definitions.ts'
-import { aFolder, anOrder, definitions, NAME, never, starts, tidyUp, until } from './process-world.ts'
+import { aFolder, anOrder, definitions, NAME, never, tidyUp, until } from './process-world.ts'
 
 afterEach(tidyUp)
 
@@ -49,6 +50,9 @@ describe('the tree of a process', () => {
   /** Found by what their command lines say, not as the driver finds them. */
   const helpers = (): ProcessStat[] =>
     listProcesses().filter(each => isAlive(each) && commandLineOf(each.pid)?.[2] === 'sleep 600; :' && commandLineOf(each.pid)?.includes(folder))
+  /** Every helper has started its sleep, and nobody on the way there is left. */
+  const whole = (driver: Driver, count: number) =>
+    until(async () => helpers().length === (count - 1) / 2 && (await driver.observe(NAME)).facts.processes === count)
   const open = async (body: string, more: Partial<ProcessDefinition> = {}) => {
     const processes = definitionOf(body, more)
     const started = await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
@@ -57,9 +61,9 @@ describe('the tree of a process', () => {
 
   it('freezes and thaws all of it, also who left session and parent', async () => {
     const { driver, started } = await open(HELPERS)
-    await until(() => helpers().length === 3)
+    await whole(driver, 7) // Each helper is a shell with its sleep.
     expect(helpers().filter(({ session, parent }) => session !== started.session && parent !== started.pid)).not.toEqual([])
-    expect((await driver.apply(anOrder('freeze', 'f1'), never)).detail).toMatch(/: 7 processes frozen$/) // Each helper is a shell with its sleep.
+    expect((await driver.apply(anOrder('freeze', 'f1'), never)).detail).toMatch(/: 7 processes frozen$/)
     expect([...helpers(), readProcess(started.pid)!].every(isStopped)).toBe(true)
     expect(await driver.observe(NAME)).toMatchObject({ state: 'running', facts: { processes: 7, frozen: true } })
     expect((await driver.apply(anOrder('thaw', 'f2'), never)).detail).toMatch(/: 7 processes thawed$/)
@@ -78,12 +82,12 @@ describe('the tree of a process', () => {
 
   it('ends all of it, when it is frozen and when its first process is gone', async () => {
     const frozen = await open(HELPERS)
-    await until(() => helpers().length === 3)
+    await whole(frozen.driver, 7)
     await frozen.driver.apply(anOrder('freeze', 'e1'), never)
     expect((await frozen.driver.apply(anOrder('stop', 'e2'), never)).detail).toMatch(/: 7 processes ended$/)
     expect(helpers()).toEqual([])
     const orphaned = await open(HELPERS)
-    await until(() => helpers().length === 3)
+    await whole(orphaned.driver, 7)
     process.kill(orphaned.started.pid, 'SIGKILL')
     await until(() => sameProcess(orphaned.started) === undefined)
     expect(await orphaned.driver.observe(NAME)).toMatchObject({ state: 'failed', facts: { processes: 6 } })
@@ -104,9 +108,10 @@ describe('the tree of a process', () => {
 
   it('lets a frozen process end in its own way', async () => {
     const { driver } = await open(
-      `process.on('SIGTERM', () => { require('node:fs').writeFileSync(process.argv[2] + '/said', 'goodbye'); process.exit(0) }); setInterval(() => {}, 1000)`
+      `process.on('SIGTERM', () => { require('node:fs').writeFileSync(process.argv[2] + '/said', 'goodbye'); process.exit(0) }); require('node:fs').writeFileSync(process.argv[2] + '/listens', ''); setInterval(() => {}, 1000)`,
+      { grace: 60_000 }
     )
-    await until(() => starts(folder).length === 1)
+    await until(() => existsSync(join(folder, 'listens')))
     await driver.apply(anOrder('freeze', 'g1'), never)
     await driver.apply(anOrder('stop', 'g2'), never)
     expect(existsSync(join(folder, 'said'))).toBe(true)
@@ -127,7 +132,7 @@ describe('the tree of a process', () => {
     expect((await driver.apply(anOrder('restart', 'r-restart'), never)).detail).toContain(
       `pid ${identity.pid} belongs to another process now and was left alone`
     )
-    expect(sameProcess(identity)?.state).toMatch(/[SR]/)
+    expect(sameProcess(identity)?.state).toMatch(/[SRD]/)
     stranger.kill('SIGKILL')
   })
 
@@ -144,7 +149,7 @@ describe('the tree of a process', () => {
 
   it('keeps snapshots of the newest orders: members, limits, command lines without secrets', async () => {
     const { driver, started } = await open(SECRETIVE, { limits: { default: { openFiles: 500, env: {} } } })
-    await until(() => helpers().length === 1)
+    await whole(driver, 3)
     const { detail } = await driver.apply(anOrder('snapshot', 's0'), never)
     expect(detail).toMatch(/^shop: 3 processes, \d+ MiB resident; limits: data size unlimited, address space unlimited, open files 500, processes /)
     expect(detail).not.toContain('hunter22')
@@ -153,7 +158,7 @@ describe('the tree of a process', () => {
     const [snapshot] = read()
     expect(snapshot).toMatchObject({ idempotencyKey: 's0', processCount: 3, omitted: 0, limits: { 'Max open files': 500 } })
     const member = (pid: number) => snapshot!.members.find(each => each.pid === pid)
-    expect(member(started.pid)).toMatchObject({ state: expect.stringMatching(/[SR]/), openFiles: expect.any(Number) })
+    expect(member(started.pid)).toMatchObject({ state: expect.stringMatching(/[SRD]/), openFiles: expect.any(Number) })
     expect(member(helpers()[0]!.pid)).toMatchObject({ parent: started.pid, command: expect.stringMatching(/ --password=\[redacted\]$/) })
     for (let order = 1; order <= 12; order++) await driver.apply(anOrder('snapshot', `s${order}`), never)
     expect(read().map(each => each.idempotencyKey)).toEqual(Array.from({ length: 10 }, (_, index) => `s${index + 3}`))

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { processDriver } from '../../../../actuators/drivers/process.ts'
 import { readProcess, sameProcess } from '../../../../actuators/drivers/process-table.ts'
@@ -32,8 +31,8 @@ describe('process driver', () => {
     expect(facts.pid).not.toBe(before)
     expect(facts.restarts).toBe(1)
     expect(facts.rssBytes).toBeGreaterThan(1_000_000)
-    expect(Math.abs(Date.now() - (facts.startedAtMs as number))).toBeLessThan(5_000)
-    expect(readProcess(before)).toBeUndefined()
+    expect(Math.abs(Date.now() - (facts.startedAtMs as number))).toBeLessThan(60_000)
+    await until(() => readProcess(before) === undefined)
   })
 
   it('ends a stopped process and everything it started', async () => {
@@ -41,7 +40,7 @@ describe('process driver', () => {
       require('node:fs').writeFileSync(process.argv[2] + '/child', String(c.pid)); process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)`
     const processes = definitions(folder, child)
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
-    await until(() => existsSync(join(folder, 'child')))
+    await until(() => existsSync(join(folder, 'child')) && readFileSync(join(folder, 'child'), 'utf8') !== '')
     const childPid = Number(readFileSync(join(folder, 'child'), 'utf8'))
     const pid = await pidNow()
     process.kill(pid, 'SIGSTOP')
@@ -91,8 +90,7 @@ describe('process driver', () => {
     const processes = definitions(folder, 'process.exit(1)')
     await spawnSupervised({ runDir, name: NAME, definition: processes[NAME]! })
     await until(() => starts(folder).length === 1)
-    await pause(200)
-    expect((await driverOf(processes).observe(NAME)).state).toBe('failed')
+    await until(async () => (await driverOf(processes).observe(NAME)).state === 'failed')
     await driverOf(processes).apply(anOrder('stop', 'k5'), never)
     expect((await driverOf(processes).observe(NAME)).state).toBe('stopped')
   })
