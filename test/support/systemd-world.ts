@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { commandLineOf, listProcesses } from '../../actuators/drivers/process-table.ts'
 
-const BOOT_MS_MAX = 30_000 // 1-2 s on an idle machine.
+const BOOT_MS_MAX = 120_000 // 1-2 s on an idle machine.
+const CALL_MS_MAX = 60_000
 
 export interface SystemdWorld {
   /** Program and leading arguments for the driver's `systemctl`. */
@@ -22,7 +23,7 @@ export function systemdMissing(): string | undefined {
   if (process.getuid?.() !== 0) return 'not root: private namespaces need it'
   for (const file of ['/lib/systemd/systemd', '/usr/bin/systemctl', '/usr/bin/unshare', '/usr/bin/nsenter']) if (!existsSync(file)) return `${file} is missing`
   try {
-    execFileSync('/usr/bin/unshare', ['--fork', '--pid', '--mount', '--uts', '--ipc', '--cgroup', '/bin/true'], { stdio: 'pipe', timeout: 10_000 })
+    execFileSync('/usr/bin/unshare', ['--fork', '--pid', '--mount', '--uts', '--ipc', '--cgroup', '/bin/true'], { stdio: 'pipe', timeout: CALL_MS_MAX })
   } catch (error) {
     return `namespaces are not allowed: ${(error as Error).message.split('\n')[0]}`
   }
@@ -52,7 +53,7 @@ export async function bootSystemd(name: string, unit: string): Promise<SystemdWo
     if (pid === undefined || commandLineOf(pid)?.[0] !== '/lib/systemd/systemd') continue
     const systemctl = ['/usr/bin/nsenter', '-t', String(pid), '-m', '-p', '-u', '-i', '-C', '/usr/bin/systemctl']
     const run = (...argv: string[]): string =>
-      execFileSync(systemctl[0]!, [...systemctl.slice(1), ...argv], { encoding: 'utf8', stdio: 'pipe', timeout: 10_000 }).trim()
+      execFileSync(systemctl[0]!, [...systemctl.slice(1), ...argv], { encoding: 'utf8', stdio: 'pipe', timeout: CALL_MS_MAX }).trim()
     try {
       if (run('is-active', name) === 'active') return { systemctl, run, close }
     } catch {
