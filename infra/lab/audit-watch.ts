@@ -4,12 +4,16 @@ import { pause } from './fleet.ts'
 import type { Homeostat } from './stage.ts'
 
 const WATCH_MS = 300
+const UNSURE_MS = 1_000 // Between the begin of a look and the end of the next: a record came at any moment of it.
 
 const RECORDS_SQL = `SELECT DecisionId AS id, toUnixTimestamp64Milli(Timestamp) AS madeAtMs FROM homeostat_decisions
 UNION ALL SELECT OutcomeId, toUnixTimestamp64Milli(Timestamp) FROM homeostat_outcomes`
 
 export interface AuditWatch {
-  /** From the time that a record carries until it was first seen here, ms. Both clocks are this machine's. */
+  /**
+   * From the time that a record carries until it was first seen here, ms. Both clocks are this machine's. None when a look came too late to
+   * know: on a busy machine the watch is held up as well.
+   */
   delaysMs(): readonly number[]
   close(): Promise<void>
 }
@@ -20,14 +24,21 @@ export function watchAudit({ sql }: Pick<Homeostat, 'sql'>): AuditWatch {
   const known = new Set<string>()
   let isFirst = true
   let isOpen = true
+  let isUnsure = false
+  let lookedAtMs = 0
 
   async function look(): Promise<void> {
+    const begunAtMs = Date.now()
     const rows = await sql<{ id: string; madeAtMs: number | string }>(RECORDS_SQL)
     const nowMs = Date.now()
     for (const { id, madeAtMs } of rows) {
-      if (!known.has(id) && !isFirst) delays.set(id, nowMs - Number(madeAtMs))
+      if (!known.has(id) && !isFirst) {
+        delays.set(id, nowMs - Number(madeAtMs))
+        if (nowMs - lookedAtMs > UNSURE_MS) isUnsure = true
+      }
       known.add(id)
     }
+    lookedAtMs = begunAtMs
     isFirst = false
   }
 
@@ -39,7 +50,7 @@ export function watchAudit({ sql }: Pick<Homeostat, 'sql'>): AuditWatch {
   })()
 
   return {
-    delaysMs: () => [...delays.values()],
+    delaysMs: () => (isUnsure ? [] : [...delays.values()]),
     async close() {
       isOpen = false
       await done

@@ -5,7 +5,7 @@ import { type Fault, recordGroundTruth, repair } from './faults.ts'
 import { pause } from './fleet.ts'
 import { type CaseReport, judgeCase, mainStory } from './judge.ts'
 import type { LabLayout } from './layout.ts'
-import { healthyAgainMs, type Probes } from './probes.ts'
+import { healthyAgainMs, heldUpMs, type Probes } from './probes.ts'
 import type { Homeostat } from './stage.ts'
 import { readWitness, type WitnessEvent } from './witness.ts'
 
@@ -14,7 +14,7 @@ const CASE_DEADLINE_MS = 120_000 // A heal takes 10-40 s on fast settings; beyon
 const QUIET_DEADLINE_MS = 60_000
 const QUIET_SAMPLES = 15 // Three seconds of good probes.
 const HOLD_MS = 3_000
-const STORE_DEADLINE_MS = 10_000 // Until the incident's last row is in ClickHouse.
+const STORE_DEADLINE_MS = 60_000 // Until the incident's last row is in ClickHouse: a second, on a machine that is not busy otherwise.
 /** An onset may be put a little before the injection: the window that holds it began earlier, or a wobble opened the incident. */
 const ONSET_SLACK_MS = 3_000
 
@@ -43,7 +43,9 @@ export async function runCase(context: CaseContext, fault: Fault): Promise<CaseR
   recordGroundTruth(layout, truth)
   const effectsOn = ({ folder }: LabLayout): WitnessEvent[] => readWitness(folder, injectedAtMs).filter(({ key }) => key !== '')
   const mttrMs = await mttrOf(context, mainStory(settled.stories, fault.target))
-  const report = judgeCase({ truth, stories: settled.stories, effects: effectsOn(layout), elsewhere: others.flatMap(effectsOn), mttrMs })
+  const stoodStillMs = heldUpMs(probes.samples('checkout'), injectedAtMs)
+  const facts = { stories: settled.stories, effects: effectsOn(layout), elsewhere: others.flatMap(effectsOn), mttrMs, heldUpMs: stoodStillMs }
+  const report = judgeCase({ truth, ...facts })
   if (truth.healthyAgainAtMs === null) {
     say(`${fault.name} was not healed: repairing ${fault.target} by hand`)
     await repair(layout, fault.target)

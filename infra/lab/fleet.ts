@@ -16,7 +16,7 @@ import { findProcesses, findScript } from './processes.ts'
 const FLEET_FOLDER = join(import.meta.dirname, 'fleet')
 /** A small heap that is collected early: the resident set of a healthy service hardly moves. */
 export const NODE_FLAGS = ['--max-semi-space-size=1', '--disable-warning=ExperimentalWarning']
-const START_DEADLINE_MS = 15_000 // On a busy machine a service needs 1-2 s.
+const START_DEADLINE_MS = 60_000 // On a busy machine a service needs 1-2 s.
 const STOP_GRACE_MS = 5_000 // Homeostat closes its log and store; the services are gone within one.
 const POLL_MS = 50
 

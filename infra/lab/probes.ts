@@ -13,11 +13,15 @@ const GATEWAY_TIMEOUT_MS = 2_500
 const DIRECT_TIMEOUT_MS = 1_000
 /** A checkout takes 2-5 ms at rest; the latency fault adds 300 ms or more. */
 const GATEWAY_LIMIT_MS = 200
+/** A second of right answers that are slow, between good ones, is a busy machine. */
+const SLOW_SAMPLES_MAX = 5
 const SAMPLES_MAX = 3_000 // Ten minutes of one stream; older ones are dropped.
 
 export interface Sample {
   sentAtMs: number
   ok: boolean
+  /** Not ok for its time alone: the answer was right. */
+  isSlow: boolean
   durationMs: number
   detail: string
 }
@@ -59,7 +63,13 @@ export function openProbes(layout: LabLayout): Probes {
     const detail = await ask().catch(error => `${(error as Error).name}: ${(error as Error).message}`)
     const durationMs = performance.now() - begun
     const late = durationMs > limitMs
-    add(stream, { sentAtMs, ok: detail === '' && !late, durationMs, detail: detail || (late ? `${Math.round(durationMs)} ms` : '') })
+    add(stream, {
+      sentAtMs,
+      ok: detail === '' && !late,
+      isSlow: detail === '' && late,
+      durationMs,
+      detail: detail || (late ? `${Math.round(durationMs)} ms` : '')
+    })
   }
 
   const timer = setInterval(() => {
@@ -95,16 +105,30 @@ export function openProbes(layout: LabLayout): Probes {
 /**
  * When a stream was healthy again after `fromMs`.
  * @returns the first good sample of the unbroken good run that lasts until now; null while there is none, or when the
- *          stream was never unhealthy. One bad sample between good ones (a busy machine) does not break a run.
+ *          stream was never unhealthy. One bad sample between good ones (a busy machine) does not break a run, nor do some slow ones.
  */
 export function healthyAgainMs(samples: readonly Sample[], fromMs: number, nowMs: number, holdMs: number): number | null {
   const since = samples.filter(({ sentAtMs }) => sentAtMs >= fromMs)
-  const lastBad = since.findLastIndex(
-    ({ ok }, index) => !ok && (since[index - 1]?.ok === false || since[index + 1]?.ok === false || index === since.length - 1)
-  )
-  if (lastBad < 0) return null
-  const healthy = since.slice(lastBad + 1).find(({ ok }) => ok)?.sentAtMs
-  return healthy !== undefined && nowMs - healthy >= holdMs ? healthy : null
+  for (let end = since.length - 1; end >= 0; end--) {
+    if (since[end]!.ok) continue
+    let start = end
+    while (start > 0 && !since[start - 1]!.ok) start--
+    const trouble = since.slice(start, end + 1)
+    const forgivenMax = start > 0 && trouble.every(({ isSlow }) => isSlow) ? SLOW_SAMPLES_MAX : 1
+    if (end < since.length - 1 && trouble.length <= forgivenMax) {
+      end = start
+      continue
+    }
+    const healthy = since[end + 1]?.sentAtMs
+    return healthy !== undefined && nowMs - healthy >= holdMs ? healthy : null
+  }
+  return null
+}
+
+/** @returns the longest time since `fromMs` in which no probe was due and sent: for so long the lab, or the whole machine, stood still */
+export function heldUpMs(samples: readonly Sample[], fromMs: number): number {
+  const sent = samples.map(({ sentAtMs }) => sentAtMs).filter(sentAtMs => sentAtMs >= fromMs)
+  return sent.reduce((longest, sentAtMs, index) => Math.max(longest, sentAtMs - (sent[index - 1] ?? sentAtMs) - BEAT_MS), 0)
 }
 
 /** @returns '' when the answer is 200, else what it was */

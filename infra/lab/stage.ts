@@ -7,7 +7,8 @@ import type { Incident } from '../../schemas/incident.ts'
 import type { PageReceiver } from './cases/pages.ts'
 import type { LabLayout } from './layout.ts'
 
-const REQUEST_TIMEOUT_MS = 5_000
+const REQUEST_TIMEOUT_MS = 30_000 // It ends a request that hangs; who asks is no judge of the console's speed.
+const PROBE_TIMEOUT_MS = 5_000 // Asked again by whoever waits.
 
 /** Homeostat as any user reaches it. */
 export interface Homeostat {
@@ -78,7 +79,7 @@ export function consoleClient(address: () => string, whyNot: () => string): Pick
 /** Why the process whose probes are at `address` is not ready, in its own words; undefined when it is. */
 export async function whyNotReady(address: string): Promise<string | undefined> {
   try {
-    const response = await fetch(`${address}/readyz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })
+    const response = await fetch(`${address}/readyz`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) })
     const text = await response.text()
     if (response.status === 200) return undefined
     const { checks } = JSON.parse(text) as { checks: { name: string; ok: boolean; detail: string }[] }

@@ -9,8 +9,9 @@ import { seeded } from '../../../infra/lab/seeded.ts'
 const fleets = [{ folder: '/nowhere', environment: 'lab', seed: 1 }] as LabLayout[]
 const planned = (seed: number) => planFaults(fleets, seeded(seed)).map(({ name, target, delayMs, cause }) => ({ name, target, delayMs, cause }))
 
-/** `.` good, `x` bad, one sample each 200 ms from time 0. */
-const samples = (text: string): Sample[] => [...text].map((mark, index) => ({ sentAtMs: index * 200, ok: mark === '.', durationMs: 1, detail: '' }))
+/** `.` good, `x` bad, `s` slow, one sample each 200 ms from time 0. */
+const samples = (text: string): Sample[] =>
+  [...text].map((mark, index) => ({ sentAtMs: index * 200, ok: mark === '.', isSlow: mark === 's', durationMs: 1, detail: '' }))
 
 describe('the plan of a run', () => {
   it('is the same for the same seed', () => {
@@ -62,6 +63,13 @@ describe('the end of an outage', () => {
 
   it('is not moved by one slow answer between good ones', () => {
     expect(healthyAgainMs(samples('xxx...x.....'), 0, 9_000, 3_000)).toBe(600)
+  })
+
+  it('is not moved by a second of slow answers between good ones, but by more, and by a failure among them', () => {
+    expect(healthyAgainMs(samples('xxx...sssss.....'), 0, 9_000, 3_000)).toBe(600)
+    expect(healthyAgainMs(samples('xxx...ssssss.....'), 0, 9_000, 3_000)).toBe(2_400)
+    expect(healthyAgainMs(samples('xxx...ssxss.....'), 0, 9_000, 3_000)).toBe(2_200)
+    expect(healthyAgainMs(samples('ssssss....'), 0, 9_000, 3_000)).toBe(1_200)
   })
 
   it('does not exist while nothing was ever bad, or while the last sample is', () => {

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { type CaseFacts, judgeCase } from '../../../infra/lab/judge.ts'
+import { heldUpMs } from '../../../infra/lab/probes.ts'
 import type { WitnessEvent } from '../../../infra/lab/witness.ts'
 import type { IncidentStory } from '../../../pipeline/console/live-view.ts'
 import type { Verdict } from '../../../schemas/outcome.ts'
@@ -37,6 +38,7 @@ function theFacts(facts: Partial<CaseFacts> = {}): CaseFacts {
     effects: [anEffect()],
     elsewhere: [],
     mttrMs: 9_000,
+    heldUpMs: 0,
     ...facts
   }
 }
@@ -96,5 +98,14 @@ describe('the judge of a lab case', () => {
     expect(failuresOf({ mttrMs: null })).toContain('no MTTR')
     expect(failuresOf({ mttrMs: 10_001 })).toContain('2001 ms apart')
     expect(failuresOf({ mttrMs: 6_000 })).toBe('')
+  })
+
+  it('allows for the time that the lab stood still, and no more', () => {
+    const late = { stories: [aStory({ openedAfterMs: 19_000 })], mttrMs: 14_000 }
+    expect(failuresOf({ ...late, heldUpMs: 4_000 })).toBe('')
+    expect(failuresOf({ ...late, heldUpMs: 3_999 })).toContain('at most 18999 are allowed')
+    expect(failuresOf({ ...late, heldUpMs: 3_999 })).toContain('at most 5999 are allowed')
+    const samples = [0, 200, 400, 5_000, 5_200].map(sentAtMs => ({ sentAtMs, ok: true, isSlow: false, durationMs: 1, detail: '' }))
+    expect([heldUpMs(samples, 0), heldUpMs(samples, 500), heldUpMs([], 0)]).toEqual([4_400, 0, 0])
   })
 })
