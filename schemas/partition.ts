@@ -7,6 +7,7 @@ const encoder = new TextEncoder()
 
 /** Partition of `key`, 0 <= result < `partitions`. Depends on nothing else, so it holds over restarts and machines. */
 export function keyPartition(key: string, partitions: number): number {
+  if (partitions === 1) return 0
   return (murmur2(encoder.encode(key)) & 0x7fff_ffff) % partitions
 }
 

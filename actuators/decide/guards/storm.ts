@@ -15,16 +15,16 @@ export const STORM_EXIT_MS = 120_000
 
 export const storm: Guard = ({ nowMs, incident, state }) => {
   const sinceMs = nowMs - STORM_WINDOW_MS - STORM_EXIT_MS
-  const watches = Object.values(state.watches).filter(watch => watch.incident.environment === incident.environment)
   const openings = new Map((state.openings[incident.environment] ?? []).map(opening => [opening.incidentId, opening.atMs]))
-  for (const watch of watches) openings.set(watch.incident.id, watch.incident.openedAtMs)
-  const opened = [...openings.values()].filter(atMs => atMs >= sinceMs)
-  const broke = watches.flatMap(({ incident: { members, membersOmitted, startedAtMs } }) => [
-    ...members.map(member => member.sinceMs),
+  const series: number[] = []
+  for (const { incident: other } of Object.values(state.watches)) {
+    if (other.environment !== incident.environment) continue
+    openings.set(other.id, other.openedAtMs)
+    for (const { sinceMs: brokeAtMs } of other.members) if (brokeAtMs >= sinceMs) series.push(brokeAtMs)
     // What is not listed broke at the onset, as far as anybody knows.
-    ...new Array<number>(Math.min(membersOmitted, STORM_SERIES_MAX + 1)).fill(startedAtMs)
-  ])
-  const series = broke.filter(atMs => atMs >= sinceMs)
+    if (other.startedAtMs >= sinceMs) series.push(...new Array<number>(Math.min(other.membersOmitted, STORM_SERIES_MAX + 1)).fill(other.startedAtMs))
+  }
+  const opened = [...openings.values()].filter(atMs => atMs >= sinceMs)
   const burstOfIncidents = lastBurst(opened, STORM_INCIDENTS_MAX)
   const burstOfSeries = lastBurst(series, STORM_SERIES_MAX)
   const burstAtMs = Math.max(burstOfIncidents ?? 0, burstOfSeries ?? 0) || null
