@@ -32,7 +32,8 @@ const SCOPES = ['global', `environment/${ENVIRONMENT}`, 'policy/sim'] as const
 export class Operator {
   readonly #options: OperatorOptions
   readonly #random: Stream
-  readonly #answered = new Set<string>()
+  /** Decisions that people have seen. */
+  readonly #read = new Set<string>()
   readonly #switches = new Set<string>()
   #isHealing = false
   #windows = 0
@@ -61,16 +62,14 @@ export class Operator {
   }
 
   #answer(): void {
-    const { checker, timeline, marks } = this.#options
+    const { checker, marks } = this.#options
     for (const decision of checker.facts.decisions.values()) {
-      if (decision.outcome === 'ask' && !this.#answered.has(decision.id)) {
-        this.#answered.add(decision.id)
-        this.#approve(decision)
-      }
+      if (this.#read.has(decision.id)) continue
+      this.#read.add(decision.id)
+      if (decision.outcome === 'ask') this.#approve(decision)
       if (decision.guards.some(({ guard, verdict, reason }) => guard === 'approval' && verdict === 'refuse' && reason.startsWith('nobody')))
         marks.reach('approval expired')
     }
-    void timeline
   }
 
   #approve(decision: Decision): void {
