@@ -155,7 +155,7 @@ function gapOfEnvironment({ graph, group, sinceMs }: View, knownNodes: Iterable<
         'look at what they share on the way of their telemetry: a Collector, its exporter, the network, a host'
       ]
     },
-    severity: services.length >= known.size * BLIND_SHARE ? 'critical' : 'warning',
+    severity: services.length > 0 && services.length >= known.size * BLIND_SHARE ? 'critical' : 'warning',
     title: `no telemetry of ${who} since ${formatTime(sinceMs)}: ${group.length} senders silent at once, nobody complains of them`
   }
 }

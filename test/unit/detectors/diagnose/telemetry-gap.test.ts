@@ -42,6 +42,13 @@ describe('an environment that falls silent at once', () => {
     expect(top().evidence).toContain('not silent: batch, gateway, payments, reports')
   })
 
+  test('is a warning when only hosts are silent: each of them would be one', () => {
+    const { see, incidents, top } = reducer({ edges: [] })
+    see(...['db-1', 'db-2'].map(entity => absence(entity, 'telemetry', { atS: 100, detectedAtMs: T0 + 150_000, service: '' })))
+    expect(top().signature).toBe('telemetry_gap')
+    expect(incidents().filter(({ status }) => status !== 'resolved')).toMatchObject([{ severity: 'warning' }])
+  })
+
   test('stays open for as long as it is silent, though the detector gives its senders up, and ends when they are heard', () => {
     const { see, tick, incidents } = reducer({ edges: EDGES })
     see(...BLACKOUT, ...BLACKOUT.map(anomaly => givenUp(anomaly, 3_800)))
