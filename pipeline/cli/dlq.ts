@@ -8,7 +8,8 @@ import { commandsTopic, deadLetterTopic, TOPICS, topicSpec } from '../../schemas
 import { type DeadLetter, findLetter, newestLetters, redriveLetters, selectLetters } from '../log/dead-letters.ts'
 import { limitOf } from './limit.ts'
 import type { Output } from './output.ts'
-import { previewValue, printable } from './record-preview.ts'
+import { printable } from './printable.ts'
+import { previewValue } from './record-preview.ts'
 
 const MESSAGE_CHARS_MAX = 70 // Of a table's line; `dlq show` has all of it.
 const SUFFIX = deadLetterTopic('')

@@ -1,6 +1,7 @@
 // What the command line prints: data on stdout (tables for people, JSON for programs), talk on stderr.
 
 import { stripVTControlCharacters, styleText } from 'node:util'
+import { printable } from './printable.ts'
 
 export interface Output {
   /** `rows` as a table, or as one JSON document with --json. */
@@ -23,13 +24,22 @@ export function openOutput(options: { json: boolean }): Output {
     table(rows, { columns, empty = 'nothing yet' } = {}) {
       if (options.json) return void process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
       if (rows.length === 0) return void process.stderr.write(`${empty}\n`)
-      process.stdout.write(`${formatTable(rows, columns ?? Object.keys(rows[0]!))}\n`)
+      process.stdout.write(`${tame(formatTable(rows, columns ?? Object.keys(rows[0]!)))}\n`)
     },
     result(value, text) {
-      process.stdout.write(options.json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`)
+      process.stdout.write(options.json ? `${JSON.stringify(value, null, 2)}\n` : `${tame(text)}\n`)
     },
-    say: text => void process.stderr.write(`${text}\n`)
+    say: text => void process.stderr.write(`${tame(text)}\n`)
   }
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: styles are made of them
+const STYLE_OR_TAB = /(\u001b\[[\d;]*m|\t)/
+
+/** What people read holds the words of strangers: of control characters only line breaks, tabs and styles pass. */
+export function tame(text: string): string {
+  const parts = text.split(STYLE_OR_TAB) // Those that pass are every second one.
+  return parts.map((part, index) => (index % 2 === 1 ? part : printable(part))).join('')
 }
 
 /** `no files`, `1 file`, `3 files`. */

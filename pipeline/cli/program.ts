@@ -5,7 +5,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts'
 import { closestName } from '../../schemas/yaml-hints.ts'
 import { ROLES } from '../roles/select.ts'
 import type { GlobalOptions } from './commands.ts'
-import { wrapped } from './output.ts'
+import { tame, wrapped } from './output.ts'
 
 const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   usage: 2,
@@ -38,11 +38,11 @@ export async function runProgram(argv: readonly string[], ports: ProgramPorts): 
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     if (error instanceof AppError) {
-      process.stderr.write(`homeostat: ${error.message}\n`)
+      process.stderr.write(`homeostat: ${tame(error.message)}\n`)
       return EXIT_CODES[error.code] ?? 1
     }
     if (isSystemError(error)) {
-      process.stderr.write(`homeostat: ${error.message}\n`)
+      process.stderr.write(`homeostat: ${tame(error.message)}\n`)
       return 1
     }
     throw error

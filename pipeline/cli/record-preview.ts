@@ -1,6 +1,7 @@
 // What a record's bytes say, for a person: OTLP and JSON decoded, everything else as a hex dump of its beginning.
 
 import { otlpRoot } from '../otlp/descriptor.ts'
+import { printable } from './printable.ts'
 
 const TEXT_CHARS_MAX = 20_000 // A few screens; --raw has all of it.
 const HEX_BYTES_MAX = 512
@@ -30,12 +31,6 @@ export function previewValue(value: Uint8Array | null, signal: keyof typeof MESS
   const otlp = signal && asOtlp(value, signal)
   if (otlp !== undefined) return { kind: 'otlp', text: printable(cut(otlp)) }
   return { kind: 'bytes', text: hexDump(value) }
-}
-
-/** Text of strangers for a terminal: control characters, which could rewrite what is on the screen, become visible. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to be replaced
-  return text.replaceAll(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, one => `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
 
 function asJson(value: Uint8Array): string | undefined {
