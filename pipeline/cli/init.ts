@@ -30,7 +30,7 @@ function schemaLine(kind: string): string {
   return `# yaml-language-server: $schema=${join(import.meta.dirname, '../../infra/docs/json-schema', `${kind}.json`)}\n`
 }
 
-const CONFIG = `# Homeostat. Every key is optional and shows its default; \`\${VAR:-default}\` and HOMEOSTAT_SECTION__KEY override.
+const CONFIG = `# Homeostat. Every key but apiVersion and kind is optional, and most show their default; \`\${VAR:-default}\` and HOMEOSTAT_SECTION__KEY override.
 apiVersion: homeostat.io/v1
 kind: Homeostat
 
@@ -60,8 +60,8 @@ act:
     process: { definitionsFile: processes.yaml }
     # systemd: { units: [web.service], verbs: [restart] }
     # http: { endpoints: { drain: { method: POST, url: "http://127.0.0.1:9000/drain" } } }
-  # escalation:
-  #   default: { url: "https://example.org/hook", secret: env:HOOK_SECRET }
+  # escalation:                              # who is called when automation asks, gives up or stays blocked
+  #   channels: { default: { kind: webhook, url: "https://example.org/hook", secret: env:HOOK_SECRET } }
 
 store:
   # url: http://127.0.0.1:8123 # a ClickHouse server; absent: the engine runs inside this process

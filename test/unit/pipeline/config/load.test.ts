@@ -1,6 +1,6 @@
 // Configuration: what a user writes wrong is named by file, line and column, and what is right means the same everywhere.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -71,6 +71,15 @@ describe('configuration', () => {
     initFiles(folder, false)
     expect(loadConfig(undefined, folder, {}).config.act.drivers.process?.definitionsFile).toBe(join(folder, 'processes.yaml'))
     expect(() => initFiles(folder, false)).toThrow(/would be overwritten/)
+  })
+
+  it('accepts every line that it wrote as a comment, too', () => {
+    const [file] = initFiles(folder, false)
+    const text = readFileSync(file!, 'utf8')
+    const all = text.replaceAll(/^( *)# ( *(?:- |[A-Za-z]+:))/gm, '$1$2')
+    expect(all.split('\n').filter((line, index) => line !== text.split('\n')[index]).length).toBeGreaterThan(10)
+    writeFileSync(file!, all)
+    expect(loadConfig(undefined, folder, {}).config.act.escalation.channels.default).toMatchObject({ kind: 'webhook' })
   })
 
   it('reads secrets by reference only', () => {
