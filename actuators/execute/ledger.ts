@@ -104,7 +104,7 @@ export function commandLedger(store: LedgerStore) {
         const command = openCommand(rows, row.commandId)
         for (const target of new Set([command.command.target, row.order.target])) {
           const frozen = read<TargetRow>(rows, 'fence', target)?.frozen
-          if (frozen) return { refusedBy: 'target_frozen', reason: `${target} is frozen: ${frozen.reason}` }
+          if (frozen) return { refusedBy: 'target_frozen', reason: `${target} is frozen: ${frozen.reason} (look at it, then: homeostat release ${target})` }
         }
         const newest = read<TargetRow>(rows, 'fence', command.command.target)?.fence ?? 0
         if (command.begunAtMs === null) {

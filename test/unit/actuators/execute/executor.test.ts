@@ -179,6 +179,25 @@ describe('act worker', () => {
     expect(world.outcomes()[2]).toMatchObject({ verdict: 'healed' })
   })
 
+  it('freezes what a step acted on under its own name, too, and says how each is released', async () => {
+    world = aWorld({ driver: fakeDriver('opaque') })
+    world.driver.onApply = () => {
+      throw new AppError('driver_unknown', 'connection lost')
+    }
+    const action = { driver: 'fake', verb: 'restart', target: 'orders-unit', args: {} }
+    const order = (number: number) =>
+      aCommand({ steps: [{ ...aStep('restart', { action }), idempotencyKey: `unit-${number}` }], expiresAtMs: world.clock.nowMs() + 60_000 })
+    await runOne(world, order(0))
+    for (const [index, frozen] of [TARGET, 'orders-unit'].entries()) {
+      await world.send(order(index + 1))
+      await world.clock.advance(10_000)
+      expect(world.outcomes()[index + 1]).toMatchObject({ refusedBy: 'target_frozen', reason: expect.stringContaining(`homeostat release ${frozen})`) })
+      await world.say({ kind: 'release_target', target: frozen, atMs: world.clock.nowMs(), by: 'kim' })
+      await world.clock.advance(2_000)
+    }
+    expect(world.ledger.rows('fence').filter(({ frozen }) => frozen !== null)).toEqual([])
+  })
+
   it('gives up on a driver that never answers and does not repeat an opaque act', async () => {
     world = aWorld({ driver: fakeDriver('opaque') })
     world.driver.onApply = () => new Promise(() => {})
