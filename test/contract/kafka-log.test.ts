@@ -59,6 +59,7 @@ function onlyKafka(library: ClientName): void {
     const other = await world.open()
     const named = await world.open({ instance: 'named', staysOverRestart: true })
     await other.subscribe({ ...options, ...note('other') })
+    await eventually('the first has all', () => events.includes('other +4'))
     await named.subscribe({ ...options, ...note('named') })
     await eventually('both have their share', () => events.includes('other -2') && events.includes('named +2'))
     await named.close()
