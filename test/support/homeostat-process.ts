@@ -9,8 +9,8 @@ import { eventually } from './log-tools.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', 'pipeline', 'main.ts')
 const NODE_FLAGS = ['--disable-warning=ExperimentalWarning', '--disable-warning=TimeoutNegativeWarning']
-const READY_DEADLINE_MS = 90_000 // Several start at once on two cores, the store with an engine of its own.
-const COMMAND_TIMEOUT_MS = 90_000
+const READY_DEADLINE_MS = 200_000 // Seconds each on free cores; several start at once, the store with an engine of its own.
+const COMMAND_TIMEOUT_MS = 100_000
 const ANSWER_MS_MAX = 30_000
 
 export interface HomeostatProcess {
