@@ -141,7 +141,7 @@ exporters:
   kafka:
     metrics: { encoding: otlp_json }
     partition_traces_by_id: true
-    timeout: 2s
+    timeout: 20s
     retry_on_failure: { initial_interval: 200ms, max_interval: 1s }
     sending_queue: { batch: { flush_timeout: 200ms } }
 `

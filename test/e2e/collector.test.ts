@@ -155,7 +155,8 @@ describe.skipIf(binary === undefined).each(['agent-grpc', 'agent-http'] as const
 
   test('the refusals it met were retryable, and every line arrived all the same', () => {
     expect(refusals()).toBeGreaterThanOrEqual(REFUSALS)
-    expect(meter.total('homeostat.intake.refused')).toBe(refusals())
+    // A busy machine may also let a sender's time run out; it is told to send again.
+    expect(meter.total('homeostat.intake.refused')).toBe(refusals() + meter.total('homeostat.intake.refused', { code: 'timeout' }))
     const seen = new Set(lines())
     for (let i = 0; i < linesWritten; i++) expect(seen.has(`line ${i} of checkout`), `line ${i}`).toBe(true)
   })
