@@ -137,8 +137,11 @@ function changeLine(label: string, deciding: readonly GuardResult[]): string[] {
 const HANDS: Readonly<Partial<Record<BlockReason, (guard: GuardResult, decision: Decision) => string | undefined>>> = {
   approval: ({ verdict }, { id }) => (verdict === 'ask' ? `homeostat approve ${id}   (or with --reject)` : undefined),
   target_frozen: (_, { target }) => `look at ${target}, then: homeostat release ${target}`,
-  ownership: ({ verdict, inputs }, { target }) =>
-    verdict === 'refuse' ? `settle it with ${inputs.revertedBy}, then: homeostat release ${target}` : `if you want it to act now: homeostat release ${target}`,
+  ownership: ({ verdict, inputs }, { target }) => {
+    if (verdict === 'refuse') return `settle it with ${inputs.revertedBy}, then: homeostat release ${target}`
+    if (inputs.commandInFlight !== null) return undefined // Only its outcome ends that.
+    return `if you want it to act now: homeostat release ${inputs.lastChangeTarget === '*' ? "'*'" : target}`
+  },
   flapping: (_, { target, policy }) => `find out why ${target} breaks again and again; meanwhile: homeostat kill --scope policy/${policy}`,
   attempt_budget: ({ verdict }, { target, runbook }) => (verdict === 'refuse' ? `look at ${target}: ${runbook} does not cure it` : undefined),
   stages: ({ verdict, inputs }, { target }) =>

@@ -28,6 +28,7 @@ export function ownership(context: HoldContext & Pick<GuardContext, 'inFlight'>)
     deadlineMs: running?.deadlineMs ?? null,
     lastChangeBy: last?.actor ?? null,
     lastChangeAtMs: last === undefined ? null : endOf(last),
+    lastChangeTarget: last?.target ?? null,
     handsOffMs: handsOff,
     reverts: reverts.count,
     revertedBy: reverts.actor
@@ -41,7 +42,8 @@ export function ownership(context: HoldContext & Pick<GuardContext, 'inFlight'>)
   }
   if (last !== undefined && nowMs < untilMs) {
     const reason = `${last.actor} changed ${last.target} (${last.what}) at ${time(endOf(last))}: hands off until ${time(untilMs)}`
-    return wait('ownership', inputs, reason, `${span(untilMs - nowMs)} more, or a person who releases the target (homeostat release ${target}).`, untilMs)
+    const released = last.target === '*' ? `all of ${last.environment} (homeostat release '*')` : `the target (homeostat release ${target})`
+    return wait('ownership', inputs, reason, `${span(untilMs - nowMs)} more, or a person who releases ${released}.`, untilMs)
   }
   return allow('ownership', inputs, 'no command is in flight for the target, and nobody else changed it lately')
 }

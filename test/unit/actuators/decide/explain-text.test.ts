@@ -103,6 +103,21 @@ test('a silent target that nobody complains of: see for yourself', () => {
   expect(explain(incident, made.decisions())).toContain('  see for yourself whether lab/orders@orders-1 is well, and mend the way of the telemetry')
 })
 
+test("another's change says what releases it, a command in flight has nothing to type", () => {
+  const spoken = (target: string) =>
+    ({ kind: 'change', id: 'c', environment: 'lab', target, actor: 'ada', what: 'manual', fromMs: T0, toMs: T0, by: 'ada', atMs: T0 }) as const
+  const advice = (target: string) =>
+    decided('autonomy: auto', made => made.control(spoken(target), 0)).filter(line => line.includes('if you want it to act now'))
+  expect(advice('lab/orders')).toEqual(['  if you want it to act now: homeostat release lab/orders@orders-1'])
+  expect(advice('*')).toEqual(["  if you want it to act now: homeostat release '*'"])
+  const made = decider(policySet(policyYaml('autonomy: auto'), runbookYaml()))
+  made.incident(anIncident(), 1)
+  made.incident(anIncident({ id: 'another' }), 2)
+  const held = made.decisions().filter(({ incidentId }) => incidentId === 'another')
+  expect(held.at(-1)?.blockedBy).toContain('ownership')
+  expect(explain(anIncident({ id: 'another' }), held, []).join('\n')).not.toContain('homeostat release')
+})
+
 test('no policy and no runbook say what to write', () => {
   const incident = anIncident({ causes: [{ ...anIncident().causes[0]!, service: 'other' }] })
   const made = decider(policySet(policyYaml('autonomy: auto'), runbookYaml()))

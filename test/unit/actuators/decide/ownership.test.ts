@@ -48,6 +48,17 @@ describe('hands off', () => {
     released.control({ kind: 'release_target', target: TARGET, by: 'ada', atMs: T0 + 2_000 }, 2)
     expect(released.commands()).toHaveLength(1)
   })
+  test('a change of a whole environment is released as such, and the advice says so', () => {
+    expect(ask([change('c1')]).counterfactual).toContain(`(homeostat release ${TARGET})`)
+    expect(ask([change('c1', { target: '*' })]).counterfactual).toContain("all of lab (homeostat release '*')")
+    const one = decider(policySet(policyYaml('autonomy: auto'), runbookYaml()))
+    one.control(change('c1', { target: '*' }), 0)
+    one.incident(anIncident(), 1)
+    one.control({ kind: 'release_target', target: TARGET, by: 'ada', atMs: T0 + 2_000 }, 2)
+    expect(one.commands(), 'who has one target in mind does not speak for all').toHaveLength(0)
+    one.control({ kind: 'release_target', target: '*', by: 'ada', atMs: T0 + 3_000 }, 3)
+    expect(one.commands()).toHaveLength(1)
+  })
 })
 
 describe('reverts', () => {
