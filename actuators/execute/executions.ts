@@ -51,18 +51,19 @@ export function executions(options: { log: Log; clock: Clock; logger: Logger; le
   }
 
   async function readOn(): Promise<void> {
+    const ours = ledgerId() // The ledger may refuse to say it: asked before anything is noted, so that nothing is noted by half.
     for (const { partition, start } of next.size === 0 ? await log.offsets(topic) : []) next.set(partition, start)
     for (const partition of next.keys()) {
       for (;;) {
         const records = await log.read({ topic, partition, offset: next.get(partition)! }, RECORDS_PER_READ)
         if (records.length === 0) break
-        for (const record of records) take(record)
+        for (const record of records) take(record, ours)
         next.set(partition, records.at(-1)!.offset + 1)
       }
     }
   }
 
-  function take(record: LogRecord): void {
+  function take(record: LogRecord, ours: string): void {
     const decoded = decodeRecord(executionRecord, record)
     if (!decoded.ok) {
       logger.warn({ partition: record.partition, offset: record.offset, reason: decoded.reason }, 'a claim of a command cannot be read and counts for nobody')
@@ -71,7 +72,7 @@ export function executions(options: { log: Log; clock: Clock; logger: Logger; le
     const { commandId } = decoded.record
     if (owners.has(commandId)) return // The first one decides.
     owners.set(commandId, decoded.record.ledgerId)
-    if (decoded.record.ledgerId === ledgerId()) open.set(commandId, decoded.record)
+    if (decoded.record.ledgerId === ours) open.set(commandId, decoded.record)
     if (owners.size > COMMANDS_MAX) owners.delete(owners.keys().next().value!)
   }
 
