@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import type { Config } from '../../schemas/config.ts'
 import { loadConfig } from '../config/load.ts'
+import { hostPort } from '../host-port.ts'
 import { readAddresses, readInstance } from '../instance.ts'
 import { counted } from './output.ts'
 
@@ -55,7 +56,7 @@ export async function doctor(file: string | undefined, folder: string, environme
     console: config.console.listen,
     health: config.health.listen
   })) {
-    const door = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const door = hostPort(host, port)
     const problem = port === 0 ? '' : await listenProblem(host, port)
     if (!problem) add(name, 'yes', `${door} is free`)
     else if (own.some(address => address?.endsWith(`:${port}`))) add(name, 'yes', `${door} is the running instance's own`)

@@ -16,6 +16,7 @@ import type { Incident } from '../../schemas/incident.ts'
 import { inWords, unknownName } from '../../schemas/issue-words.ts'
 import type { Clock, Log, Logger, Signals } from '../../schemas/ports.ts'
 import { TOPICS } from '../../schemas/topics.ts'
+import { hostPort } from '../host-port.ts'
 import type { DetectorReports } from '../roles/detectors.ts'
 import { healthRoutes, type Probes } from '../self/health-routes.ts'
 import { canaryOrder } from './canary-orders.ts'
@@ -81,7 +82,7 @@ export async function openConsole(options: ConsoleOptions): Promise<ConsoleServe
   }
   const { port } = app.server.address() as { port: number }
   return {
-    address: `http://${options.listen.host.includes(':') ? `[${options.listen.host}]` : options.listen.host}:${port}`,
+    address: `http://${hostPort(options.listen.host, port)}`,
     async close() {
       streams.close()
       await app.close()

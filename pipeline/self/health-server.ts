@@ -3,6 +3,7 @@
 
 import Fastify from 'fastify'
 import { AppError } from '../../schemas/errors.ts'
+import { hostPort } from '../host-port.ts'
 import { healthRoutes, type Probes } from './health-routes.ts'
 
 export interface HealthServer {
@@ -35,7 +36,7 @@ export async function openHealthServer(options: {
   const { port } = app.server.address() as { port: number }
   let closed: Promise<void> | undefined
   return {
-    address: `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}`,
+    address: `http://${hostPort(listen.host, port)}`,
     close() {
       closed ??= app.close()
       return closed
