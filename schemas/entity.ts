@@ -48,3 +48,8 @@ export function entityService(entity: string): string {
   const at = entity.indexOf('@')
   return at <= 0 ? entity : entity.slice(0, at)
 }
+
+/** Whether what is said of one target holds for another: `shop/orders` overlaps `shop/orders@orders-1`; two instances do not overlap. */
+export function overlap(a: string, b: string): boolean {
+  return a === b || entityService(a) === b || entityService(b) === a
+}

@@ -1,7 +1,7 @@
 // What people and other controllers say, as decide remembers it: the newest word on a subject holds.
 
 import type { Control } from '../../schemas/control.ts'
-import { overlap } from './guards/overlap.ts'
+import { overlap } from '../../schemas/entity.ts'
 import { type DecideState, trim, trustOf } from './state.ts'
 
 const APPROVALS_MAX = 5_000 // Decisions with answers; the oldest are of incidents long closed.

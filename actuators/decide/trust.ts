@@ -10,10 +10,10 @@
 
 import type { Control } from '../../schemas/control.ts'
 import type { Decision } from '../../schemas/decision.ts'
+import { overlap } from '../../schemas/entity.ts'
 import type { Incident } from '../../schemas/incident.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import { levelOf } from './guards/level.ts'
-import { overlap } from './guards/overlap.ts'
 import type { LoadedPolicy } from './policy-file.ts'
 import { type DecideState, type Trial, type Trust, TRIALS_MAX, trustOf } from './state.ts'
 import { drift, earned } from './trust-record.ts'

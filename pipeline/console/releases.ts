@@ -3,7 +3,7 @@
 // Decide and the actuators hold the truth and free what they hold. The view is bounded: what it has forgotten may be held all the same.
 
 import type { BlockReason, GuardResult } from '../../schemas/decision.ts'
-import { entityService } from '../../schemas/entity.ts'
+import { overlap } from '../../schemas/entity.ts'
 import { AppError } from '../../schemas/errors.ts'
 import type { Outcome } from '../../schemas/outcome.ts'
 import { closestName } from '../../schemas/yaml-hints.ts'
@@ -81,7 +81,7 @@ function isEndedByRelease({ guard, verdict, inputs, retryAtMs }: GuardResult, no
 /** What others are doing to the target now: a release ends that for us. */
 function changesOf(view: LiveView, target: string, nowMs: number): string[] {
   return view.controls().flatMap(control => {
-    if (control.kind !== 'change' || !isSame(control.target, target) || control.fromMs > nowMs) return []
+    if (control.kind !== 'change' || !overlap(control.target, target) || control.fromMs > nowMs) return []
     return control.toMs === null || nowMs < control.toMs
       ? [`${control.actor} is changing ${control.target} (${control.what}) since ${time(control.fromMs)}`]
       : []
@@ -90,7 +90,7 @@ function changesOf(view: LiveView, target: string, nowMs: number): string[] {
 
 /** Whether any record names the target: what it was decided for, done to, seen of, or said of. */
 function isNamed(view: LiveView, target: string): boolean {
-  return namesOf(view).has(target) || view.controls().some(control => control.kind === 'change' && isSame(control.target, target))
+  return namesOf(view).has(target) || view.controls().some(control => control.kind === 'change' && overlap(control.target, target))
 }
 
 function namesOf(view: LiveView): Set<string> {
@@ -116,12 +116,7 @@ function unknownTarget(view: LiveView, target: string, held: readonly string[]):
 
 /** Misspelt, or a part of the name: the service without its instance, the instance alone. */
 function nearest(target: string, names: readonly string[]): string | undefined {
-  return closestName(target, names) ?? names.find(name => target !== '' && name.includes(target)) ?? names.find(name => isSame(name, target))
-}
-
-/** What is said of a service holds for each of its instances, and the other way round: as decide reads changes. */
-function isSame(a: string, b: string): boolean {
-  return a === b || entityService(a) === b || entityService(b) === a
+  return closestName(target, names) ?? names.find(name => target !== '' && name.includes(target)) ?? names.find(name => overlap(name, target))
 }
 
 /** `2026-01-05T12:00:00Z`, as decide's reasons have it. */

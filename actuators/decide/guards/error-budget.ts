@@ -8,9 +8,8 @@
 // target against the objective is a burn rate. Source: Beyer et al., "The Site Reliability Workbook" (2018), chapter 5:
 // burn rate = error ratio / (1 − objective). Silence is no good news: a budget that was gone stays gone until someone says otherwise.
 
-import { entityService } from '../../../schemas/entity.ts'
+import { entityService, overlap } from '../../../schemas/entity.ts'
 import { allow, ask, type Guard, type GuardContext } from './guard.ts'
-import { overlap } from './overlap.ts'
 import { approvalState } from './question.ts'
 
 const ERROR_RATIO = /(^|[._])error_ratio$/

@@ -5,8 +5,8 @@
 
 import type { Control } from '../../../schemas/control.ts'
 import type { GuardResult } from '../../../schemas/decision.ts'
+import { overlap } from '../../../schemas/entity.ts'
 import { allow, type GuardContext, type HoldContext, refuse, span, time, wait } from './guard.ts'
-import { overlap } from './overlap.ts'
 
 /** Once may be chance or a rollback for another reason; twice is a controller with another will. */
 export const REVERTS_MAX = 2
